@@ -1,0 +1,167 @@
+"""Which tasks should exist: one that counts in every slot of every service, and no others.
+
+Reads one service and its tasks; returns the changes that bring them nearer to the wish, and when to look again if a
+restart has to wait. Does not place tasks, does not pick which old release to replace next, and does not know why a
+task ended: `restart.again` says when its slot may be filled. Whatever is missing or doubled, the same function mends.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+
+from msgspec.structs import replace
+
+from longshore.decide import restart
+from longshore.decide.placement.constraints import eligible
+from longshore.model.changes import Change, deleted, raise_wanted
+from longshore.model.lifecycle import Owner, State, Wanted
+from longshore.model.objects import Availability, Kind, NodeStatus, Service, Task, task_id
+from longshore.model.reasons import Reason
+from longshore.model.snapshot import Snapshot
+from longshore.model.spec import Mode
+
+HISTORY_MAX = 3
+"""Ended tasks that each slot keeps, with their containers, so that their logs can still be read."""
+
+def decide(world: Snapshot, name: str, now: float) -> tuple[list[Change], float | None]:
+    """Changes for the tasks and releases of service `name`, and when to look again."""
+    service = world.services.get(name)
+    tasks = world.tasks_of_service(name).values()
+    again = None
+    if service is None:
+        changes = _removed(_ordered(tasks), Reason.SERVICE_REMOVED)
+    else:
+        changes, again = _slots(world, service, tasks, now)
+    touched = {change.id for change in changes}
+    changes += [change for change in _forgotten(world, tasks) if change.id not in touched]
+    changes += _unused_releases(world, service, name, tasks)
+    return changes, again
+
+
+def _slots(world: Snapshot, service: Service, tasks: Iterable[Task], now: float) -> tuple[list[Change], float | None]:
+    """Fill empty slots, remove tasks that are too many, forget history."""
+    by_slot: dict[int, list[Task]] = defaultdict(list)
+    for task in _ordered(tasks):
+        by_slot[task.slot].append(task)
+    slots = _slots_wanted(world, service, by_slot)
+    surplus = Reason.NODE_NOT_ELIGIBLE if service.spec.mode is Mode.GLOBAL else Reason.SCALED_DOWN
+    changes: list[Change] = []
+    looks: list[float] = []
+    for slot in sorted(slots.keys() | by_slot.keys()):
+        here = by_slot.get(slot, [])
+        if slot not in slots:
+            changes += _removed(here, surplus)
+            continue
+        counting = [task for task in here if task.counts]
+        # Two that count in one slot can only come from a store that was edited by hand; the newest stays.
+        changes += _removed(counting[:-1], Reason.SUPERSEDED)
+        changes += _history(here)
+        at = None if counting else _fill_at(service, here)
+        if at is not None and at > now:
+            looks.append(at)
+        elif at is not None:
+            changes.append(_new_task(service, slot, slots[slot], here, now))
+    return changes, min(looks, default=None)
+
+
+def _slots_wanted(world: Snapshot, service: Service, by_slot: Mapping[int, list[Task]]) -> dict[int, str]:
+    """Each slot that shall be filled, with the node it is pinned to (empty for any)."""
+    if service.spec.mode is not Mode.GLOBAL:
+        return {slot: "" for slot in range(1, service.spec.replicas + 1)}
+    slot_of = {task.pinned: slot for slot, here in sorted(by_slot.items(), reverse=True) for task in here}
+    slots: dict[int, str] = {}
+    free = 1
+    for name in sorted(world.nodes):
+        if not _holds(world, service, name, by_slot.get(slot_of.get(name, 0), [])):
+            continue
+        if name not in slot_of:
+            while free in by_slot or free in slots:
+                free += 1
+            slot_of[name] = free
+        slots[slot_of[name]] = name
+    return slots
+
+
+def _holds(world: Snapshot, service: Service, node: str, here: Iterable[Task]) -> bool:
+    """Whether a global service shall have a task on `node`. A paused node keeps what it has and gets nothing new."""
+    record = world.nodes[node]
+    if not eligible(replace(record, availability=Availability.ACTIVE), service.spec):
+        return False
+    if record.availability is Availability.PAUSED:
+        return any(task.counts for task in here)
+    return record.availability is Availability.ACTIVE
+
+
+def _fill_at(service: Service, here: list[Task]) -> float | None:
+    """When the slot whose tasks are `here`, none of which counts, may get a new one. None is not now: a task is still
+    on its way out, the job's slot is done, or the restart policy gave up."""
+    if any(task.live for task in here):
+        return None
+    if not here or here[-1].release != service.release:
+        return 0.0  # a new release starts afresh, whatever became of the old one; a job applied anew runs again
+    return restart.again(here[-1], service.spec)
+
+
+def _new_task(service: Service, slot: int, pinned: str, here: list[Task], now: float) -> Change:
+    newest = here[-1] if here else None
+    generation = newest.generation + 1 if newest else 1
+    id = task_id(service.name, slot, generation)
+    attempt = 0
+    if newest is not None and newest.release == service.release:
+        attempt = restart.attempt_after(newest, service.spec)
+    reason = Reason.REPLACES if newest else Reason.SLOT_EMPTY
+    message = f"replaces {newest.id}: {newest.reason}" if newest else ""
+    task = Task(
+        id=id,
+        service=service.name,
+        slot=slot,
+        generation=generation,
+        release=service.release,
+        pinned=pinned,
+        attempt=attempt,
+        reason=reason,
+        message=message,
+        created_at=now,
+    )
+    return Change(kind=Kind.TASK, id=id, before=0, after=task, by=Owner.SERVICES, reason=reason, message=message)
+
+
+def _history(here: list[Task]) -> list[Change]:
+    """Remove the oldest ended tasks of a slot; never its newest, whose generation the next task counts on from."""
+    ended = [task for task in here if not task.live]
+    return _removed(ended[:-HISTORY_MAX], Reason.HISTORY_FULL)
+
+
+def _removed(tasks: Iterable[Task], reason: Reason) -> list[Change]:
+    """Have these tasks removed, container and all."""
+    changes = (raise_wanted(task, Wanted.REMOVED, reason, Owner.SERVICES) for task in tasks)
+    return [change for change in changes if change is not None]
+
+
+def _forgotten(world: Snapshot, tasks: Iterable[Task]) -> list[Change]:
+    """Delete the records of tasks that are to be removed and have no container any more, or none that can be reached:
+    a node that returns removes whatever it finds there that has no record."""
+    changes = []
+    for task in _ordered(tasks):
+        if task.wanted is not Wanted.REMOVED or task.live:
+            continue
+        node = world.nodes.get(task.node)
+        unreachable = node is None or node.status is NodeStatus.DOWN or task.state is State.LOST
+        if not task.container_id or unreachable:
+            changes.append(deleted(Kind.TASK, task.id, task.revision, Owner.SERVICES, Reason.CONTAINER_REMOVED))
+    return changes
+
+
+def _unused_releases(world: Snapshot, service: Service | None, name: str, tasks: Iterable[Task]) -> list[Change]:
+    """Delete releases that neither the service nor any task names."""
+    used = {task.release for task in tasks}
+    if service is not None:
+        used.add(service.release)
+    return [
+        deleted(Kind.RELEASE, release.id, release.revision, Owner.SERVICES, Reason.SUPERSEDED)
+        for number, release in sorted(world.releases_of(name).items())
+        if number not in used
+    ]
+
+
+def _ordered(tasks: Iterable[Task]) -> list[Task]:
+    return sorted(tasks, key=lambda task: (task.slot, task.generation))

@@ -1,0 +1,138 @@
+"""What is asked of an engine and what is seen there, in our words. No engine's JSON passes `engine/`.
+
+A container is recognised by its labels alone, so that a worker needs no memory to find its own after a restart.
+"""
+
+import hashlib
+from enum import StrEnum
+
+import msgspec
+
+from longshore.model.objects import PublishedPort, Task
+from longshore.model.spec import Pull, ServiceSpec
+
+LABEL_CLUSTER = "longshore.cluster"
+LABEL_NODE = "longshore.node"
+LABEL_TASK = "longshore.task"
+LABEL_SERVICE = "longshore.service"
+LABEL_SPEC = "longshore.spec"
+
+
+class Status(StrEnum):
+    """A container as its engine sees it."""
+
+    CREATED = "created"
+    RUNNING = "running"
+    EXITED = "exited"
+
+
+class Health(StrEnum):
+    """The engine's own check."""
+
+    NONE = "none"
+    STARTING = "starting"
+    HEALTHY = "healthy"
+    UNHEALTHY = "unhealthy"
+
+
+class Container(msgspec.Struct, frozen=True, kw_only=True):
+    """One container of ours on an engine."""
+
+    id: str
+    task: str
+    """Task id, from the label; empty if somebody removed it."""
+    fingerprint: str
+    """Of the order it was made from, from the label."""
+    status: Status
+    health: Health = Health.NONE
+    health_output: str = ""
+    """The last check's output, if it failed."""
+    exit_code: int | None = None
+    """Once exited."""
+    oom_killed: bool = False
+    error: str = ""
+    """What the engine says went wrong."""
+
+
+class ContainerOrder(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything an engine needs to make a task's container."""
+
+    name: str
+    task: str
+    service: str
+    cluster: str
+    node: str
+    fingerprint: str
+    spec: ServiceSpec
+    ports: tuple[PublishedPort, ...] = ()
+
+
+class LogLine(msgspec.Struct, frozen=True, kw_only=True):
+    """One line that a container wrote."""
+
+    at: float
+    stream: str
+    """`stdout` or `stderr`."""
+    text: str
+
+
+class Assigned(msgspec.Struct, frozen=True, kw_only=True):
+    """A task with the spec of its release: all that a worker needs to run it."""
+
+    task: Task
+    spec: ServiceSpec
+
+
+# Steps: what `decide.containers` tells a worker to do next with one task. One at a time; then it looks again.
+
+
+class Prepare(msgspec.Struct, frozen=True):
+    """Have the image."""
+
+    image: str
+    pull: Pull
+
+
+class Create(msgspec.Struct, frozen=True):
+    order: ContainerOrder
+
+
+class Start(msgspec.Struct, frozen=True):
+    container_id: str
+
+
+class Stop(msgspec.Struct, frozen=True):
+    container_id: str
+    grace_s: float
+
+
+class Remove(msgspec.Struct, frozen=True):
+    """Remove the container and its anonymous volumes; its named volumes stay."""
+
+    container_id: str
+
+
+Step = Prepare | Create | Start | Stop | Remove
+
+
+def fingerprint(assigned: Assigned) -> str:
+    """Identity of a task's container. Ids can come again after a service was removed and made anew; this cannot,
+    because it covers the moment of the task's creation, so a stale container is never taken for the new task's."""
+    task = assigned.task
+    facts = msgspec.json.encode((task.id, task.created_at, task.ports, assigned.spec))
+    return hashlib.sha256(facts).hexdigest()[:16]
+
+
+def order_for(assigned: Assigned, *, cluster: str, node: str) -> ContainerOrder:
+    """The order for a task's container. Its name is unique per engine, even where several clusters share one."""
+    mark = fingerprint(assigned)
+    return ContainerOrder(
+        name=f"{assigned.task.id}-{mark[:8]}",
+        task=assigned.task.id,
+        service=assigned.task.service,
+        cluster=cluster,
+        node=node,
+        fingerprint=mark,
+        spec=assigned.spec,
+        ports=assigned.task.ports,
+    )

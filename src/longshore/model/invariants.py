@@ -1,0 +1,73 @@
+"""What must be true of every snapshot, whatever failed on the way. The worlds check it after every commit.
+
+Sentences about the records alone; what the engines really run is compared by `simulate.invariants`.
+"""
+
+from collections import Counter
+
+from longshore.model.lifecycle import ON_NODE, State
+from longshore.model.objects import task_id
+from longshore.model.snapshot import Snapshot
+from longshore.model.spec import Mode
+
+
+def broken(world: Snapshot) -> list[str]:
+    """Every broken sentence, in words; empty when all hold."""
+    return [*_slots(world), *_placed(world), *_ports(world), *_room(world)]
+
+
+def _slots(world: Snapshot) -> list[str]:
+    """A slot is filled once."""
+    found = []
+    for service, tasks in sorted(world.services_with_tasks.items()):
+        filled = Counter(task.slot for task in tasks.values() if task.counts)
+        found += [f"slot {service}.{slot} is filled {n} times" for slot, n in sorted(filled.items()) if n > 1]
+        live = world.services.get(service)
+        if live is not None and live.spec.mode is Mode.GLOBAL:
+            pinned = Counter(task.pinned for task in tasks.values() if task.counts)
+            found += [f"{service} has {n} tasks for node {node}" for node, n in sorted(pinned.items()) if n > 1]
+        for task in tasks.values():
+            if task.id != task_id(service, task.slot, task.generation):
+                found.append(f"task {task.id} does not carry its own name")
+            if world.release(service, task.release) is None and task.live:
+                found.append(f"task {task.id} runs release {task.release}, which is not kept")
+    return found
+
+
+def _placed(world: Snapshot) -> list[str]:
+    """A live task past NEW is on a node that exists, and a pinned one on its own."""
+    found = []
+    for task in world.tasks():
+        if task.state is State.NEW and task.node:
+            found.append(f"task {task.id} is new but has node {task.node}")
+        if task.state in ON_NODE and task.node not in world.nodes:
+            found.append(f"task {task.id} is {task.state} on {task.node}, which does not exist")
+        if task.node and task.pinned and task.node != task.pinned:
+            found.append(f"task {task.id} is pinned to {task.pinned} but on {task.node}")
+    return found
+
+
+def _ports(world: Snapshot) -> list[str]:
+    """A host port of a machine is given out once. Tasks that are still stopping keep theirs."""
+    taken: Counter[tuple[str, int, str]] = Counter()
+    for task in world.tasks():
+        node = world.nodes.get(task.node)
+        if node is not None and task.state in ON_NODE:
+            machine = node.engine.id or node.name
+            taken.update({(machine, port.host, port.protocol) for port in task.ports})
+    return [f"port {port}/{protocol} of {machine} is given to {n} tasks" for (machine, port, protocol), n in taken.items() if n > 1]
+
+
+def _room(world: Snapshot) -> list[str]:
+    """What tasks have set aside never exceeds what their node has, by what the node said when they were placed."""
+    found = []
+    for name, node in world.nodes.items():
+        cpu_millis = memory = 0
+        for task in world.tasks_of_node(name).values():
+            release = world.release(task.service, task.release)
+            if task.state in ON_NODE and release is not None:
+                cpu_millis += release.spec.resources.cpu_millis
+                memory += release.spec.resources.memory
+        if cpu_millis > node.capacity.cpu_millis or memory > node.capacity.memory:
+            found.append(f"node {name} is over its capacity: {cpu_millis} millicores, {memory} bytes")
+    return found

@@ -1,0 +1,131 @@
+"""What worker and manager say to each other on a session, whoever dialled.
+
+Down goes the whole assignment once, then what changed. Up go a description, heartbeats and observations; an
+observation is repeated until it was acknowledged, which the manager does only once it is durable. Log lines travel on
+the same connection, so a worker needs no open port. Each message is one JSON object tagged with `type`.
+"""
+
+import msgspec
+
+from longshore.model.containers import Assigned, LogLine
+from longshore.model.lifecycle import State
+from longshore.model.objects import Capacity, EngineFacts, NodeStats
+from longshore.model.reasons import Reason
+
+
+class _Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=str.lower):
+    """Base of all messages. Unknown fields are ignored, so that versions one apart can talk."""
+
+
+# up: from worker to manager
+
+
+class Hello(_Message, frozen=True, kw_only=True):
+    """The first message of a session."""
+
+    node: str
+    version: str
+    labels: dict[str, str] = {}
+
+
+class Description(_Message, frozen=True, kw_only=True):
+    """What the machine is; sent after Welcome, and again when it changed."""
+
+    address: str
+    capacity: Capacity
+    engine: EngineFacts
+
+
+class Heartbeat(_Message, frozen=True, kw_only=True):
+    """The worker lives. With `engine_error` its engine does not answer, and the beat does not count as life."""
+
+    stats: NodeStats
+    engine_error: str = ""
+
+
+class Observation(msgspec.Struct, frozen=True, kw_only=True):
+    """What is true of a task on its node. The newest of a task says everything; older ones may be dropped."""
+
+    task: str
+    created_at: float
+    """Of the task, so that what is said of an earlier task of the same id is never taken for this one."""
+    state: State
+    ready: bool = False
+    container_id: str = ""
+    exit_code: int | None = None
+    reason: Reason
+    message: str = ""
+
+
+class Reports(_Message, frozen=True, kw_only=True):
+    """Observations not acknowledged yet. `seq` grows by one with each message of a session."""
+
+    seq: int
+    observations: tuple[Observation, ...]
+
+
+class LogLines(_Message, frozen=True, kw_only=True):
+    request: int
+    lines: tuple[LogLine, ...]
+
+
+class LogEnd(_Message, frozen=True, kw_only=True):
+    """No more lines for this request; `error` if that is not because the log ended."""
+
+    request: int
+    error: str = ""
+
+
+Up = Hello | Description | Heartbeat | Reports | LogLines | LogEnd
+
+
+# down: from manager to worker
+
+
+class Welcome(_Message, frozen=True, kw_only=True):
+    """The answer to Hello."""
+
+    cluster: str
+    node: str
+    token: str = ""
+    """A new node token, if this worker came with a join token; it is to be kept and used from now on."""
+    heartbeat_s: float
+
+
+class Assignment(_Message, frozen=True, kw_only=True):
+    """The tasks that the node shall hold. `full` replaces what was there before; otherwise it changes it."""
+
+    revision: int
+    full: bool
+    put: tuple[Assigned, ...] = ()
+    removed: tuple[str, ...] = ()
+
+
+class Acknowledge(_Message, frozen=True, kw_only=True):
+    """All observations up to this `seq` are durable."""
+
+    seq: int
+
+
+class Farewell(_Message, frozen=True, kw_only=True):
+    """The manager ends the session and says why; with `final` the worker must not try again by itself."""
+
+    reason: str
+    final: bool = False
+
+
+class LogsWanted(_Message, frozen=True, kw_only=True):
+    """Send a container's log lines: the last `tail` (None is all) since `since` (seconds since the epoch)."""
+
+    request: int
+    container_id: str
+    follow: bool = False
+    tail: int | None = None
+    since: float | None = None
+
+
+class LogsUnwanted(_Message, frozen=True, kw_only=True):
+    request: int
+
+
+Down = Welcome | Assignment | Acknowledge | Farewell | LogsWanted | LogsUnwanted

@@ -1,0 +1,249 @@
+"""The records a store keeps. Frozen; each is replaced, never changed.
+
+Every field has one writer, named in its docstring or its class's; the store stamps `revision`. Times are seconds since
+the epoch by the manager's clock, taken when the change landed, so no two clocks are ever compared.
+"""
+
+from enum import StrEnum
+
+import msgspec
+
+from longshore.model.reasons import Reason
+from longshore.model.lifecycle import TERMINAL, State, Wanted
+from longshore.model.spec import Protocol, ServiceSpec
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of what a store keeps."""
+
+    revision: int = 0
+    """Of the commit that wrote this version; zero until it is stored. Writer: the store."""
+
+
+class Cluster(Record, frozen=True, kw_only=True):
+    """The one record that makes a store a cluster. Writer: the manager, once."""
+
+    id: str
+    created_at: float
+
+
+class Availability(StrEnum):
+    """What the user wants of a node."""
+
+    ACTIVE = "active"
+    PAUSED = "paused"
+    """Keeps its tasks and gets no new ones."""
+    DRAINED = "drained"
+    """Gives its tasks up."""
+
+
+class NodeStatus(StrEnum):
+    READY = "ready"
+    DOWN = "down"
+
+
+class Capacity(msgspec.Struct, frozen=True, kw_only=True):
+    """What a machine has for tasks, in all."""
+
+    cpu: float = 0.0
+    """Cores."""
+    memory: int = 0
+    """Bytes."""
+    disk: int = 0
+    """Bytes, where the engine keeps its images and containers."""
+
+    @property
+    def cpu_millis(self) -> int:
+        return round(self.cpu * 1000)
+
+
+class EngineFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What an engine says of itself."""
+
+    id: str = ""
+    """Two nodes with the same engine share its host ports."""
+    name: str = ""
+    version: str = ""
+    api_version: str = ""
+    kernel: str = ""
+    os: str = ""
+    architecture: str = ""
+
+
+class NodeStats(msgspec.Struct, frozen=True, kw_only=True):
+    """What is in use on a machine right now. Comes with each heartbeat and is never stored."""
+
+    cpu_used: float = 0.0
+    """Cores, over the time since the last heartbeat."""
+    load_1m: float = 0.0
+    memory_used: int = 0
+    memory_free: int = 0
+    disk_used: int = 0
+    disk_free: int = 0
+    containers: int = 0
+    tasks_memory: int = 0
+    """Bytes that this node's own containers use, by their cgroups."""
+    tasks_cpu: float = 0.0
+    """Cores that this node's own containers use, by their cgroups."""
+
+
+class Node(Record, frozen=True, kw_only=True):
+    """A worker's machine."""
+
+    name: str
+    address: str = ""
+    """Where its published ports answer. Writer: sessions, from the worker's description."""
+    labels: dict[str, str] = {}
+    """Writer: the user; the worker's own are taken once, when it joins."""
+    availability: Availability = Availability.ACTIVE
+    """Writer: the user."""
+    status: NodeStatus = NodeStatus.READY
+    """Writer: READY by sessions, DOWN by the nodes controller."""
+    reason: Reason = Reason.NODE_JOINED
+    message: str = ""
+    capacity: Capacity = Capacity()
+    engine: EngineFacts = EngineFacts()
+    worker_version: str = ""
+    joined_at: float = 0.0
+    changed_at: float = 0.0
+    """When `status` last changed."""
+
+
+class Service(Record, frozen=True, kw_only=True):
+    """What the user wishes, by name. Writer: the user, through admission."""
+
+    name: str
+    app: str = ""
+    spec: ServiceSpec
+    release: int = 1
+    """Number of the release that its tasks shall run."""
+    created_at: float = 0.0
+    updated_at: float = 0.0
+
+
+class Release(Record, frozen=True, kw_only=True):
+    """One numbered, immutable version of a service's spec. Tasks name the release they run, so that they stay small
+    and a worker is never given a spec other than the one its task was placed for. Writer: the user, through admission;
+    the services controller forgets those that nothing names any more."""
+
+    service: str
+    number: int
+    spec: ServiceSpec
+    created_at: float = 0.0
+
+    @property
+    def id(self) -> str:
+        return release_id(self.service, self.number)
+
+
+class PublishedPort(msgspec.Struct, frozen=True, kw_only=True):
+    """A port of a task with the host port that placement gave it."""
+
+    container: int
+    host: int
+    protocol: Protocol = Protocol.TCP
+    ip: str = "0.0.0.0"  # noqa: S104
+
+
+class Task(Record, frozen=True, kw_only=True):
+    """One container's life on one node."""
+
+    id: str
+    service: str
+    slot: int
+    generation: int
+    release: int
+    pinned: str = ""
+    """Global mode: the only node this task may go to. Writer: services, at creation."""
+    attempt: int = 0
+    """How many tasks of this slot failed in a row, without a stable run, before this one. Writer: services."""
+    node: str = ""
+    """Writer: placement."""
+    ports: tuple[PublishedPort, ...] = ()
+    """Writer: placement."""
+    state: State = State.NEW
+    """Writer: the owner of the edge (`lifecycle.EDGES`)."""
+    wanted: Wanted = Wanted.RUNNING
+    """Writer: controllers (`lifecycle.WANTED_OWNERS`)."""
+    ready: bool = False
+    """Runs and passes its check. Writer: worker; cleared by whoever moves the task out of RUNNING."""
+    container_id: str = ""
+    """Writer: worker; empty again once the container is removed."""
+    exit_code: int | None = None
+    """Writer: worker."""
+    reason: Reason = Reason.CREATED
+    """Why the state is what it is."""
+    message: str = ""
+    """The same with names and numbers, or the engine's own words."""
+    created_at: float = 0.0
+    placed_at: float | None = None
+    started_at: float | None = None
+    """When it came to RUNNING."""
+    finished_at: float | None = None
+    """When it came to a terminal state."""
+
+    @property
+    def live(self) -> bool:
+        return self.state not in TERMINAL
+
+    @property
+    def counts(self) -> bool:
+        """Whether this task is the one that fills its slot."""
+        return self.live and self.wanted is Wanted.RUNNING
+
+
+class Role(StrEnum):
+    """What a token opens."""
+
+    ADMIN = "admin"
+    JOIN = "join"
+    NODE = "node"
+
+
+class Token(Record, frozen=True, kw_only=True):
+    """A secret's record: only its SHA-256 is kept. Writer: the user (admin, join), sessions (node)."""
+
+    id: str
+    role: Role
+    sha256: str
+    node: str = ""
+    """Role node: the only node this token speaks for."""
+    uses_left: int | None = None
+    """Role join: how many workers may still join with it; None is any number."""
+    created_at: float = 0.0
+    expires_at: float | None = None
+
+
+Object = Cluster | Node | Service | Release | Task | Token
+"""Anything a store keeps."""
+
+
+class Kind(StrEnum):
+    """The kinds of records; with its id, a kind names one record."""
+
+    CLUSTER = "cluster"
+    NODE = "node"
+    SERVICE = "service"
+    RELEASE = "release"
+    TASK = "task"
+    TOKEN = "token"
+
+
+TYPE_OF: dict[Kind, type[Object]] = {
+    Kind.CLUSTER: Cluster,
+    Kind.NODE: Node,
+    Kind.SERVICE: Service,
+    Kind.RELEASE: Release,
+    Kind.TASK: Task,
+    Kind.TOKEN: Token,
+}
+
+
+def task_id(service: str, slot: int, generation: int) -> str:
+    """`web.3.2`: the second task in slot 3 of web."""
+    return f"{service}.{slot}.{generation}"
+
+
+def release_id(service: str, number: int) -> str:
+    """`web@4`: the fourth release of web."""
+    return f"{service}@{number}"

@@ -1,0 +1,59 @@
+"""Why things happen: the closed list of reasons, in words a user can read.
+
+Every change of a record, every action on an engine and every refusal carries one. The list is closed so that stories
+can be searched and translated; what is particular (names, numbers, the engine's own words) goes into the message.
+"""
+
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    # the user
+    CREATED = "created"
+    UPDATED = "updated"
+    SCALED = "scaled"
+    RESTART_ASKED = "restart asked"
+    REMOVED = "removed"
+    NODE_CHANGED = "node changed"
+    NODE_REMOVED = "node removed"
+    TOKEN_CREATED = "token created"
+    TOKEN_REVOKED = "token revoked"
+    TOKEN_USED = "token used"
+    FIRST_START = "first start"
+    # services and rollout
+    SLOT_EMPTY = "slot was empty"
+    REPLACES = "replaces a task that ended"
+    SCALED_DOWN = "more tasks than wanted"
+    SERVICE_REMOVED = "service removed"
+    OUTDATED = "an older release"
+    SUPERSEDED = "another task has its slot"
+    NODE_NOT_ELIGIBLE = "node is no longer eligible"
+    HISTORY_FULL = "history full"
+    ATTEMPTS_SPENT = "restart attempts spent"
+    # placement
+    PLACED = "placed"
+    NO_NODE = "no node fits"
+    # nodes
+    NODE_JOINED = "node joined"
+    NODE_RETURNED = "node returned"
+    NODE_SILENT = "node silent"
+    NODE_DRAINED = "node drained"
+    NODE_LOST = "node lost"
+    # the worker's reports
+    ACCEPTED = "accepted by the worker"
+    PULLING = "getting the image"
+    STARTING = "starting"
+    STARTED = "started"
+    HEALTHY = "check passes"
+    UNHEALTHY = "check fails"
+    ADOPTED = "found running"
+    STOPPED = "stopped as wanted"
+    FINISHED = "finished"
+    EXITED = "exited"
+    OOM_KILLED = "killed: out of memory"
+    CONTAINER_GONE = "container disappeared"
+    CONTAINER_REMOVED = "container removed"
+    IMAGE_MISSING = "image not available"
+    PORT_TAKEN = "host port taken"
+    START_REFUSED = "engine refused to start it"
+    ENGINE_SILENT = "engine does not answer"

@@ -1,0 +1,164 @@
+"""What a user wishes of a service, field by field. Pure data; `decide.admission` fills defaults and refuses nonsense.
+
+These types are at once the API's request body, the stored record and what a worker reads, so a field means the same
+everywhere. Units: seconds (`_s`), bytes (`_bytes`, and `memory`), cores (`cpu`). Unknown fields are refused.
+"""
+
+from enum import StrEnum
+
+import msgspec
+
+
+class Mode(StrEnum):
+    """How many tasks a service has, and whether they are meant to end."""
+
+    REPLICATED = "replicated"
+    GLOBAL = "global"
+    JOB = "job"
+
+
+class Pull(StrEnum):
+    """When the worker asks the registry for the image."""
+
+    MISSING = "missing"
+    ALWAYS = "always"
+    NEVER = "never"
+
+
+class Protocol(StrEnum):
+    TCP = "tcp"
+    UDP = "udp"
+
+
+class MountKind(StrEnum):
+    VOLUME = "volume"
+    BIND = "bind"
+    TMPFS = "tmpfs"
+
+
+class RestartOn(StrEnum):
+    """After which ends of a task its slot is filled again."""
+
+    ANY = "any"
+    ON_FAILURE = "on-failure"
+    NONE = "none"
+
+
+class _Wish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of everything a user writes."""
+
+
+class Port(_Wish, frozen=True, kw_only=True):
+    """A container port that is reachable on the node. Without `host` the cluster chooses one from its range."""
+
+    container: int
+    host: int | None = None
+    protocol: Protocol = Protocol.TCP
+    ip: str = "0.0.0.0"  # noqa: S104  (what a published port means, unless the user narrows it)
+    """Address of the node to listen on."""
+
+
+class Resources(_Wish, frozen=True, kw_only=True):
+    """What a task needs set aside for it on its node. Placement counts these and nothing else."""
+
+    cpu: float = 0.0
+    """Cores; counted in thousandths."""
+    memory: int = 0
+    """Bytes."""
+
+    @property
+    def cpu_millis(self) -> int:
+        return round(self.cpu * 1000)
+
+
+class Limits(_Wish, frozen=True, kw_only=True):
+    """What a task may use at most; zero is no limit."""
+
+    cpu: float = 0.0
+    memory: int = 0
+    pids: int = 512
+
+
+class Mount(_Wish, frozen=True, kw_only=True):
+    kind: MountKind
+    target: str
+    """Absolute path in the container."""
+    source: str = ""
+    """Volume name, or absolute path on the node for a bind. Empty for tmpfs."""
+    read_only: bool = False
+    size_bytes: int = 0
+    """tmpfs only; zero is the engine's default."""
+
+
+class HealthCheck(_Wish, frozen=True, kw_only=True):
+    """The engine's own check of a container; a task with one is ready only while it passes."""
+
+    test: tuple[str, ...]
+    """`("CMD", "a", "b")`, `("CMD-SHELL", "a b")` or `("NONE",)`."""
+    interval_s: float = 30.0
+    timeout_s: float = 30.0
+    retries: int = 3
+    start_period_s: float = 0.0
+
+
+class RestartPolicy(_Wish, frozen=True, kw_only=True):
+    """Whether and when an ended task's slot is filled again."""
+
+    condition: RestartOn | None = None
+    """None is `any`, or `on-failure` for a job; admission writes out which."""
+    delay_s: float = 0.0
+    """Least wait before each restart."""
+    delay_max_s: float = 60.0
+    """The back-off doubles from one second up to this."""
+    window_s: float = 10.0
+    """A task that ran this long was stable: attempts are counted from zero again."""
+    attempts_max: int | None = None
+    """Restarts in a row without a stable run, after which the slot is left empty."""
+
+
+class PlacementRules(_Wish, frozen=True, kw_only=True):
+    constraints: tuple[str, ...] = ()
+    """Each `node.name==X`, `node.name!=X`, `node.labels.KEY==X` or `node.labels.KEY!=X`; all must hold."""
+
+
+class LogRotation(_Wish, frozen=True, kw_only=True):
+    """Bounds of the log file that the engine keeps for each container."""
+
+    size_bytes: int = 10 * 1024 * 1024
+    files: int = 3
+
+
+class ServiceSpec(_Wish, frozen=True, kw_only=True):
+    """The wish. See docs/api.md for the same as a table."""
+
+    image: str
+    mode: Mode = Mode.REPLICATED
+    replicas: int = 1
+    """Replicated: tasks to keep. Job: completions to reach. Global: ignored."""
+    pull: Pull = Pull.MISSING
+    command: tuple[str, ...] | None = None
+    entrypoint: tuple[str, ...] | None = None
+    env: dict[str, str] = {}
+    user: str = ""
+    working_dir: str = ""
+    hostname: str = ""
+    labels: dict[str, str] = {}
+    stop_signal: str = ""
+    stop_grace_s: float = 10.0
+    resources: Resources = Resources()
+    limits: Limits = Limits()
+    ports: tuple[Port, ...] = ()
+    mounts: tuple[Mount, ...] = ()
+    read_only: bool = False
+    cap_add: tuple[str, ...] = ()
+    cap_drop: tuple[str, ...] = ()
+    no_new_privileges: bool = True
+    log: LogRotation = LogRotation()
+    health: HealthCheck | None = None
+    restart: RestartPolicy = RestartPolicy()
+    placement: PlacementRules = PlacementRules()
+
+
+def same_containers(a: ServiceSpec, b: ServiceSpec) -> bool:
+    """Whether tasks of `a` already are what `b` asks for: they differ at most in count and restart rules."""
+    return msgspec.structs.replace(a, replicas=b.replicas, restart=b.restart) == b
