@@ -66,7 +66,7 @@ def _slots(world: Snapshot, service: Service, tasks: Iterable[Task], now: float)
 def _slots_wanted(world: Snapshot, service: Service, by_slot: Mapping[int, list[Task]]) -> dict[int, str]:
     """Each slot that shall be filled, with the node it is pinned to (empty for any)."""
     if service.spec.mode is not Mode.GLOBAL:
-        return {slot: "" for slot in range(1, service.spec.replicas + 1)}
+        return dict.fromkeys(range(1, service.spec.replicas + 1), "")
     slot_of = {task.pinned: slot for slot, here in sorted(by_slot.items(), reverse=True) for task in here}
     slots: dict[int, str] = {}
     free = 1

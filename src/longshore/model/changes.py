@@ -16,7 +16,7 @@ COMMIT_CHANGES_MAX = 128
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
-    """One record's next version. `after` is None to delete it; `before` is the revision it was decided on, 0 for none."""
+    """One record's next version; `after` is None to delete it, `before` the revision it was decided on (0: none)."""
 
     kind: Kind
     id: str

@@ -55,7 +55,11 @@ def _ports(world: Snapshot) -> list[str]:
         if node is not None and task.state in ON_NODE:
             machine = node.engine.id or node.name
             taken.update({(machine, port.host, port.protocol) for port in task.ports})
-    return [f"port {port}/{protocol} of {machine} is given to {n} tasks" for (machine, port, protocol), n in taken.items() if n > 1]
+    return [
+        f"port {port}/{protocol} of {machine} is given to {n} tasks"
+        for (machine, port, protocol), n in taken.items()
+        if n > 1
+    ]
 
 
 def _room(world: Snapshot) -> list[str]:

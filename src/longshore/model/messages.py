@@ -21,17 +21,21 @@ class _Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=
 
 
 class Hello(_Message, frozen=True, kw_only=True):
-    """The first message of a session."""
+    """The first message of a session; a worker sends it once its engine answers."""
 
     node: str
     version: str
     labels: dict[str, str] = {}
+    """Of the node, taken when it joins."""
+    address: str
+    """Where the node's published ports answer."""
+    capacity: Capacity
+    engine: EngineFacts
 
 
 class Description(_Message, frozen=True, kw_only=True):
-    """What the machine is; sent after Welcome, and again when it changed."""
+    """What the machine is, when that changed since Hello."""
 
-    address: str
     capacity: Capacity
     engine: EngineFacts
 
@@ -102,7 +106,8 @@ class Assignment(_Message, frozen=True, kw_only=True):
 
 
 class Acknowledge(_Message, frozen=True, kw_only=True):
-    """All observations up to this `seq` are durable."""
+    """All observations up to this `seq` are durable. Also the answer to each heartbeat, so that a worker notices a
+    manager that is gone without a word."""
 
     seq: int
 

@@ -8,8 +8,8 @@ from enum import StrEnum
 
 import msgspec
 
-from longshore.model.reasons import Reason
 from longshore.model.lifecycle import TERMINAL, State, Wanted
+from longshore.model.reasons import Reason
 from longshore.model.spec import Protocol, ServiceSpec
 
 

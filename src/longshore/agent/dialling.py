@@ -1,0 +1,96 @@
+"""How sessions come about over the network: the worker dials its manager, or waits to be dialled.
+
+Either way one session at a time, the newest one winning; what is said on it is the same. A manager that is away is
+tried again soon and for ever; one that does not want this worker is not tried again.
+"""
+
+import asyncio
+import hmac
+import socket
+from collections.abc import Callable
+from urllib.parse import urlsplit, urlunsplit
+
+import structlog
+from aiohttp import ClientSession, web
+
+from longshore.agent.worker import Worker
+from longshore.channel import SESSION_PATH, accept, dial, worker_end
+from longshore.model.errors import Unavailable
+
+log = structlog.get_logger("longshore.worker")
+
+RETRY_FIRST_S = 0.1
+RETRY_MAX_S = 2.0
+
+
+def session_url(manager_url: str) -> str:
+    """`http://host:port` -> `ws://host:port/v1/session`."""
+    parts = urlsplit(manager_url if "//" in manager_url else f"http://{manager_url}")
+    scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme)
+    return urlunsplit((scheme, parts.netloc, SESSION_PATH, "", ""))
+
+
+def address_towards(manager_url: str) -> str:
+    """The address of this machine from which it reaches the manager. Sends nothing."""
+    parts = urlsplit(manager_url if "//" in manager_url else f"http://{manager_url}")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((parts.hostname or "127.0.0.1", parts.port or 80))
+        except OSError as error:
+            raise Unavailable(f"no way from here to {manager_url}: {error}") from error
+        return str(probe.getsockname()[0])
+
+
+async def keep_dialling(worker: Worker, manager_url: str, secret: Callable[[], str]) -> None:
+    """Hold a session with the manager, again and again. `secret` is asked each time: it changes once, on joining.
+    Raises Denied if the manager does not want this worker."""
+    url = session_url(manager_url)
+    wait_s = RETRY_FIRST_S
+    async with ClientSession() as http:
+        while True:
+            try:
+                connection = await dial(http, url, secret=secret())
+                wait_s = RETRY_FIRST_S
+                await worker.serve(worker_end(connection))
+            except Unavailable as failure:
+                log.warning("no session", node=worker.name, manager=url, reason=failure.message, retry_s=wait_s)
+                await asyncio.sleep(wait_s)
+                wait_s = min(wait_s * 2, RETRY_MAX_S)
+
+
+class Doorstep:
+    """The worker's own port, for a manager that dials it. Opens to one token, which both were given."""
+
+    def __init__(self, worker: Worker, secret: str) -> None:
+        self._worker = worker
+        self._secret = secret.encode()
+        self._current: asyncio.Task[None] | None = None
+
+    def app(self) -> web.Application:
+        app = web.Application()
+        app.router.add_get("/health", self._health)
+        app.router.add_get(SESSION_PATH, self._session)
+        return app
+
+    async def _health(self, request: web.Request) -> web.Response:
+        return web.Response(text="OK")
+
+    async def _session(self, request: web.Request) -> web.StreamResponse:
+        given = request.headers.get("Authorization", "").removeprefix("Bearer ").encode()
+        if not hmac.compare_digest(given, self._secret):
+            return web.Response(status=401, headers={"WWW-Authenticate": "Bearer"}, text="token missing or unknown\n")
+        connection = await accept(request)
+        if connection is None:
+            return web.Response(status=426, headers={"Upgrade": "websocket"}, text="a session is a WebSocket\n")
+        if self._current is not None:
+            self._current.cancel()
+        mine = self._current = asyncio.current_task()
+        channel = worker_end(connection)
+        try:
+            await self._worker.serve(channel)
+        except Unavailable as failure:
+            log.info("session ended", node=self._worker.name, reason=failure.message)
+        finally:
+            if self._current is mine:
+                self._current = None
+        return connection

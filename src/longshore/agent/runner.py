@@ -1,0 +1,253 @@
+"""Brings one node's containers to what its assignment says: look, take one step, say what is true, look again.
+
+`decide.containers` decides; this file only lists, does and reports. What the engine shows is kept as a picture that
+its events and a list after each reconnection renew. A task is one key of the queue, so no two steps of a task ever
+overlap, while different tasks go side by side; only starts are rationed, because past about two a core an engine gets
+slower, not faster.
+"""
+
+import asyncio
+from collections import defaultdict
+
+import structlog
+
+from longshore.agent.outbox import Outbox
+from longshore.decide.containers import Progress, next_step, observe
+from longshore.loop.queue import KeyQueue
+from longshore.model.containers import (
+    Assigned,
+    Container,
+    ContainerOrder,
+    Create,
+    Prepare,
+    Remove,
+    Start,
+    Status,
+    Step,
+    Stop,
+)
+from longshore.model.errors import Failure, NotFound, PortTaken, Refused, Unavailable
+from longshore.model.lifecycle import RANK, State
+from longshore.model.messages import Assignment
+from longshore.model.reasons import Reason
+from longshore.ports import Engine
+
+log = structlog.get_logger("longshore.runner")
+
+TASKS_AT_ONCE = 64
+"""Tasks that are worked on side by side; stops wait for their grace here, so it is much more than starts."""
+LIST_EVERY_S = 30.0
+"""A full list, in case the engine kept an event to itself."""
+RECONNECT_S = 0.25
+
+
+class Runner:
+    """One node's containers on one engine."""
+
+    def __init__(self, engine: Engine, *, cluster: str, node: str, starts: asyncio.Semaphore) -> None:
+        self.outbox = Outbox()
+        self._engine = engine
+        self._cluster = cluster
+        self._node = node
+        self._starts = starts
+        self._queue: KeyQueue[str] = KeyQueue()
+        self._assigned: dict[str, Assigned] | None = None
+        """None until the manager has said it once: until then nothing is started, stopped or removed."""
+        self._progress: dict[str, Progress] = {}
+        self._containers: dict[str, Container] = {}
+        self._of_task: dict[str, set[str]] = defaultdict(set)
+        self._listed = asyncio.Event()
+
+    # -- what the manager says
+
+    def assign(self, message: Assignment) -> None:
+        """Take an assignment, whole or its changes."""
+        put = {one.task.id: one for one in message.put}
+        before = self._assigned or {}
+        if message.full:
+            gone = set(before) - set(put)
+            self._assigned = put
+            self.outbox.forget_said()
+        else:
+            assert self._assigned is not None, "changes before the whole assignment"
+            gone = set(message.removed)
+            self._assigned = {**before, **put}
+        for id, one in put.items():
+            if id in before and before[id].task.created_at != one.task.created_at:
+                self._forget(id)  # the id came again: nothing that is known of the earlier task holds for this one
+        for id in gone:
+            self._assigned.pop(id, None)
+            self._forget(id)
+        for id in put.keys() | gone | (set(self._of_task) if message.full else set()):
+            self._queue.add(id)
+
+    def _forget(self, task: str) -> None:
+        self._progress.pop(task, None)
+        self.outbox.forget(task)
+
+    @property
+    def container_ids(self) -> tuple[str, ...]:
+        """Containers of this node, as last seen."""
+        return tuple(self._containers)
+
+    # -- what the engine shows
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._watch(), name=f"node {self._node}: watch the engine")
+                group.create_task(self._list_again(), name=f"node {self._node}: list again")
+                for number in range(TASKS_AT_ONCE):
+                    group.create_task(self._work(), name=f"node {self._node}: work {number}")
+        finally:
+            self._queue.close()
+
+    async def _watch(self) -> None:
+        while True:
+            try:
+                async for container_id in self._engine.events(self._cluster, self._node):
+                    if container_id:
+                        await self._look_at(container_id)
+                    else:
+                        await self._list()
+            except Unavailable as failure:
+                log.warning("engine does not answer", node=self._node, reason=failure.message)
+                await asyncio.sleep(RECONNECT_S)
+
+    async def _list_again(self) -> None:
+        while True:
+            await asyncio.sleep(LIST_EVERY_S)
+            try:
+                await self._list()
+            except Unavailable as failure:
+                log.warning("could not list containers", node=self._node, reason=failure.message)
+
+    async def _list(self) -> None:
+        found = {one.id: one for one in await self._engine.containers(self._cluster, self._node)}
+        tasks = set(self._of_task) | set(self._assigned or ())
+        self._containers = found
+        self._of_task.clear()
+        for one in found.values():
+            self._of_task[one.task].add(one.id)
+            tasks.add(one.task)
+        self._listed.set()
+        for task in tasks:
+            self._queue.add(task)
+
+    async def _look_at(self, container_id: str) -> None:
+        """Renew the picture of one container."""
+        seen = await self._engine.container(container_id)
+        if seen is not None:
+            self._see(seen)
+            return
+        before = self._containers.pop(container_id, None)
+        if before is not None:
+            self._of_task[before.task].discard(container_id)
+            self._queue.add(before.task)
+
+    def _see(self, container: Container) -> None:
+        before = self._containers.get(container.id)
+        self._containers[container.id] = container
+        self._of_task[container.task].add(container.id)
+        if container != before:
+            self._queue.add(container.task)
+
+    def _containers_of(self, task: str) -> list[Container]:
+        return [self._containers[id] for id in sorted(self._of_task.get(task, ()))]
+
+    # -- one task
+
+    async def _work(self) -> None:
+        await self._listed.wait()  # what is already there must be known before anything is started
+        while True:
+            task = await self._queue.get()
+            try:
+                await self._tend(task)
+                self._queue.forget(task)
+            except Unavailable as failure:
+                wait_s = self._queue.retry(task)
+                log.warning("step put off", node=self._node, task=task, reason=failure.message, retry_s=wait_s)
+            finally:
+                self._queue.done(task)
+
+    async def _tend(self, task: str) -> None:
+        """Say what is true of the task, then take the one next step."""
+        if self._assigned is None:
+            return
+        assigned = self._assigned.get(task)
+        seen = self._containers_of(task)
+        if assigned is not None:
+            self._say(assigned, seen)
+        step = next_step(assigned, seen, self._progress.get(task), cluster=self._cluster, node=self._node)
+        if step is None:
+            if not seen:
+                self._of_task.pop(task, None)
+            return
+        await self._take(task, step)
+        self._queue.add(task)
+
+    def _say(self, assigned: Assigned, seen: list[Container]) -> None:
+        task = assigned.task.id
+        progress = self._progress.get(task)
+        observation = observe(assigned, seen, progress)
+        if observation is None:
+            return
+        if progress is None or RANK[observation.state] > RANK[progress.state]:
+            prepared = progress is not None and progress.prepared
+            self._progress[task] = Progress(observation.state, observation.reason, observation.message, prepared)
+        if self.outbox.say(observation):
+            log.debug("observed", node=self._node, task=task, state=observation.state, reason=observation.reason)
+
+    async def _take(self, task: str, step: Step) -> None:
+        """Do one step and renew the picture. What the engine refuses for good ends the task."""
+        try:
+            match step:
+                case Prepare(image, pull):
+                    self._advance(task, Progress(State.PREPARING, Reason.PULLING, image))
+                    await self._engine.prepare(image, pull)
+                    self._advance(task, Progress(State.PREPARING, Reason.PULLING, image, prepared=True))
+                case Create(order):
+                    async with self._starts:
+                        container_id = await self._engine.create(order)
+                        # Seen without asking again: were the engine to fall silent now, the task would seem gone.
+                        self._see(_created(container_id, order))
+                        self._advance(task, Progress(State.STARTING, Reason.STARTING, prepared=True))
+                        await self._start(container_id)
+                case Start(container_id):
+                    async with self._starts:
+                        await self._start(container_id)
+                case Stop(container_id, grace_s):
+                    await self._engine.stop(container_id, grace_s)
+                    await self._look_at(container_id)
+                case Remove(container_id):
+                    await self._engine.remove(container_id)
+                    await self._look_at(container_id)
+        except Refused as failure:
+            self._advance(task, Progress(State.REJECTED, _reason(step, failure), failure.message))
+            log.warning("engine refused", node=self._node, task=task, reason=failure.message)
+
+    async def _start(self, container_id: str) -> None:
+        try:
+            await self._engine.start(container_id)
+        except NotFound:
+            log.info("container went before its start", node=self._node, container=container_id)
+        finally:
+            await self._look_at(container_id)
+
+    def _advance(self, task: str, progress: Progress) -> None:
+        """Note how far the task has come, and say so."""
+        self._progress[task] = progress
+        assigned = (self._assigned or {}).get(task)
+        if assigned is not None:
+            self._say(assigned, self._containers_of(task))
+
+
+def _created(container_id: str, order: ContainerOrder) -> Container:
+    return Container(id=container_id, task=order.task, fingerprint=order.fingerprint, status=Status.CREATED)
+
+
+def _reason(step: Step, failure: Failure) -> Reason:
+    if isinstance(step, Prepare):
+        return Reason.IMAGE_MISSING
+    return Reason.PORT_TAKEN if isinstance(failure, PortTaken) else Reason.START_REFUSED

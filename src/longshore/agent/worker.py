@@ -1,0 +1,283 @@
+"""A worker: one runner that lives as long as it, and one session after another.
+
+Knows channels, not how they come about. When a session ends everything keeps running, and what was not acknowledged
+waits for the next session. It says hello only once its engine answers, so a node that joins is a node that can work.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+import msgspec
+import structlog
+
+from longshore import __version__
+from longshore.agent.host import Host
+from longshore.agent.runner import Runner
+from longshore.model.containers import LogLine
+from longshore.model.errors import Denied, Failure, NotFound, Unavailable
+from longshore.model.messages import (
+    Acknowledge,
+    Assignment,
+    Description,
+    Farewell,
+    Heartbeat,
+    Hello,
+    LogEnd,
+    LogLines,
+    LogsUnwanted,
+    LogsWanted,
+    Reports,
+    Welcome,
+)
+from longshore.model.objects import Capacity
+from longshore.ports import Clock, Engine, WorkerChannel
+
+log = structlog.get_logger("longshore.worker")
+
+ENGINE_WAIT_S = 1.0
+DESCRIBE_EVERY_BEATS = 40
+WELCOME_TIMEOUT_S = 10.0
+SILENT_BEATS = 6
+"""A manager that answered none of this many heartbeats is gone."""
+LOG_LINES_MAX = 200
+"""Lines in one message."""
+
+
+class Identity(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker must remember between its lives."""
+
+    cluster: str = ""
+    node: str
+    token: str = ""
+
+
+class Worker:
+    """One node's worker."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        clock: Clock,
+        *,
+        name: str,
+        address: str,
+        labels: dict[str, str],
+        starts: asyncio.Semaphore,
+        share: float = 1.0,
+        remember: Callable[[Identity], None],
+    ) -> None:
+        """`share`: the part of the machine that this node offers, where several share one. `remember` keeps the
+        identity safe before it is used."""
+        self.name = name
+        self._engine = engine
+        self._clock = clock
+        self._address = address
+        self._labels = labels
+        self._starts = starts
+        self._share = share
+        self._remember = remember
+        self._runner: Runner | None = None
+        self._runner_of = ""
+        self._welcomed = asyncio.Event()
+        self._host = Host(engine, clock)
+
+    async def run(self) -> None:
+        """Run containers, until cancelled; sessions come and go meanwhile."""
+        await self._welcomed.wait()
+        assert self._runner is not None
+        await self._runner.run()
+
+    async def serve(self, channel: WorkerChannel) -> None:
+        """One session to its end. Raises Denied if the manager does not want this worker, ever."""
+        try:
+            description = await self._description()
+            await channel.send(
+                Hello(
+                    node=self.name,
+                    version=__version__,
+                    labels=self._labels,
+                    address=self._address,
+                    capacity=description.capacity,
+                    engine=description.engine,
+                )
+            )
+            async with asyncio.timeout(WELCOME_TIMEOUT_S):
+                welcome = await channel.receive()
+            if isinstance(welcome, Farewell):
+                _take_leave(welcome)
+            if not isinstance(welcome, Welcome):
+                raise Unavailable(f"the manager began with {type(welcome).__name__}, not with a welcome")
+            self._begin(welcome)
+            await _Session(self, channel, welcome, description).run()
+        except TimeoutError:
+            raise Unavailable("the manager did not answer hello") from None
+        finally:
+            await channel.close()
+
+    def _begin(self, welcome: Welcome) -> None:
+        if self._runner is not None and self._runner_of != welcome.cluster:
+            raise Denied(f"this is cluster {welcome.cluster}, but this worker belongs to {self._runner_of}")
+        if welcome.token or self._runner is None:
+            self._remember(Identity(cluster=welcome.cluster, node=welcome.node, token=welcome.token))
+        if self._runner is None:
+            self._runner_of = welcome.cluster
+            self._runner = Runner(
+                self._engine, cluster=welcome.cluster, node=self.name, starts=self._starts
+            )
+            self._welcomed.set()
+
+    async def _description(self) -> Description:
+        """What the machine is, as soon as its engine answers."""
+        while True:
+            try:
+                return await self.describe()
+            except Unavailable as failure:
+                log.warning("waiting for the engine", node=self.name, reason=failure.message)
+                await asyncio.sleep(ENGINE_WAIT_S)
+
+    async def describe(self) -> Description:
+        facts, capacity = await self._engine.describe()
+        return Description(capacity=_part(capacity, self._share), engine=facts)
+
+    @property
+    def runner(self) -> Runner:
+        assert self._runner is not None, "no session has begun"
+        return self._runner
+
+    async def heartbeat(self) -> Heartbeat:
+        stats = await self._host.read(self.runner.container_ids)
+        try:
+            await self._engine.ping()
+        except Unavailable as failure:
+            return Heartbeat(stats=stats, engine_error=failure.message)
+        return Heartbeat(stats=stats)
+
+    async def send_logs(self, wanted: LogsWanted, channel: WorkerChannel) -> None:
+        """Send a container's log lines until they end."""
+        error = ""
+        try:
+            lines: list[LogLine] = []
+            source = self._engine.logs(
+                wanted.container_id, follow=wanted.follow, tail=wanted.tail, since=wanted.since
+            )
+            async for line in source:
+                lines.append(line)
+                # A follower sees each line as it comes; the rest travels in larger parts.
+                if wanted.follow or len(lines) >= LOG_LINES_MAX:
+                    await channel.send(LogLines(request=wanted.request, lines=tuple(lines)))
+                    lines.clear()
+            if lines:
+                await channel.send(LogLines(request=wanted.request, lines=tuple(lines)))
+        except (NotFound, Unavailable) as failure:
+            error = failure.message
+        await channel.send(LogEnd(request=wanted.request, error=error))
+
+
+class _Session:
+    """One session of a worker that was welcomed."""
+
+    def __init__(self, worker: Worker, channel: WorkerChannel, welcome: Welcome, said: Description) -> None:
+        self._worker = worker
+        self._channel = channel
+        self._beat_s = welcome.heartbeat_s
+        self._said = said
+        self._acknowledged = asyncio.Event()
+        self._seq = 0
+        self._logs: dict[int, asyncio.Task[None]] = {}
+
+    async def run(self) -> None:
+        """To its end. Raises Unavailable when the connection is lost, Denied at a final farewell."""
+        ended: Failure | None = None
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._listen(group), name=f"worker {self._worker.name}: listen")
+                group.create_task(self._beat(), name=f"worker {self._worker.name}: heartbeat")
+                group.create_task(self._report(), name=f"worker {self._worker.name}: report")
+        except* Failure as failures:
+            ended = _first(failures)
+        if ended is not None:
+            raise ended
+
+    async def _listen(self, group: asyncio.TaskGroup) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(SILENT_BEATS * self._beat_s):
+                    message = await self._channel.receive()
+            except TimeoutError:
+                raise Unavailable("the manager is silent") from None
+            match message:
+                case Assignment():
+                    self._worker.runner.assign(message)
+                case Acknowledge(seq=seq):
+                    if seq and seq == self._seq:
+                        self._acknowledged.set()
+                case LogsWanted():
+                    self._logs[message.request] = group.create_task(self._send_logs(message), name="logs")
+                case LogsUnwanted(request=request):
+                    if request in self._logs:
+                        self._logs[request].cancel()
+                case Farewell():
+                    _take_leave(message)
+                case Welcome():
+                    raise Unavailable("the manager welcomed twice")
+
+    async def _send_logs(self, wanted: LogsWanted) -> None:
+        try:
+            await self._worker.send_logs(wanted, self._channel)
+        finally:
+            self._logs.pop(wanted.request, None)
+
+    async def _beat(self) -> None:
+        beats = 0
+        while True:
+            await self._channel.send(await self._worker.heartbeat())
+            beats += 1
+            if beats % DESCRIBE_EVERY_BEATS == 0:
+                await self._describe_again()
+            await asyncio.sleep(self._beat_s)
+
+    async def _describe_again(self) -> None:
+        """An engine may be upgraded, or a machine given more memory, under a running worker."""
+        try:
+            now = await self._worker.describe()
+        except Unavailable:
+            return  # the heartbeat says so
+        if now != self._said:
+            await self._channel.send(now)
+            self._said = now
+
+    async def _report(self) -> None:
+        outbox = self._worker.runner.outbox
+        while True:
+            batch = await outbox.batch()
+            self._seq += 1
+            self._acknowledged.clear()
+            await self._channel.send(Reports(seq=self._seq, observations=batch))
+            await self._acknowledged.wait()
+            outbox.acknowledge(batch)
+
+
+def _first(failures: BaseExceptionGroup[Failure]) -> Failure:
+    """What ended the session: a final word counts more than the lost connection that follows it."""
+    flat: list[Failure] = []
+    stack: list[BaseException] = [failures]
+    while stack:
+        one = stack.pop()
+        if isinstance(one, BaseExceptionGroup):
+            stack.extend(one.exceptions)
+        elif isinstance(one, Failure):
+            flat.append(one)
+    return next((one for one in flat if isinstance(one, Denied)), flat[0])
+
+
+def _part(capacity: Capacity, share: float) -> Capacity:
+    """A share of a machine, rounded down so that the parts never exceed the whole."""
+    return Capacity(
+        cpu=int(capacity.cpu * share * 1000) / 1000, memory=int(capacity.memory * share), disk=capacity.disk
+    )
+
+
+def _take_leave(farewell: Farewell) -> None:
+    if farewell.final:
+        raise Denied(farewell.reason, known=True)
+    raise Unavailable(farewell.reason)

@@ -1,0 +1,1 @@
+"""The public door: HTTP to operations and back. Translates and calls; decides nothing."""

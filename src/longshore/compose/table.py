@@ -1,0 +1,339 @@
+"""Every key of the Compose Specification, level by level: supported with a note, or refused with the reason.
+
+The one list: the loader reads a mapping only through its `Level` (`page.Value.fields`), and `matrix` prints the same
+tables as docs/compose.md, so what is documented is what is loaded. Knows names and sentences. Must not know how a value
+is read. The names follow schema/compose-spec.json of the specification (2026).
+
+A reason completes the sentence "not supported: …" and says what to do instead, where there is something.
+"""
+
+import difflib
+
+import msgspec
+
+
+class Level(msgspec.Struct, frozen=True, kw_only=True):
+    """One kind of mapping in a Compose file."""
+
+    path: str
+    """How the documentation names it; `*` is a name of the user's."""
+    supported: dict[str, str]
+    refused: dict[str, str] = {}
+    extensible: bool = True
+    """Whether the specification allows `x-…` keys here, which are the user's own and are not read."""
+
+
+def advice(level: Level, key: str, *, guess: bool) -> str:
+    """Why `key` is refused at `level`, and what to write instead if that can be guessed."""
+    reason = level.refused.get(key)
+    if reason is not None:
+        return f"not supported: {reason}"
+    if guess and len(key) < 40:
+        near = difflib.get_close_matches(key, [*level.supported, *level.refused], n=1, cutoff=0.7)
+        if near:
+            return f"unknown key; did you mean {near[0]}?"
+    return "unknown key; remove it" + (", or start it with x- if it is a note of your own" if level.extensible else "")
+
+
+NO_NETWORKS = "the cluster has no networks of its own yet; services reach each other by published ports"
+NO_SECRETS = "the cluster keeps none yet; use environment, env_file or a bind mount"
+NO_BUILD = "images are not built here; build and push it, then name it in image"
+NO_HOST_ACCESS = "tasks get no access to their machine beyond volumes and ports"
+NO_FINE_LIMITS = "limits are cpus, memory and pids only"
+NO_ROLLOUT = "tasks are replaced by the cluster's own rule, which cannot be set yet"
+NO_DEVICES = "the cluster does not count devices"
+ENGINE_DEFAULT = "the engine's default applies"
+
+TOP = Level(
+    path="",
+    supported={
+        "services": "at least one",
+        "volumes": "named volumes; each lives on the node of the task that uses it",
+        "name": "the app's name; `--project` and `COMPOSE_PROJECT_NAME` come first, the folder's name last",
+        "version": "obsolete in the specification, which gives it no meaning; accepted",
+    },
+    refused={
+        "networks": NO_NETWORKS,
+        "secrets": NO_SECRETS,
+        "configs": NO_SECRETS,
+        "include": "one file describes an app; paste the included file",
+        "models": "language models are not run by the cluster",
+    },
+)
+
+VOLUME = Level(
+    path="volumes.*",
+    supported={
+        "name": "the engine's name for it; without one it is `PROJECT_KEY`",
+        "external": "`true`: made by someone else, so its name gets no prefix. Whether it is there is not checked",
+        "driver": "`local` only",
+    },
+    refused={
+        "driver_opts": "volumes are plain local ones; mount the storage on the nodes and use a bind mount",
+        "labels": "volumes carry no labels",
+    },
+)
+
+SERVICE = Level(
+    path="services.*",
+    supported={
+        "image": "required",
+        "command": "list, or text that is split as a shell would; no shell runs it",
+        "entrypoint": "as `command`",
+        "environment": "map or list; a key without a value is taken from your environment, or dropped if it is unset there",
+        "env_file": "path, list of paths, or objects; relative to the Compose file; `environment` wins",
+        "ports": "short and long syntax; without a host port the cluster chooses one",
+        "volumes": "short and long syntax: named volumes, bind mounts, tmpfs",
+        "tmpfs": "path or list of paths; option `size` only",
+        "user": "",
+        "working_dir": "",
+        "hostname": "",
+        "labels": "map or list; set on the containers",
+        "healthcheck": "run by the engine; a task with one is ready only while it passes",
+        "restart": "`no`, `always`, `unless-stopped` (as `always`), `on-failure[:N]`; without it always, for jobs on failure",
+        "stop_grace_period": "",
+        "stop_signal": "",
+        "read_only": "",
+        "cap_add": "",
+        "cap_drop": "",
+        "security_opt": "`no-new-privileges[:true|:false]` only; here it is on unless you say false",
+        "pull_policy": "`always`, `missing`, `if_not_present`, `never`",
+        "pids_limit": "`-1` is no limit; without it 512",
+        "mem_limit": "as `deploy.resources.limits.memory`",
+        "mem_reservation": "as `deploy.resources.reservations.memory`",
+        "cpus": "as `deploy.resources.limits.cpus`",
+        "logging": "`json-file`, the size and number of its files",
+        "deploy": "",
+        "scale": "as `deploy.replicas`",
+    },
+    refused={
+        "annotations": "use labels",
+        "attach": "use `longshore logs`",
+        "blkio_config": NO_FINE_LIMITS,
+        "build": NO_BUILD,
+        "cgroup": NO_HOST_ACCESS,
+        "cgroup_parent": NO_HOST_ACCESS,
+        "configs": NO_SECRETS,
+        "container_name": "a service has many containers; the cluster names them after their tasks",
+        "cpu_count": "use cpus",
+        "cpu_percent": "use cpus",
+        "cpu_period": "use cpus",
+        "cpu_quota": "use cpus",
+        "cpu_rt_period": NO_FINE_LIMITS,
+        "cpu_rt_runtime": NO_FINE_LIMITS,
+        "cpu_shares": "use cpus",
+        "cpuset": NO_FINE_LIMITS,
+        "credential_spec": "for Windows containers only",
+        "depends_on": "services start independently; let the program wait for or retry what it needs",
+        "develop": "for development on one machine; use Compose for that",
+        "device_cgroup_rules": NO_HOST_ACCESS,
+        "devices": NO_HOST_ACCESS,
+        "dns": ENGINE_DEFAULT,
+        "dns_opt": ENGINE_DEFAULT,
+        "dns_search": ENGINE_DEFAULT,
+        "domainname": "use hostname",
+        "expose": "it publishes nothing; list the port in ports",
+        "extends": "one file describes an app; use YAML anchors and `<<`",
+        "external_links": NO_NETWORKS,
+        "extra_hosts": "tasks see the names that their node's DNS knows",
+        "gpus": NO_DEVICES,
+        "group_add": "use user with a group, such as `1000:1000`",
+        "init": "put an init such as tini into the image",
+        "ipc": NO_HOST_ACCESS,
+        "isolation": "for Windows containers only",
+        "label_file": "use labels",
+        "links": NO_NETWORKS,
+        "mac_address": NO_NETWORKS,
+        "mem_swappiness": NO_FINE_LIMITS,
+        "memswap_limit": NO_FINE_LIMITS,
+        "models": "language models are not run by the cluster",
+        "network_mode": NO_NETWORKS,
+        "networks": NO_NETWORKS,
+        "oom_kill_disable": NO_FINE_LIMITS,
+        "oom_score_adj": NO_FINE_LIMITS,
+        "pid": NO_HOST_ACCESS,
+        "platform": "use deploy.placement.constraints with a label of your nodes",
+        "post_start": "let the image's entrypoint do it",
+        "pre_stop": "let the program act on its stop signal",
+        "privileged": NO_HOST_ACCESS,
+        "profiles": "every service of the file is run; split the file",
+        "provider": "services are containers",
+        "pull_refresh_after": "use pull_policy always",
+        "runtime": ENGINE_DEFAULT,
+        "secrets": NO_SECRETS,
+        "shm_size": "use a tmpfs volume with the target /dev/shm and a size",
+        "stdin_open": "tasks have no terminal",
+        "storage_opt": ENGINE_DEFAULT,
+        "sysctls": NO_HOST_ACCESS,
+        "tty": "tasks have no terminal",
+        "ulimits": NO_FINE_LIMITS,
+        "use_api_socket": NO_HOST_ACCESS,
+        "userns_mode": NO_HOST_ACCESS,
+        "uts": NO_HOST_ACCESS,
+        "volumes_from": "name the volumes under volumes of each service",
+    },
+)
+
+ENV_FILE = Level(
+    path="services.*.env_file[]",
+    supported={"path": "required", "required": "`false`: the file may be missing"},
+    refused={"format": "files are KEY=VALUE lines as in Compose"},
+    extensible=False,
+)
+
+PORT = Level(
+    path="services.*.ports[]",
+    supported={
+        "target": "required; the container's port",
+        "published": "the node's port; without it, or with 0, the cluster chooses one",
+        "protocol": "`tcp` or `udp`",
+        "host_ip": "address of the node to listen on",
+        "mode": "`host` and `ingress` mean the same: the port is open on the task's own node",
+    },
+    refused={"name": "ports carry no names", "app_protocol": "there is no proxy that would use it"},
+)
+
+MOUNT = Level(
+    path="services.*.volumes[]",
+    supported={
+        "type": "required; `volume`, `bind` or `tmpfs`",
+        "source": "key of a volume at the top level, or the path to bind; none for tmpfs",
+        "target": "required; absolute",
+        "read_only": "",
+        "tmpfs": "",
+        "bind": "",
+        "volume": "",
+    },
+    refused={"consistency": "for Docker Desktop only", "image": "images are not mounted; copy the files into yours"},
+)
+
+MOUNT_TMPFS = Level(
+    path="services.*.volumes[].tmpfs",
+    supported={"size": "size, or number of bytes"},
+    refused={"mode": ENGINE_DEFAULT},
+)
+
+MOUNT_BIND = Level(
+    path="services.*.volumes[].bind",
+    supported={},
+    refused={
+        "propagation": ENGINE_DEFAULT,
+        "create_host_path": "make the folder on the nodes beforehand",
+        "recursive": ENGINE_DEFAULT,
+        "selinux": "relabel the folder on the nodes beforehand",
+    },
+)
+
+MOUNT_VOLUME = Level(
+    path="services.*.volumes[].volume",
+    supported={},
+    refused={
+        "nocopy": ENGINE_DEFAULT,
+        "subpath": "mount the whole volume",
+        "labels": "volumes carry no labels",
+    },
+)
+
+HEALTHCHECK = Level(
+    path="services.*.healthcheck",
+    supported={
+        "test": "required unless disabled; text is run by the container's shell, a list starts with CMD, CMD-SHELL or NONE",
+        "interval": "without it 30s",
+        "timeout": "without it 30s",
+        "retries": "without it 3",
+        "start_period": "without it 0s",
+        "disable": "`true`: the image's own check is not run either",
+    },
+    refused={"start_interval": "checks run every interval from the start"},
+)
+
+LOGGING = Level(
+    path="services.*.logging",
+    supported={"driver": "`json-file` only", "options": ""},
+)
+
+LOGGING_OPTIONS = Level(
+    path="services.*.logging.options",
+    supported={"max-size": "without it 10m", "max-file": "without it 3"},
+    refused={
+        name: "logs are read through the cluster, which needs them plain"
+        for name in ("labels", "labels-regex", "env", "env-regex", "compress", "tag", "mode", "max-buffer-size")
+    },
+    extensible=False,
+)
+
+DEPLOY = Level(
+    path="services.*.deploy",
+    supported={
+        "mode": "`replicated`, `global` (one task on each node), `replicated-job` (runs to completion)",
+        "replicas": "without it 1; of a job: how many completions",
+        "labels": "the same as the service's `labels`, with which they are merged",
+        "resources": "",
+        "placement": "",
+        "restart_policy": "with `restart` only where both say the same",
+    },
+    refused={
+        "endpoint_mode": NO_NETWORKS,
+        "update_config": NO_ROLLOUT,
+        "rollback_config": NO_ROLLOUT,
+    },
+)
+
+RESOURCES = Level(path="services.*.deploy.resources", supported={"limits": "", "reservations": ""})
+
+LIMITS = Level(
+    path="services.*.deploy.resources.limits",
+    supported={"cpus": "", "memory": "", "pids": "`-1` is no limit; without it 512"},
+)
+
+RESERVATIONS = Level(
+    path="services.*.deploy.resources.reservations",
+    supported={
+        "cpus": "set aside for each task; placement counts these and nothing else",
+        "memory": "set aside for each task",
+    },
+    refused={"generic_resources": NO_DEVICES, "devices": NO_DEVICES, "pids": "only limits has pids"},
+)
+
+PLACEMENT = Level(
+    path="services.*.deploy.placement",
+    supported={
+        "constraints": "`node.hostname` (the node's name, also written `node.name`) or `node.labels.KEY`, with `==` or `!=`"
+    },
+    refused={
+        "preferences": "tasks are spread over the nodes anyway",
+        "max_replicas_per_node": "use mode global for one task on each node",
+    },
+)
+
+RESTART_POLICY = Level(
+    path="services.*.deploy.restart_policy",
+    supported={
+        "condition": "`any`, `on-failure`, `none`",
+        "delay": "least wait before each restart; the cluster's own back-off still applies",
+        "max_attempts": "restarts in a row without a stable run; `0` is no limit",
+        "window": "a task that ran this long was stable; without it 10s",
+    },
+)
+
+LEVELS = (
+    TOP,
+    VOLUME,
+    SERVICE,
+    ENV_FILE,
+    PORT,
+    MOUNT,
+    MOUNT_TMPFS,
+    MOUNT_BIND,
+    MOUNT_VOLUME,
+    HEALTHCHECK,
+    LOGGING,
+    LOGGING_OPTIONS,
+    DEPLOY,
+    RESOURCES,
+    LIMITS,
+    RESERVATIONS,
+    PLACEMENT,
+    RESTART_POLICY,
+)
+"""In the order of the documentation."""

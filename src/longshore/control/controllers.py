@@ -1,0 +1,81 @@
+"""The table of controllers: what each looks at, what wakes it, what it decides.
+
+The only place that knows all decisions together; they do not know one another.
+"""
+
+from collections.abc import Callable, Iterable
+
+from longshore.decide import nodes, rollout, services
+from longshore.decide.placement import place
+from longshore.loop.controller import Controller
+from longshore.model.changes import Event
+from longshore.model.objects import Availability, Kind, NodeStatus, Task
+from longshore.model.snapshot import Snapshot, service_of_task
+from longshore.model.spec import Mode
+
+CLUSTER = "cluster"
+"""The one key of the placement controller: it sees all waiting tasks together and never races itself."""
+
+
+def controllers(policy: str, silence_left_s: Callable[[str], float]) -> tuple[Controller, ...]:
+    """The rows. `policy` names the placement policy; `silence_left_s` tells for how long a node may still be silent."""
+    return (
+        Controller("services", _service_keys, _all_services, services.decide),
+        Controller("rollout", _service_keys, _all_services, rollout.decide),
+        Controller(
+            "placement",
+            _placement_keys,
+            lambda world: (CLUSTER,),
+            lambda world, key, now: place.decide(world, now, policy),
+        ),
+        Controller(
+            "nodes",
+            _node_keys,
+            lambda world: (*world.nodes,),
+            lambda world, key, now: nodes.decide(world, key, now, silence_left_s(key)),
+        ),
+    )
+
+
+def _all_services(world: Snapshot) -> Iterable[str]:
+    return sorted(world.services.keys() | world.services_with_tasks.keys())
+
+
+def _service_keys(event: Event, world: Snapshot) -> Iterable[str]:
+    """Its own service and tasks; a global service also when nodes come, go or change."""
+    if event.kind is Kind.SERVICE:
+        return (event.id,)
+    if event.kind is Kind.TASK:
+        return (service_of_task(event.id),)
+    if event.kind is Kind.NODE:
+        here = {task.service for task in world.tasks_of_node(event.id).values()}
+        return sorted(here.union(name for name in world.services if _is_global(world, name)))
+    return ()
+
+
+def _is_global(world: Snapshot, name: str) -> bool:
+    service = world.services.get(name)
+    return service is not None and service.spec.mode is Mode.GLOBAL
+
+
+def _placement_keys(event: Event, world: Snapshot) -> Iterable[str]:
+    """A task that waits, room that came free, a node that changed. A task that starts or reports cannot help."""
+    if event.kind is Kind.NODE:
+        return (CLUSTER,)
+    if event.kind is Kind.TASK:
+        task = event.after
+        if not isinstance(task, Task) or not task.node or not task.live:
+            return (CLUSTER,)
+    return ()
+
+
+def _node_keys(event: Event, world: Snapshot) -> Iterable[str]:
+    """A node that changed, and one that was given a task: it may have gone down meanwhile."""
+    if event.kind is Kind.NODE:
+        return (event.id,)
+    task = event.after
+    if isinstance(task, Task) and task.node and task.live:
+        node = world.nodes.get(task.node)
+        if node is None or node.status is NodeStatus.DOWN or node.availability is Availability.DRAINED:
+            return (task.node,)
+    return ()

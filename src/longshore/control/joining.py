@@ -1,0 +1,97 @@
+"""Who may be which node: what a worker's Hello changes.
+
+A join token makes a node and is exchanged for a node token, which from then on speaks for that node alone. A worker
+that lost its node token may take its name again with a new join token once the old node is down, never while it lives.
+"""
+
+import msgspec
+from msgspec.structs import replace
+
+from longshore.control import tokens
+from longshore.decide.admission import admit_node_name
+from longshore.model.changes import Change, deleted
+from longshore.model.errors import Conflict, Denied
+from longshore.model.lifecycle import Owner
+from longshore.model.messages import Hello
+from longshore.model.objects import Kind, Node, NodeStatus, Role, Token
+from longshore.model.reasons import Reason
+from longshore.model.snapshot import Snapshot
+
+
+class Joining(msgspec.Struct, frozen=True):
+    """What a Hello leads to."""
+
+    changes: list[Change]
+    secret: str = ""
+    """Of a new node token."""
+
+
+def admitted(world: Snapshot, hello: Hello, token: Token | None, *, now: float, connected: bool) -> Joining:
+    """The changes that let the worker in, by the token it came with (None: this manager dialled it).
+
+    Raises Denied or Invalid for good, Conflict if it may try again later.
+    """
+    admit_node_name(hello.node, field="node")
+    node = world.nodes.get(hello.node)
+    if token is None:
+        return Joining(_node_changes(node, hello, now))
+    if token.role is Role.NODE:
+        if token.node != hello.node:
+            raise Denied(f"this token speaks for node {token.node}, not for {hello.node}", known=True)
+        return Joining(_node_changes(node, hello, now))
+    if token.role is not Role.JOIN:
+        raise Denied("a worker joins with a join token (longshore token create)", known=True)
+    if node is not None and (connected or node.status is NodeStatus.READY):
+        raise Conflict(
+            f"node {hello.node} exists and is ready; give this worker another name (-n), or wait until it is down"
+        )
+    made, secret = tokens.mint(Role.NODE, now=now, node=hello.node)
+    old = world.tokens.get(made.id)
+    changes = _node_changes(node, hello, now)
+    changes.append(_token_change(made, old, Reason.TOKEN_CREATED))
+    changes.append(_used(world, token))
+    return Joining(changes, secret)
+
+
+def _node_changes(node: Node | None, hello: Hello, now: float) -> list[Change]:
+    after = Node(name=hello.node, labels=hello.labels, joined_at=now) if node is None else node
+    reason = Reason.NODE_JOINED if node is None else Reason.NODE_RETURNED
+    was_ready = node is not None and node.status is NodeStatus.READY
+    after = replace(
+        after,
+        address=hello.address,
+        capacity=hello.capacity,
+        engine=hello.engine,
+        worker_version=hello.version,
+        status=NodeStatus.READY,
+        reason=after.reason if was_ready else reason,
+        message="",
+        changed_at=after.changed_at if was_ready else now,
+    )
+    if after == node:
+        return []
+    before = node.revision if node is not None else 0
+    return [Change(kind=Kind.NODE, id=hello.node, before=before, after=after, by=Owner.WORKER, reason=reason)]
+
+
+def _token_change(token: Token, old: Token | None, reason: Reason) -> Change:
+    return Change(
+        kind=Kind.TOKEN,
+        id=token.id,
+        before=old.revision if old is not None else 0,
+        after=token,
+        by=Owner.MANAGER,
+        reason=reason,
+    )
+
+
+def _used(world: Snapshot, token: Token) -> Change:
+    """One use less of a join token; the last one deletes it."""
+    current = world.tokens.get(token.id)
+    if current is None:
+        raise Denied("the join token was used up or revoked meanwhile", known=True)
+    if current.uses_left is None:
+        return _token_change(current, current, Reason.TOKEN_USED)
+    if current.uses_left <= 1:
+        return deleted(Kind.TOKEN, current.id, current.revision, Owner.MANAGER, Reason.TOKEN_USED)
+    return _token_change(replace(current, uses_left=current.uses_left - 1), current, Reason.TOKEN_USED)

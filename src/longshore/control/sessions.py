@@ -1,0 +1,304 @@
+"""The manager's ends of all sessions: who is there, what they shall hold, what they say.
+
+Knows channels and the store; not how a channel came about (a worker dialled, or the manager did, or a simulator made
+it). Liveness lives only here and only in memory: when a node was last heard on a monotonic clock. The store learns
+ready and down. A node that this manager has never heard counts as heard when the manager started, so a manager that
+was away never declares a node down before a full timeout has passed.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+import structlog
+from msgspec.structs import replace
+
+from longshore.control.joining import admitted
+from longshore.control.logs import LogStreams
+from longshore.decide.reports import heard
+from longshore.model.changes import COMMIT_CHANGES_MAX, Change
+from longshore.model.containers import Assigned, LogLine
+from longshore.model.errors import Compacted, Conflict, Denied, Invalid, NotFound, Unavailable
+from longshore.model.lifecycle import Owner, State, Wanted
+from longshore.model.messages import (
+    Acknowledge,
+    Assignment,
+    Description,
+    Farewell,
+    Heartbeat,
+    Hello,
+    LogEnd,
+    LogLines,
+    Reports,
+    Welcome,
+)
+from longshore.model.objects import Kind, Node, NodeStats, NodeStatus, Task, Token
+from longshore.model.reasons import Reason
+from longshore.model.snapshot import Snapshot
+from longshore.ports import Clock, ManagerChannel, Store
+
+log = structlog.get_logger("longshore.sessions")
+
+HELLO_TIMEOUT_S = 10.0
+BEATS_PER_TIMEOUT = 4
+"""A worker beats this often within the heartbeat timeout, so one lost beat is no alarm."""
+STORE_RETRY_S = 0.2
+
+_Wish = tuple[float, Wanted, bool]
+
+
+class _Session:
+    """One worker's live connection."""
+
+    def __init__(self, node: str, channel: ManagerChannel) -> None:
+        self.node = node
+        self.channel = channel
+        self.changed = asyncio.Event()
+        """Something of its assignment may have changed."""
+        self.sent: dict[str, _Wish] = {}
+        """What the worker was told of each task, as far as it matters to it."""
+        self.logs = LogStreams(channel)
+
+
+class Sessions:
+    """All sessions of one manager."""
+
+    def __init__(
+        self, store: Store, clock: Clock, *, heartbeat_timeout_s: float, wake_node: Callable[[str], None]
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._timeout_s = heartbeat_timeout_s
+        self._wake_node = wake_node
+        self._started = clock.monotonic()
+        self._heard: dict[str, float] = {}
+        self._stats: dict[str, NodeStats] = {}
+        self._live: dict[str, _Session] = {}
+
+    # -- what others ask
+
+    def silence_left_s(self, node: str) -> float:
+        """Seconds for which `node` may still be silent."""
+        return self._heard.get(node, self._started) + self._timeout_s - self._clock.monotonic()
+
+    def usage(self, node: str) -> NodeStats | None:
+        """The figures of its last heartbeat; None if it has no session."""
+        return self._stats.get(node) if node in self._live else None
+
+    def connected(self) -> int:
+        """How many workers have a session."""
+        return len(self._live)
+
+    async def logs(
+        self, task: Task, *, follow: bool, tail: int | None, since: float | None
+    ) -> AsyncIterator[LogLine]:
+        """A task's log lines, from its worker. Raises NotFound if it has no container, Unavailable if its worker is
+        not there or stops answering."""
+        if not task.container_id:
+            raise NotFound(f"task {task.id} is {task.state} and has no container to read from")
+        session = self._live.get(task.node)
+        if session is None:
+            raise Unavailable(f"node {task.node}, which holds the log of {task.id}, is not connected")
+        async for line in session.logs.read(task.container_id, follow=follow, tail=tail, since=since):
+            yield line
+
+    # -- assignments follow the store
+
+    async def run(self) -> None:
+        """Tell sessions when their tasks change, until cancelled."""
+        while True:
+            world = self._store.read()
+            for session in self._live.values():
+                session.changed.set()
+            try:
+                async for batch in self._store.watch(world.revision):
+                    for event in batch.events:
+                        if event.kind is Kind.TASK:
+                            self._poke(event.id, event.after)
+            except Compacted:
+                log.warning("fell behind the store; looking at every assignment", revision=world.revision)
+
+    def _poke(self, task_id: str, task: object) -> None:
+        if isinstance(task, Task):
+            session = self._live.get(task.node)
+            if session is not None and session.sent.get(task_id) != _wish(task):
+                session.changed.set()
+        else:  # deleted, and its node with it: whoever was told of it
+            for session in self._live.values():
+                if task_id in session.sent:
+                    session.changed.set()
+
+    # -- one session
+
+    async def serve(self, channel: ManagerChannel, token: Token | None) -> None:
+        """One session from Hello to its end. `token` is what the worker came with; None if this manager dialled it."""
+        try:
+            async with asyncio.timeout(HELLO_TIMEOUT_S):
+                hello = await channel.receive()
+            if not isinstance(hello, Hello):
+                raise Invalid("a session begins with hello")
+            secret = await self._admit(hello, token)
+        except (Denied, Invalid) as failure:
+            log.warning("worker refused", reason=failure.message)
+            await _farewell(channel, failure.message, final=True)
+            return
+        except Conflict as failure:
+            await _farewell(channel, failure.message, final=False)
+            return
+        except (Unavailable, TimeoutError):
+            await channel.close()
+            return
+        await self._hold(_Session(hello.node, channel), secret)
+
+    async def _admit(self, hello: Hello, token: Token | None) -> str:
+        """Write the node down as ready; returns the secret of a new node token, or nothing."""
+        while True:
+            world = self._store.read()
+            joining = admitted(world, hello, token, now=self._clock.now(), connected=hello.node in self._live)
+            try:
+                if joining.changes:
+                    await self._store.commit(joining.changes)
+            except Conflict:
+                continue
+            return joining.secret
+
+    async def _hold(self, session: _Session, secret: str) -> None:
+        node = session.node
+        older = self._live.get(node)
+        self._live[node] = session
+        if older is not None:
+            await older.channel.close()
+        self._heard[node] = self._clock.monotonic()
+        log.info("worker connected", node=node)
+        cluster = self._store.read().cluster
+        assert cluster is not None
+        try:
+            await session.channel.send(
+                Welcome(
+                    cluster=cluster.id, node=node, token=secret, heartbeat_s=self._timeout_s / BEATS_PER_TIMEOUT
+                )
+            )
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._listen(session), name=f"session {node}: listen")
+                group.create_task(self._assign(session), name=f"session {node}: assign")
+        except* Unavailable as ended:
+            log.info("worker disconnected", node=node, reason=str(ended.exceptions[0]))
+        finally:
+            session.logs.end("the worker's session ended")
+            if self._live.get(node) is session:
+                del self._live[node]
+            await session.channel.close()
+            self._wake_node(node)
+
+    async def _assign(self, session: _Session) -> None:
+        """Send the whole assignment once, then what changes of it."""
+        full = True
+        while True:
+            session.changed.clear()
+            world = self._store.read()
+            tasks = world.tasks_of_node(session.node)
+            put = [task for id, task in sorted(tasks.items()) if session.sent.get(id) != _wish(task)]
+            removed = tuple(sorted(session.sent.keys() - tasks.keys()))
+            if full or put or removed:
+                assigned = tuple(_assigned(world, task) for task in put)
+                await session.channel.send(
+                    Assignment(revision=world.revision, full=full, put=assigned, removed=removed)
+                )
+                session.sent = {id: _wish(task) for id, task in tasks.items()}
+                full = False
+            await session.changed.wait()
+
+    async def _listen(self, session: _Session) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(2 * self._timeout_s):
+                    message = await session.channel.receive()
+            except TimeoutError:
+                raise Unavailable("the worker is silent") from None
+            match message:
+                case Heartbeat():
+                    await self._beat(session, message)
+                case Reports():
+                    await self._report(session, message)
+                case Description():
+                    await self._describe(session.node, message)
+                case LogLines():
+                    session.logs.lines(message.request, message.lines)
+                case LogEnd():
+                    session.logs.finish(message.request, message.error)
+                case Hello():
+                    raise Unavailable("the worker said hello twice")
+
+    async def _beat(self, session: _Session, beat: Heartbeat) -> None:
+        self._stats[session.node] = beat.stats
+        await session.channel.send(Acknowledge(seq=0))
+        if beat.engine_error:
+            return
+        self._heard[session.node] = self._clock.monotonic()
+        node = self._store.read().nodes.get(session.node)
+        if node is None:
+            raise Unavailable("the node was removed")
+        if node.status is NodeStatus.DOWN:
+            await self._write_node(session.node, lambda one: _returned(one, self._clock.now()), Reason.NODE_RETURNED)
+
+    async def _describe(self, name: str, message: Description) -> None:
+        await self._write_node(
+            name, lambda one: replace(one, capacity=message.capacity, engine=message.engine), Reason.NODE_CHANGED
+        )
+
+    async def _write_node(self, name: str, edit: Callable[[Node], Node], reason: Reason) -> None:
+        while (node := self._store.read().nodes.get(name)) is not None:
+            after = edit(node)
+            if after == node:
+                return
+            change = Change(
+                kind=Kind.NODE, id=name, before=node.revision, after=after, by=Owner.WORKER, reason=reason
+            )
+            try:
+                await self._store.commit([change])
+            except Conflict:
+                continue
+            return
+
+    async def _report(self, session: _Session, reports: Reports) -> None:
+        """Make observations durable, then acknowledge them."""
+        rest = list(reports.observations)
+        while rest:
+            now, world = self._clock.now(), self._store.read()
+            part = rest[:COMMIT_CHANGES_MAX]
+            changes = [change for seen in part if (change := heard(world, session.node, seen, now)) is not None]
+            try:
+                if changes:
+                    await self._store.commit(changes)
+            except Conflict:
+                continue
+            except Unavailable as failure:
+                log.warning("a report waits for the store", node=session.node, reason=failure.message)
+                await asyncio.sleep(STORE_RETRY_S)
+                continue
+            rest = rest[COMMIT_CHANGES_MAX:]
+        await session.channel.send(Acknowledge(seq=reports.seq))
+
+
+def _wish(task: Task) -> _Wish:
+    """What of a task matters to its worker; all else the worker said itself."""
+    return (task.created_at, task.wanted, task.state is State.LOST)
+
+
+def _assigned(world: Snapshot, task: Task) -> Assigned:
+    release = world.release(task.service, task.release)
+    assert release is not None, f"release of {task.id} is gone"
+    return Assigned(task=task, spec=release.spec)
+
+
+def _returned(node: Node, now: float) -> Node:
+    if node.status is NodeStatus.READY:
+        return node
+    return replace(node, status=NodeStatus.READY, reason=Reason.NODE_RETURNED, message="", changed_at=now)
+
+
+async def _farewell(channel: ManagerChannel, reason: str, *, final: bool) -> None:
+    try:
+        await channel.send(Farewell(reason=reason, final=final))
+    except Unavailable:
+        log.debug("the refused worker had gone already")
+    await channel.close()

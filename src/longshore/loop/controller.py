@@ -1,0 +1,107 @@
+"""The one loop that drives every controller: look at the world, decide, commit, and say when to look again.
+
+A controller is a row: which keys an event wakes, and a pure decision. Events carry no meaning here beyond "look at
+this key", so a decision is right whatever was missed, doubled or reordered. What can go wrong is handled once: a
+Conflict looks again at once, Unavailable backs off, Compacted looks at every key; anything else is a bug and ends the
+task group, because a wrong decision must not be committed by a manager that goes on.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+
+import msgspec
+import structlog
+
+from longshore.loop.queue import KeyQueue
+from longshore.model.changes import COMMIT_CHANGES_MAX, Change, Event
+from longshore.model.errors import Compacted, Conflict, Unavailable
+from longshore.model.snapshot import Snapshot
+from longshore.ports import Clock, Store
+
+Decision = tuple[list[Change], float | None]
+"""What to change now, and when (by the clock) to look again at the latest."""
+
+log = structlog.get_logger("longshore.loop")
+
+WORKERS = 4
+"""Keys of one controller that are worked on at a time: enough for their commits to share a transaction."""
+
+
+class Controller(msgspec.Struct, frozen=True):
+    """One row of the table of controllers."""
+
+    name: str
+    wakes: Callable[[Event, Snapshot], Iterable[str]]
+    """Keys that an event makes worth a look."""
+    every: Callable[[Snapshot], Iterable[str]]
+    """All keys, for the first look and after events were missed."""
+    decide: Callable[[Snapshot, str, float], Decision]
+
+
+class ControlLoop:
+    """Runs a table of controllers over one store."""
+
+    def __init__(self, store: Store, clock: Clock, controllers: Sequence[Controller]) -> None:
+        self._store = store
+        self._clock = clock
+        self._controllers = tuple(controllers)
+        self._queues: dict[str, KeyQueue[str]] = {row.name: KeyQueue() for row in controllers}
+
+    def wake(self, controller: str, key: str, delay_s: float = 0.0) -> None:
+        """Have a controller look at a key for a reason that is not in the store."""
+        self._queues[controller].add(key, delay_s)
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._follow(), name="controllers: follow the store")
+                for row in self._controllers:
+                    for number in range(WORKERS):
+                        group.create_task(self._work(row), name=f"controller {row.name} {number}")
+        finally:
+            for queue in self._queues.values():
+                queue.close()
+
+    async def _follow(self) -> None:
+        """Turn events into keys. Every key is looked at first, so it does not matter what happened before."""
+        while True:
+            world = self._store.read()
+            for row in self._controllers:
+                for key in row.every(world):
+                    self._queues[row.name].add(key)
+            try:
+                async for batch in self._store.watch(world.revision):
+                    world = self._store.read()
+                    for event in batch.events:
+                        for row in self._controllers:
+                            for key in row.wakes(event, world):
+                                self._queues[row.name].add(key)
+            except Compacted:
+                log.warning("fell behind the store; looking at everything anew", revision=world.revision)
+
+    async def _work(self, row: Controller) -> None:
+        queue = self._queues[row.name]
+        while True:
+            key = await queue.get()
+            try:
+                await self._look(row, queue, key)
+            finally:
+                queue.done(key)
+
+    async def _look(self, row: Controller, queue: KeyQueue[str], key: str) -> None:
+        now = self._clock.now()
+        changes, again = row.decide(self._store.read(), key, now)
+        try:
+            for first in range(0, len(changes), COMMIT_CHANGES_MAX):
+                await self._store.commit(changes[first : first + COMMIT_CHANGES_MAX])
+        except Conflict:
+            queue.add(key)
+            return
+        except Unavailable as failure:
+            wait_s = queue.retry(key)
+            log.warning("store unavailable", controller=row.name, key=key, reason=failure.message, retry_s=wait_s)
+            return
+        queue.forget(key)
+        if again is not None:
+            queue.add(key, max(again - now, 0.001))

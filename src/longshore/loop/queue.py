@@ -1,0 +1,93 @@
+"""Keys to look at: each at most once in line, never worked on twice at once, delayed and backed off.
+
+Four promises. A key added ten times while it waits is one visit. A key added while it is worked on comes back after.
+Of several delays for one key the earliest holds. Failures of a key make its waits double until `forget`. No locks: it
+belongs to one event loop, and its delays are that loop's timers, so virtual time moves them too.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Hashable
+from typing import Generic, TypeVar
+
+K = TypeVar("K", bound=Hashable)
+
+BACKOFF_FIRST_S = 0.05
+BACKOFF_MAX_S = 15.0
+
+
+class KeyQueue(Generic[K]):
+    """The keys of one controller."""
+
+    def __init__(self) -> None:
+        self._line: deque[K] = deque()
+        self._waiting: set[K] = set()
+        """In line, or to be put there when its work is done."""
+        self._busy: set[K] = set()
+        self._timers: dict[K, asyncio.TimerHandle] = {}
+        self._failures: dict[K, int] = {}
+        self._arrived = asyncio.Event()
+
+    def add(self, key: K, delay_s: float = 0.0) -> None:
+        """Look at `key` after `delay_s`; the earliest of several wishes holds."""
+        if delay_s > 0:
+            self._add_later(key, delay_s)
+            return
+        self._drop_timer(key)
+        if key in self._waiting:
+            return
+        self._waiting.add(key)
+        if key not in self._busy:
+            self._line.append(key)
+            self._arrived.set()
+
+    def _add_later(self, key: K, delay_s: float) -> None:
+        if key in self._waiting and key not in self._busy:
+            return
+        loop = asyncio.get_running_loop()
+        standing = self._timers.get(key)
+        if standing is not None:
+            if standing.when() <= loop.time() + delay_s:
+                return
+            standing.cancel()
+        self._timers[key] = loop.call_later(delay_s, self.add, key)
+
+    def _drop_timer(self, key: K) -> None:
+        timer = self._timers.pop(key, None)
+        if timer is not None:
+            timer.cancel()
+
+    async def get(self) -> K:
+        """The next key; it is busy until `done`."""
+        while not self._line:
+            self._arrived.clear()
+            await self._arrived.wait()
+        key = self._line.popleft()
+        self._waiting.discard(key)
+        self._busy.add(key)
+        return key
+
+    def done(self, key: K) -> None:
+        """The work on `key` has ended, well or not."""
+        self._busy.discard(key)
+        if key in self._waiting:
+            self._line.append(key)
+            self._arrived.set()
+
+    def retry(self, key: K) -> float:
+        """Look at `key` again after its back-off; returns that wait in seconds."""
+        failures = self._failures.get(key, 0)
+        self._failures[key] = failures + 1
+        wait_s = min(BACKOFF_FIRST_S * 2.0 ** min(failures, 16), BACKOFF_MAX_S)
+        self.add(key, wait_s)
+        return wait_s
+
+    def forget(self, key: K) -> None:
+        """The last look at `key` went well: its next failure waits little again."""
+        self._failures.pop(key, None)
+
+    def close(self) -> None:
+        """Drop all timers, so that nothing of this queue outlives its owner."""
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()

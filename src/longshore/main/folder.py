@@ -1,0 +1,65 @@
+"""The data folder: what a manager or worker keeps on disk beside its store.
+
+`admin.token` and `manager.json` are what the command line picks up; `worker.token` opens a worker's own port;
+`worker.json` is what a worker must remember. All are written so that a crash leaves the old file or the new one, and
+are readable by their owner alone.
+"""
+
+import os
+from pathlib import Path
+
+import msgspec
+
+from longshore.agent.worker import Identity
+from longshore.model.errors import Refused
+
+
+def prepare(folder: Path) -> Path:
+    """Make the folder, open to nobody else. Raises Refused with a sentence if that cannot be."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise Refused(f"cannot make the data folder {folder}: {error.strerror}; choose another with --data") from error
+    return folder
+
+
+def write(path: Path, content: str) -> None:
+    """Replace a file: readable by its owner alone, and safely on disk before it is in its place."""
+    part = path.with_name(path.name + ".part")
+    try:
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as error:
+        raise Refused(f"cannot write {path}: {error.strerror}") from error
+
+
+def read(path: Path) -> str:
+    """A file's content without the last line's end; empty if there is no such file."""
+    try:
+        return path.read_text().strip()
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        raise Refused(f"cannot read {path}: {error.strerror}") from error
+
+
+def identity(folder: Path, node: str) -> Identity:
+    """What a worker remembers; a new one if this folder never was a worker's."""
+    text = read(folder / "worker.json")
+    if not text:
+        return Identity(node=node)
+    try:
+        return msgspec.json.decode(text, type=Identity)
+    except msgspec.MsgspecError as error:
+        raise Refused(f"{folder / 'worker.json'} is damaged ({error}); remove it and join again") from error
+
+
+def remember(folder: Path, one: Identity) -> None:
+    """Keep a worker's identity. A token that was not given again is kept."""
+    standing = identity(folder, one.node)
+    token = one.token or standing.token
+    write(folder / "worker.json", msgspec.json.encode(msgspec.structs.replace(one, token=token)).decode() + "\n")
