@@ -225,7 +225,7 @@ def create_body(order: ContainerOrder, *, cores: int) -> bytes:
 
 
 def _hostname(task: str) -> str:
-    """The task's id as a host name. A long one loses the end of the service's name, so that slot and generation stay."""
+    """The task's id as a host name. A long one loses some of the service's name; slot and generation stay."""
     service, *place = task.rsplit(".", 2)
     rest = "".join(f"-{part}" for part in place)
     return service.replace(".", "-")[: HOSTNAME_MAX - len(rest)] + rest

@@ -4,6 +4,7 @@ Knows the framing of Docker's log and attach streams (for containers without a t
 in as the network cut them, lines go out. Pure, so that every cut can be tried in a test.
 """
 
+import math
 from collections.abc import Iterator
 from datetime import datetime
 
@@ -20,9 +21,10 @@ ENGINE_STREAM = 3
 
 
 class Lines:
-    """What has come of one container's log and is not yet given out as a line."""
+    """What has come of one container's log and is not yet given out as a line. Lines up to `after` are left out."""
 
-    def __init__(self) -> None:
+    def __init__(self, after: float | None) -> None:
+        self._after = -math.inf if after is None else after
         self._frames = bytearray()
         self._open: dict[str, tuple[float, bytearray]] = {}
         """By stream, the line that has begun and not ended, and when it began."""
@@ -43,26 +45,30 @@ class Lines:
     def rest(self) -> Iterator[LogLine]:
         """The lines that were never ended. Call it once nothing more will come."""
         for stream, (at, text) in self._open.items():
-            yield _line(at, stream, text)
+            yield from self._line(at, stream, text)
         self._open.clear()
 
     def _add(self, stream: str, payload: bytes) -> Iterator[LogLine]:
         """A frame is what the container wrote up to a line's end, or 16 KiB of it, each with its own time in front."""
         stamp, _, written = payload.partition(b" ")
-        at, text = self._open.pop(stream, None) or (_seconds(stamp), bytearray())
+        at, text = self._open.pop(stream) if stream in self._open else (_seconds(stamp), bytearray())
         text += written
         while text:
             size = text.find(b"\n")
             if 0 <= size <= LINE_BYTES_MAX:
-                yield _line(at, stream, text[:size])
+                yield from self._line(at, stream, text[:size])
                 del text[: size + 1]
             elif len(text) > LINE_BYTES_MAX:
                 size = _cut(text)
-                yield _line(at, stream, text[:size])
+                yield from self._line(at, stream, text[:size])
                 del text[:size]
             else:
                 self._open[stream] = (at, text)
                 return
+
+    def _line(self, at: float, stream: str, text: bytearray) -> Iterator[LogLine]:
+        if at > self._after:
+            yield LogLine(at=at, stream=stream, text=text.decode(errors="replace"))
 
 
 def _cut(text: bytearray) -> int:
@@ -71,10 +77,6 @@ def _cut(text: bytearray) -> int:
     while size > LINE_BYTES_MAX - 4 and text[size] & 0xC0 == 0x80:
         size -= 1
     return size
-
-
-def _line(at: float, stream: str, text: bytes | bytearray) -> LogLine:
-    return LogLine(at=at, stream=stream, text=text.decode(errors="replace"))
 
 
 def _seconds(stamp: bytes) -> float:

@@ -1,0 +1,62 @@
+"""Who may come in: a bearer token for every path but those that are open to anyone, found or not.
+
+Knows tokens and roles. Must not know what lies behind a route. Denied by default: a path that nobody declared needs an
+admin's token before it is even said not to exist, so a route that is forgotten here is closed, not open.
+Without authentication (loopback only) the asker's browser is the danger instead: a page from elsewhere must not reach
+the API through it, be it by its own name (Origin) or by a name that it points at 127.0.0.1 (Host).
+"""
+
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from longshore.api.routes import ADMINS, Deps, Route
+from longshore.control import tokens
+from longshore.model.errors import Denied
+from longshore.model.objects import Token
+
+
+def admitted(deps: Deps, request: web.Request, route: Route | None) -> Token | None:
+    """The asker's token; None if nobody needs to say who they are. Raises Denied."""
+    opens_to = route.opens_to if route is not None else ADMINS
+    if opens_to is None:
+        return None
+    if not deps.auth:
+        _check_same_site(request)
+        if "Authorization" not in request.headers:
+            return None
+    token = _verified(deps, request)
+    if token.role not in opens_to and deps.auth:
+        raise Denied(f"a token of role {token.role} does not open this", known=True)
+    return token
+
+
+def _verified(deps: Deps, request: web.Request) -> Token:
+    scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
+    if not secret:
+        raise Denied("this needs a token: Authorization: Bearer SECRET")
+    if scheme.lower() != "bearer" or not secret.isascii():
+        raise Denied("the Authorization header is not Bearer SECRET")
+    token = tokens.verify(deps.store.read(), secret.strip(), deps.clock.now())
+    if token is None:
+        raise Denied("the token is unknown, expired or revoked")
+    return token
+
+
+def _check_same_site(request: web.Request) -> None:
+    host = request.headers.get("Host", "")
+    if not _is_loopback(urlsplit(f"//{host}").hostname or ""):
+        raise Denied("without tokens this manager answers only to localhost", known=True)
+    origin = request.headers.get("Origin")
+    if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+        raise Denied("without tokens this manager answers only to its own pages", known=True)
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,165 @@
+"""What a route is: declared once, and from that declaration come the router, the checks, the matrix of roles that the
+tests walk, and the OpenAPI document.
+
+Knows aiohttp's request and the shapes of a declaration. Must not know what any route does. A function declares by its
+own signature what it reads: `Ask[TasksQuery, None]` has those query parameters and no body. Nothing is registered
+behind anyone's back: `server.ROUTES` is the whole list.
+"""
+
+import re
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, TypeVar, get_args, get_type_hints
+
+import msgspec
+from aiohttp import web
+
+from longshore.api.streams import Streams
+from longshore.api.wire import BodyReader, QueryReader
+from longshore.control.metrics import Metrics
+from longshore.control.operations import Operations
+from longshore.control.sessions import Sessions
+from longshore.model.errors import Invalid
+from longshore.model.objects import Role, Token
+from longshore.ports import Clock, Store
+
+Q = TypeVar("Q", bound=msgspec.Struct)
+B = TypeVar("B")
+
+ADMINS = frozenset({Role.ADMIN})
+WORKERS = frozenset({Role.ADMIN, Role.JOIN, Role.NODE})
+ANYONE = None
+"""Also without a token."""
+
+KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+"""What may stand in a path for a name or an id. Wider than any name that admission lets in, so that a name which does
+not exist is not found; narrow enough that no slash, control character or `..` goes any further."""
+
+
+TOKEN = "longshore.token"
+"""Where the door leaves the asker's token on a request."""
+
+
+class NoQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """No parameters, and a complaint about any that is given."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deps:
+    """What the API works with. `main` puts it together."""
+
+    store: Store
+    operations: Operations
+    sessions: Sessions
+    clock: Clock
+    metrics: Metrics
+    backup_dir: Path
+    """On the disk that has room for a second copy of the database."""
+    version: str
+    scheduler: str
+    """Name of the placement policy."""
+    started_at: float
+    auth: bool = True
+    """False only on loopback; `main` sees to that."""
+    streams: Streams = field(default_factory=Streams)
+
+
+@dataclass(frozen=True, slots=True)
+class Ask(Generic[Q, B]):
+    """One request, read and checked."""
+
+    deps: Deps
+    request: web.Request
+    key: str
+    """The name or id in the path; empty if the path has none."""
+    query: Q
+    body: B
+    token: Token | None
+    """Who asks; None if nobody needs to say."""
+
+
+Answering = Callable[[Ask[Q, B]], Awaitable[web.StreamResponse]]
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Route:
+    """One row of the API."""
+
+    method: str
+    path: str
+    summary: str
+    answers: Mapping[int, Any]
+    """Type of each good answer: a type for JSON, a media type for anything else, None for no body."""
+    refuses: tuple[int, ...]
+    """Problems of its own; those that every route of its shape may answer are added by `openapi`."""
+    opens_to: frozenset[Role] | None
+    conditional: bool
+    """Whether it heeds If-Match and, if it creates, If-None-Match."""
+    streams: str | None
+    """Media type of the stream that it may answer with instead."""
+    query: type[msgspec.Struct]
+    body: type[Any] | None
+    call: Callable[[Ask[Any, Any]], Awaitable[web.StreamResponse]]
+
+    @property
+    def parameter(self) -> str | None:
+        """Name of the one parameter in the path, if there is one."""
+        match = re.search(r"\{(\w+)\}", self.path)
+        return match[1] if match else None
+
+    def handler(self, deps: Deps) -> Handler:
+        """What aiohttp calls: reads the request by the declaration, then asks."""
+        parameter, call = self.parameter, self.call
+        queries, no_query = QueryReader(self.query), self.query()
+        bodies = BodyReader(self.body) if self.body is not None else None
+
+        async def answer(request: web.Request) -> web.StreamResponse:
+            key = _checked(request.match_info[parameter], parameter) if parameter else ""
+            query = queries.decode(request.query) if request.query_string else no_query
+            body = await bodies.read(request) if bodies is not None else None
+            return await call(Ask(deps, request, key, query, body, request.get(TOKEN)))
+
+        return answer
+
+
+def route(
+    method: str,
+    path: str,
+    summary: str,
+    answers: Mapping[int, Any],
+    *,
+    refuses: Iterable[int] = (),
+    opens_to: frozenset[Role] | None = ADMINS,
+    conditional: bool = False,
+    streams: str | None = None,
+) -> Callable[[Answering[Q, B]], Route]:
+    """Declare the decorated function as a route; what it reads is in its signature."""
+
+    def declare(call: Answering[Q, B]) -> Route:
+        query, body = get_args(get_type_hints(call)["ask"])
+        return Route(
+            method=method,
+            path=path,
+            summary=summary,
+            answers=answers,
+            refuses=tuple(refuses),
+            opens_to=opens_to,
+            conditional=conditional,
+            streams=streams,
+            query=query,
+            body=None if body is type(None) else body,
+            call=call,
+        )
+
+    return declare
+
+
+def _checked(key: str, parameter: str) -> str:
+    if KEY.fullmatch(key) is None:
+        raise Invalid(
+            f"{parameter} in the path is 1 to 128 of A-Z, a-z, 0-9, '.', '_' and '-', beginning with a letter or digit",
+            field=parameter,
+        )
+    return key

@@ -1,0 +1,239 @@
+"""A running manager: store, sessions, controllers and API put together, and taken apart in the right order."""
+
+import asyncio
+import os
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from ipaddress import ip_address
+from pathlib import Path
+
+import msgspec
+import structlog
+from aiohttp import web
+
+from longshore import __version__
+from longshore.api.server import Deps, make_app
+from longshore.control import tokens
+from longshore.control.controllers import controllers
+from longshore.control.dialling import keep_dialling
+from longshore.control.metrics import Metrics
+from longshore.control.operations import Operations
+from longshore.control.sessions import Sessions
+from longshore.decide import services
+from longshore.decide.placement import explain, place
+from longshore.loop.controller import ControlLoop
+from longshore.main import folder
+from longshore.main.clock import MachineClock
+from longshore.model.changes import Change
+from longshore.model.errors import Invalid, Refused
+from longshore.model.lifecycle import Owner
+from longshore.model.objects import Cluster, Kind, Role
+from longshore.model.reasons import Reason
+from longshore.ports import Store
+from longshore.store.memory import MemoryStore
+from longshore.store.sqlite import SqliteStore
+
+log = structlog.get_logger("longshore.manager")
+
+STORE_FILE = "longshore.db"
+SHUTDOWN_S = 2.0
+
+
+class ManagerSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What the command line says of a manager."""
+
+    folder: Path
+    host: str = "127.0.0.1"
+    port: int = 7440
+    store: str = ""
+    """Empty for SQLite in the folder, `memory`, or `sqlite:///PATH`."""
+    scheduler: str = "spread"
+    workers: tuple[str, ...] = ()
+    worker_token: Path | None = None
+    auth: bool = True
+    heartbeat_timeout_s: float = 5.0
+
+
+class RunningManager(msgspec.Struct, frozen=True, kw_only=True):
+    """What others in the same program may use of a manager."""
+
+    url: str
+    store: Store
+    operations: Operations
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach `host`."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+@asynccontextmanager
+async def running_manager(settings: ManagerSettings) -> AsyncIterator[RunningManager]:
+    """A manager that serves until the block is left. Raises Invalid or Refused with a sentence if it cannot start."""
+    if not settings.auth and not is_loopback(settings.host):
+        raise Invalid(f"--no-auth would open this manager to everybody at {settings.host}; it needs a loopback host")
+    folder.prepare(settings.folder)
+    clock = MachineClock()
+    store = await _open_store(settings, clock)
+    try:
+        await _first_start(store, clock)
+        await _admin_token(store, clock, settings.folder)
+        async with _serving(settings, store, clock) as running:
+            yield running
+    finally:
+        await store.close()
+
+
+async def _open_store(settings: ManagerSettings, clock: MachineClock) -> Store:
+    if settings.store == "memory":
+        return MemoryStore(clock)
+    path = settings.folder / STORE_FILE
+    if settings.store:
+        scheme, separator, rest = settings.store.partition("://")
+        if scheme != "sqlite" or not separator or not rest.startswith("/") or len(rest) < 2:
+            raise Invalid(f"--store {settings.store}: use memory or sqlite:///PATH")
+        path = Path(rest if rest.startswith("//") else rest).absolute()
+    return await SqliteStore.open(path, clock)
+
+
+async def _first_start(store: Store, clock: MachineClock) -> None:
+    if store.read().cluster is None:
+        cluster = Cluster(id=secrets.token_hex(8), created_at=clock.now())
+        await store.commit(
+            [
+                Change(
+                    kind=Kind.CLUSTER,
+                    id=cluster.id,
+                    before=0,
+                    after=cluster,
+                    by=Owner.MANAGER,
+                    reason=Reason.FIRST_START,
+                )
+            ]
+        )
+
+
+async def _admin_token(store: Store, clock: MachineClock, where: Path) -> None:
+    """Make sure that the folder holds a token that opens this manager: who owns the folder owns the cluster.
+
+    The file is written before its hash is stored: if the program dies in between, the next start makes another.
+    """
+    path = where / "admin.token"
+    standing = folder.read(path)
+    world = store.read()
+    if standing and tokens.verify(world, standing, clock.now()) is not None:
+        return
+    token, secret = tokens.mint(Role.ADMIN, now=clock.now())
+    folder.write(path, secret + "\n")
+    await store.commit(
+        [
+            Change(
+                kind=Kind.TOKEN, id=token.id, before=0, after=token, by=Owner.MANAGER, reason=Reason.TOKEN_CREATED
+            )
+        ]
+    )
+    log.info("wrote a new admin token", path=str(path))
+
+
+@asynccontextmanager
+async def _serving(
+    settings: ManagerSettings, store: Store, clock: MachineClock
+) -> AsyncIterator[RunningManager]:
+    sessions = Sessions(
+        store,
+        clock,
+        heartbeat_timeout_s=settings.heartbeat_timeout_s,
+        wake_node=lambda node: loop.wake("nodes", node),
+    )
+    loop = ControlLoop(store, clock, controllers(settings.scheduler, sessions.silence_left_s))
+    operations = Operations(
+        store,
+        clock,
+        settings.scheduler,
+        decide_services=services.decide,
+        place=lambda world, now: place.decide(world, now, settings.scheduler),
+        explain=lambda world, task, now: explain.explain(world, task, now, settings.scheduler),
+        usage=sessions.usage,
+    )
+    metrics = Metrics(store, sessions)
+    app = make_app(
+        Deps(
+            store=store,
+            operations=operations,
+            sessions=sessions,
+            clock=clock,
+            auth=settings.auth,
+            metrics=metrics,
+            scheduler=settings.scheduler,
+            version=__version__,
+            started_at=clock.now(),
+            folder=settings.folder,
+        )
+    )
+    runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=SHUTDOWN_S)
+    await runner.setup()
+    try:
+        port = await _listen(runner, settings)
+        url = f"http://{settings.host}:{port}"
+        record = {"url": url, "pid": os.getpid()}
+        folder.write(settings.folder / "manager.json", msgspec.json.encode(record).decode() + "\n")
+        background = asyncio.create_task(_background(settings, sessions, loop), name="manager")
+        try:
+            async with _ends_with(background):
+                yield RunningManager(url=url, store=store, operations=operations)
+        finally:
+            background.cancel()
+            await asyncio.gather(background, return_exceptions=True)
+    finally:
+        await runner.cleanup()
+
+
+async def _listen(runner: web.AppRunner, settings: ManagerSettings) -> int:
+    site = web.TCPSite(runner, settings.host, settings.port)
+    try:
+        await site.start()
+    except OSError as error:
+        raise Refused(
+            f"cannot listen on {settings.host}:{settings.port}: {error.strerror}; choose another with -p"
+        ) from error
+    return int(runner.addresses[0][1])
+
+
+async def _background(settings: ManagerSettings, sessions: Sessions, loop: ControlLoop) -> None:
+    async with asyncio.TaskGroup() as group:
+        group.create_task(sessions.run(), name="sessions")
+        group.create_task(loop.run(), name="controllers")
+        if settings.workers:
+            path = settings.worker_token or settings.folder / "worker.token"
+            secret = folder.read(path)
+            if not secret:
+                raise Refused(f"--worker needs the workers' token in {path}, or --worker-token FILE")
+            group.create_task(keep_dialling(sessions, settings.workers, secret), name="dial workers")
+
+
+@asynccontextmanager
+async def _ends_with(background: asyncio.Task[None]) -> AsyncIterator[None]:
+    """Cancel the block if the background ends: a manager without its controllers must not go on serving."""
+    me = asyncio.current_task()
+    assert me is not None
+    over = False
+
+    def ended(task: asyncio.Task[None]) -> None:
+        if not over and not task.cancelled():
+            me.cancel("the manager's controllers ended")
+
+    background.add_done_callback(ended)
+    try:
+        yield
+    except asyncio.CancelledError:
+        if background.done() and not background.cancelled() and (error := background.exception()) is not None:
+            raise error from None
+        raise
+    finally:
+        over = True

@@ -1,0 +1,123 @@
+"""A running worker: an engine, a runner and its sessions put together."""
+
+import asyncio
+import os
+import random
+import secrets
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+from aiohttp import web
+
+from longshore.agent.dialling import Doorstep, address_towards, keep_dialling
+from longshore.agent.worker import Worker
+from longshore.engine.docker import DockerEngine
+from longshore.engine.fake import FakeEngine, FakeMachine
+from longshore.main import folder
+from longshore.main.clock import MachineClock
+from longshore.model.errors import Invalid, Refused
+from longshore.ports import Clock, Engine
+
+STARTS_PER_CORE = 2
+"""Past about two starts a core at a time an engine only gets slower."""
+
+
+class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What the command line says of a worker."""
+
+    name: str
+    folder: Path
+    engine: str = ""
+    """URL of the engine, or `fake`; empty is $DOCKER_HOST or the machine's own."""
+    join: str = ""
+    """The manager's URL; empty waits to be dialled."""
+    token: Path | None = None
+    host: str = "127.0.0.1"
+    port: int = 7441
+    address: str = ""
+    """Where published ports answer; empty is the address towards the manager."""
+    labels: dict[str, str] = {}
+
+
+def starts_at_once() -> asyncio.Semaphore:
+    """The ration of container starts for one machine."""
+    return asyncio.Semaphore(STARTS_PER_CORE * (os.cpu_count() or 1))
+
+
+def open_engine(url: str, clock: Clock, machine: FakeMachine | None = None) -> Engine:
+    """The engine that `url` names."""
+    if url == "fake":
+        return FakeEngine(machine or fake_machine(clock))
+    return DockerEngine(url or os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock")
+
+
+def fake_machine(clock: Clock) -> FakeMachine:
+    """A simulated machine for a real program: its delays are real seconds."""
+    return FakeMachine(random.Random(0), clock)
+
+
+async def run_worker(settings: WorkerSettings) -> None:
+    """Until cancelled. Raises Denied if the manager does not want this worker."""
+    folder.prepare(settings.folder)
+    clock = MachineClock()
+    engine = open_engine(settings.engine, clock)
+    standing = folder.identity(settings.folder, settings.name)
+    if standing.token and standing.node != settings.name:
+        raise Refused(
+            f"{settings.folder} belongs to node {standing.node}; start it with -n {standing.node}, or give node "
+            f"{settings.name} a folder of its own with --data"
+        )
+    address = settings.address or (address_towards(settings.join) if settings.join else settings.host)
+    worker = Worker(
+        engine,
+        clock,
+        name=settings.name,
+        address=address,
+        labels=settings.labels,
+        starts=starts_at_once(),
+        remember=lambda one: folder.remember(settings.folder, one),
+    )
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(worker.run(), name="runner")
+            if settings.join:
+                group.create_task(keep_dialling(worker, settings.join, lambda: _secret(settings)), name="dial")
+            else:
+                group.create_task(_wait_to_be_dialled(settings, worker), name="door")
+    finally:
+        with suppress(asyncio.CancelledError):
+            await engine.close()
+
+
+def _secret(settings: WorkerSettings) -> str:
+    """The node token once there is one, the join token before."""
+    standing = folder.identity(settings.folder, settings.name)
+    if standing.token:
+        return standing.token
+    if settings.token is None:
+        raise Invalid("a worker joins with a token: on the manager, longshore token create; then --token FILE")
+    secret = folder.read(settings.token)
+    if not secret:
+        raise Invalid(f"the token file {settings.token} is missing or empty")
+    return secret
+
+
+async def _wait_to_be_dialled(settings: WorkerSettings, worker: Worker) -> None:
+    path = settings.token or settings.folder / "worker.token"
+    secret = folder.read(path)
+    if not secret:
+        secret = "lsw_" + secrets.token_urlsafe(32)
+        folder.write(path, secret + "\n")
+    runner = web.AppRunner(Doorstep(worker, secret).app(), access_log=None, handler_cancellation=True)
+    await runner.setup()
+    try:
+        try:
+            await web.TCPSite(runner, settings.host, settings.port).start()
+        except OSError as error:
+            raise Refused(
+                f"cannot listen on {settings.host}:{settings.port}: {error.strerror}; choose another with -p"
+            ) from error
+        await asyncio.Event().wait()
+    finally:
+        await runner.cleanup()
