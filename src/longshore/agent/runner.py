@@ -75,10 +75,10 @@ class Runner:
         for id, one in put.items():
             if id in before and before[id].task.created_at != one.task.created_at:
                 self._forget(id)  # the id came again: nothing that is known of the earlier task holds for this one
-        for id in gone:
+        for id in sorted(gone):
             self._assigned.pop(id, None)
             self._forget(id)
-        for id in put.keys() | gone | (set(self._of_task) if message.full else set()):
+        for id in sorted(put.keys() | gone | (set(self._of_task) if message.full else set())):
             self._queue.add(id)
 
     def _forget(self, task: str) -> None:
@@ -132,7 +132,7 @@ class Runner:
             self._of_task[one.task].add(one.id)
             tasks.add(one.task)
         self._listed.set()
-        for task in tasks:
+        for task in sorted(tasks):
             self._queue.add(task)
 
     async def _look_at(self, container_id: str) -> None:

@@ -121,9 +121,7 @@ class Worker:
             self._remember(Identity(cluster=welcome.cluster, node=welcome.node, token=welcome.token))
         if self._runner is None:
             self._runner_of = welcome.cluster
-            self._runner = Runner(
-                self._engine, cluster=welcome.cluster, node=self.name, starts=self._starts
-            )
+            self._runner = Runner(self._engine, cluster=welcome.cluster, node=self.name, starts=self._starts)
             self._welcomed.set()
 
     async def _description(self) -> Description:
@@ -157,9 +155,7 @@ class Worker:
         error = ""
         try:
             lines: list[LogLine] = []
-            source = self._engine.logs(
-                wanted.container_id, follow=wanted.follow, tail=wanted.tail, since=wanted.since
-            )
+            source = self._engine.logs(wanted.container_id, follow=wanted.follow, tail=wanted.tail, since=wanted.since)
             async for line in source:
                 lines.append(line)
                 # A follower sees each line as it comes; the rest travels in larger parts.

@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar
 from aiohttp import web
 
 from longshore.channel import WebSocketChannel
+from longshore.model.errors import Unavailable
 
 T = TypeVar("T")
 
@@ -91,26 +92,29 @@ class _Gathering(Generic[T]):
 async def gathered(
     source: AsyncIterator[T], streams: Streams, request: web.Request, *, gap_s: float = 0.0
 ) -> AsyncGenerator[list[T], None]:
-    """What `source` yields, as much at once as is ready; an empty list whenever it is time for a sign of life.
+    """What `source` yields, as much at once as is ready; an empty list whenever it is time for a sign of life, first
+    after a second. `gap_s` is the least time between two lists, for those who can make one out of many.
 
-    Ends with the source, the reader, the manager or the stream's lifetime. `gap_s` is the least time between two lists,
-    for those who can make one out of many.
+    Ends when the source ends or the reader leaves; raises Unavailable if the reader should come again.
     """
     time = asyncio.get_running_loop().time
-    began = quiet_since = time()
+    tick_s = min(TICK_S, streams.keep_alive_s)
+    began = time()
+    sign_due = began + tick_s
     gathering = _Gathering(source)
     streams.waiting.add(gathering.some)
     try:
-        while not streams.closing:
-            taken = await gathering.take(min(TICK_S, streams.keep_alive_s))
+        while (taken := await gathering.take(tick_s)) is not None and not _left(request):
             now = time()
-            if taken is None or now - began > streams.lifetime_s or _left(request):
-                return
-            if taken or now - quiet_since >= streams.keep_alive_s:
-                quiet_since = now
+            if taken or now >= sign_due:
+                sign_due = now + streams.keep_alive_s
                 yield taken
-                if gap_s and taken:
-                    await asyncio.sleep(gap_s)
+            if streams.closing:
+                raise Unavailable("the manager stops")
+            if now - began > streams.lifetime_s:
+                raise Unavailable(f"a stream lasts {streams.lifetime_s:.0f} s at most; ask again to go on")
+            if gap_s and taken:
+                await asyncio.sleep(gap_s)
     finally:
         streams.waiting.discard(gathering.some)
         await gathering.close()

@@ -35,7 +35,11 @@ def parse(text: str, variables: Mapping[str, str], file: str) -> dict[str, str]:
             raise Fault(f"must be KEY=VALUE, not {quoted(line)}", line=number, file=file)
         key, rest = match["key"], line[match.end() :]
         if not match["delimiter"]:
-            _inherit(key, rest, variables, found, Fault(f"must be KEY=VALUE, not {quoted(line)}", line=number, file=file))
+            # A line that is only a key takes its value from outside, or leaves it unset.
+            if _COMMENT.sub("", rest).strip():
+                raise Fault(f"must be KEY=VALUE, not {quoted(line)}", line=number, file=file)
+            if key in variables:
+                found[key] = variables[key]
             continue
         if rest[:1] in ("'", '"'):
             # A quoted value may go on over the following lines; those are taken as they stand.
@@ -45,14 +49,6 @@ def parse(text: str, variables: Mapping[str, str], file: str) -> dict[str, str]:
             value, literal = _COMMENT.sub("", rest).rstrip(), False
         found[key] = value if literal else _filled(value, seen, number, file)
     return found
-
-
-def _inherit(key: str, rest: str, variables: Mapping[str, str], found: dict[str, str], fault: Fault) -> None:
-    """A line that is only a key takes its value from outside, or leaves it unset."""
-    if _COMMENT.sub("", rest).strip():
-        raise fault
-    if key in variables:
-        found[key] = variables[key]
 
 
 def _quoted_value(lines: list[str], at: int, first: str, file: str) -> tuple[str, int]:

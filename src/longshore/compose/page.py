@@ -7,7 +7,7 @@ not fit is a fault at its path and line. Must not know any key by name; those ar
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Generic, NamedTuple, NoReturn, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from longshore.compose import tree
 from longshore.compose.faults import Fault, Faults, quoted, step
@@ -45,8 +45,13 @@ class Value:
         # What is wrong with a list or a mapping is mostly missing from it, so the line of its key shows it best.
         self.line = node.line if isinstance(node, tree.Scalar) or not key_line else key_line
 
-    def refuse(self, message: str) -> NoReturn:
-        raise Fault(message, line=self.line, path=self.path)
+    def fault(self, message: str) -> Fault:
+        """To raise, when the value cannot be read."""
+        return Fault(message, line=self.line, path=self.path)
+
+    def note(self, message: str) -> None:
+        """To say what is wrong with a value and read on."""
+        self.page.faults.note(self.fault(message))
 
     def attempt(self, reader: "Callable[[Value], T]", default: D) -> T | D:
         """What `reader` makes of this value; when it refuses, that is noted and reading goes on with `default`."""
@@ -67,6 +72,10 @@ class Value:
         return node.tag == "null" or (node.plain and not node.tag and sort_of(node.text) is Sort.NULL)
 
     @property
+    def is_scalar(self) -> bool:
+        return isinstance(self.node, tree.Scalar)
+
+    @property
     def is_list(self) -> bool:
         return isinstance(self.node, tree.Sequence)
 
@@ -79,7 +88,7 @@ class Value:
         if self.is_null:
             return []
         if not isinstance(self.node, tree.Sequence):
-            self.refuse(f"must be a list, not {self._shape}")
+            raise self.fault(f"must be a list, not {self._shape}")
         # An item's own line shows it better than that of the list's key.
         return [Value(self.page, item, f"{self.path}[{index}]") for index, item in enumerate(self.node.items)]
 
@@ -98,7 +107,7 @@ class Value:
         if self.is_null:
             return {}
         if not isinstance(self.node, tree.Mapping):
-            self.refuse(f"must be a mapping, not {self._shape}")
+            raise self.fault(f"must be a mapping, not {self._shape}")
         start = f"{self.path}." if self.path else ""
         return {
             key: Value(self.page, entry.node, start + step(key), entry.line)
@@ -125,40 +134,45 @@ class Value:
         `FOO: ${X}` with X=null is the word."""
         node = self.node
         if not isinstance(node, tree.Scalar):
-            self.refuse(f"must be a single value, not {self._shape}")
+            raise self.fault(f"must be a single value, not {self._shape}")
         filled = "$" in node.text
         text = self._filled(node) if filled else node.text
         sort = sort_of(text) if node.tag or (node.plain and not filled) else Sort.TEXT
         if node.tag and sort.name.lower() != node.tag:
-            self.refuse(f"{quoted(text)} is not what its tag !!{node.tag} says")
-        if "\0" in text:
-            self.refuse("contains a NUL character")
+            raise self.fault(f"{quoted(text)} is not what its tag !!{node.tag} says")
+        self.check_characters(text)
         return text, sort
+
+    def check_characters(self, text: str) -> None:
+        """Refuse what no container can be given. Variables of a process need not be valid Unicode; the wire must."""
+        if "\0" in text:
+            raise self.fault("contains a NUL character")
+        if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+            raise self.fault("is not valid Unicode, which a variable in it brings; set that to UTF-8")
 
     def _filled(self, node: tree.Scalar) -> str:
         try:
-            text = fill(node.text, self.page.variables)
-            text.encode()
+            return fill(node.text, self.page.variables)
         except Unfilled as unfilled:
             # In a `|` block the text's lines are the file's, so the very line is known.
             line = node.line + 1 + node.text.count("\n", 0, unfilled.at) if node.literal else node.line
             raise Fault(unfilled.message, line=line, path=self.path) from unfilled
-        except UnicodeEncodeError:
-            self.refuse("a variable in it is not valid UTF-8")
-        return text
 
     def text(self) -> str:
         """A text, as it is written: `017` stays `017`. Truth is refused, as somebody meant a word by it."""
         text, sort = self._scalar()
         if sort is Sort.NULL:
-            self.refuse("has no value; give it one or remove the key")
+            raise self.fault("has no value; give it one or remove the key")
         if sort is Sort.BOOL:
-            self.refuse(f"{text} is a truth value here; quote it to mean the word")
+            raise self.fault(f"{text} is a truth value here; quote it to mean the word")
         return text
 
     def word(self) -> str:
         """A text that is not empty."""
-        return self.text() or self.refuse("is empty; give it a value or remove the key")
+        text = self.text()
+        if not text:
+            raise self.fault("is empty; give it a value or remove the key")
+        return text
 
     def spelled(self) -> str:
         """Any scalar as the text a program gets to see, such as an environment variable or a label."""
@@ -174,18 +188,24 @@ class Value:
     def integer(self, low: int = 0, high: int = 1_000_000) -> int:
         number = self.of(whole)
         if not low <= number <= high:
-            self.refuse(f"must be between {low} and {high}, not {number}")
+            raise self.fault(f"must be between {low} and {high}, not {number}")
         return number
 
     def of(self, quantity: Callable[[str], T]) -> T:
         """The value that `quantity` reads from the text; quotes make no difference."""
         text, sort = self._scalar()
         if sort is Sort.NULL:
-            self.refuse("has no value; give it one or remove the key")
+            raise self.fault("has no value; give it one or remove the key")
+        return self.parsed(text, quantity)
+
+    def parsed(self, text: str, quantity: Callable[[str], T]) -> T:
+        """The same for a part of the value's text."""
         try:
             return quantity(text)
         except ValueError as error:
-            self.refuse(f"{error}, not {quoted(text)}" if str(error).startswith("must") else f"{quoted(text)} {error}")
+            wrong = str(error)
+            message = f"{wrong}, not {quoted(text)}" if wrong.startswith("must") else f"{quoted(text)} {wrong}"
+            raise self.fault(message) from error
 
     def one_of(self, choices: Mapping[str, T], refused: Mapping[str, str] | None = None) -> T:
         """The choice that the text names; `refused` says of known other words why not."""
@@ -193,8 +213,8 @@ class Value:
         if text in choices:
             return choices[text]
         if refused and text in refused:
-            self.refuse(f"{quoted(text)} is not supported: {refused[text]}")
-        self.refuse(f"must be {' or '.join(choices)}, not {quoted(text)}")
+            raise self.fault(f"{quoted(text)} is not supported: {refused[text]}")
+        raise self.fault(f"must be {' or '.join(choices)}, not {quoted(text)}")
 
     @property
     def _shape(self) -> str:
@@ -241,7 +261,5 @@ def agreed(first: Stated[T] | None, second: Stated[T] | None, default: D) -> T |
         only = first or second
         return default if only is None else only.value
     if first.value != second.value:
-        place = second.place
-        message = f"says otherwise than {first.place.path} on line {first.place.line}; keep one of them"
-        place.page.faults.note(Fault(message, line=place.line, path=place.path))
+        second.place.note(f"says otherwise than {first.place.path} on line {first.place.line}; keep one of them")
     return first.value

@@ -31,7 +31,8 @@ def advice(level: Level, key: str, *, guess: bool) -> str:
     if guess and len(key) < 40:
         near = difflib.get_close_matches(key, [*level.supported, *level.refused], n=1, cutoff=0.7)
         if near:
-            return f"unknown key; did you mean {near[0]}?"
+            reason = level.refused.get(near[0])
+            return f"unknown key; did you mean {near[0]}?" + (f" That is not supported: {reason}" if reason else "")
     return "unknown key; remove it" + (", or start it with x- if it is a note of your own" if level.extensible else "")
 
 
@@ -80,22 +81,22 @@ SERVICE = Level(
         "image": "required",
         "command": "list, or text that is split as a shell would; no shell runs it",
         "entrypoint": "as `command`",
-        "environment": "map or list; a key without a value is taken from your environment, or dropped if it is unset there",
+        "environment": "map or list; a key without a value is taken from your environment, or dropped",
         "env_file": "path, list of paths, or objects; relative to the Compose file; `environment` wins",
         "ports": "short and long syntax; without a host port the cluster chooses one",
         "volumes": "short and long syntax: named volumes, bind mounts, tmpfs",
         "tmpfs": "path or list of paths; option `size` only",
-        "user": "",
-        "working_dir": "",
-        "hostname": "",
+        "user": "name or number, with a group after a colon if wanted",
+        "working_dir": "absolute path in the container",
+        "hostname": "the same for every task; without it each has its task's name",
         "labels": "map or list; set on the containers",
         "healthcheck": "run by the engine; a task with one is ready only while it passes",
-        "restart": "`no`, `always`, `unless-stopped` (as `always`), `on-failure[:N]`; without it always, for jobs on failure",
-        "stop_grace_period": "",
-        "stop_signal": "",
-        "read_only": "",
-        "cap_add": "",
-        "cap_drop": "",
+        "restart": "`no`, `always`, `unless-stopped` (as `always`), `on-failure[:N]`; default: always",
+        "stop_grace_period": "how long a stopped task may take; without it 10s",
+        "stop_signal": "without it the image's",
+        "read_only": "the container's own file system",
+        "cap_add": "list",
+        "cap_drop": "list",
         "security_opt": "`no-new-privileges[:true|:false]` only; here it is on unless you say false",
         "pull_policy": "`always`, `missing`, `if_not_present`, `never`",
         "pids_limit": "`-1` is no limit; without it 512",
@@ -103,7 +104,7 @@ SERVICE = Level(
         "mem_reservation": "as `deploy.resources.reservations.memory`",
         "cpus": "as `deploy.resources.limits.cpus`",
         "logging": "`json-file`, the size and number of its files",
-        "deploy": "",
+        "deploy": "how many, where and with what",
         "scale": "as `deploy.replicas`",
     },
     refused={
@@ -199,10 +200,10 @@ MOUNT = Level(
         "type": "required; `volume`, `bind` or `tmpfs`",
         "source": "key of a volume at the top level, or the path to bind; none for tmpfs",
         "target": "required; absolute",
-        "read_only": "",
-        "tmpfs": "",
-        "bind": "",
-        "volume": "",
+        "read_only": "`true` or `false`",
+        "tmpfs": "for tmpfs only",
+        "bind": "for bind mounts only",
+        "volume": "for volumes only; may be there, but empty",
     },
     refused={"consistency": "for Docker Desktop only", "image": "images are not mounted; copy the files into yours"},
 )
@@ -215,10 +216,9 @@ MOUNT_TMPFS = Level(
 
 MOUNT_BIND = Level(
     path="services.*.volumes[].bind",
-    supported={},
+    supported={"create_host_path": "`false` only; a path that a node does not have fails the task"},
     refused={
         "propagation": ENGINE_DEFAULT,
-        "create_host_path": "make the folder on the nodes beforehand",
         "recursive": ENGINE_DEFAULT,
         "selinux": "relabel the folder on the nodes beforehand",
     },
@@ -237,7 +237,7 @@ MOUNT_VOLUME = Level(
 HEALTHCHECK = Level(
     path="services.*.healthcheck",
     supported={
-        "test": "required unless disabled; text is run by the container's shell, a list starts with CMD, CMD-SHELL or NONE",
+        "test": "required unless disabled; text for the container's shell, or a list after CMD, CMD-SHELL or NONE",
         "interval": "without it 30s",
         "timeout": "without it 30s",
         "retries": "without it 3",
@@ -249,16 +249,16 @@ HEALTHCHECK = Level(
 
 LOGGING = Level(
     path="services.*.logging",
-    supported={"driver": "`json-file` only", "options": ""},
+    supported={"driver": "`json-file` only", "options": "bounds of the log files"},
 )
 
 LOGGING_OPTIONS = Level(
     path="services.*.logging.options",
     supported={"max-size": "without it 10m", "max-file": "without it 3"},
-    refused={
-        name: "logs are read through the cluster, which needs them plain"
-        for name in ("labels", "labels-regex", "env", "env-regex", "compress", "tag", "mode", "max-buffer-size")
-    },
+    refused=dict.fromkeys(
+        ("labels", "labels-regex", "env", "env-regex", "compress", "tag", "mode", "max-buffer-size"),
+        "logs are read through the cluster, which needs them plain",
+    ),
     extensible=False,
 )
 
@@ -268,8 +268,8 @@ DEPLOY = Level(
         "mode": "`replicated`, `global` (one task on each node), `replicated-job` (runs to completion)",
         "replicas": "without it 1; of a job: how many completions",
         "labels": "the same as the service's `labels`, with which they are merged",
-        "resources": "",
-        "placement": "",
+        "resources": "what is set aside for a task, and the most it may use",
+        "placement": "which nodes it may run on",
         "restart_policy": "with `restart` only where both say the same",
     },
     refused={
@@ -279,11 +279,15 @@ DEPLOY = Level(
     },
 )
 
-RESOURCES = Level(path="services.*.deploy.resources", supported={"limits": "", "reservations": ""})
+RESOURCES = Level(path="services.*.deploy.resources", supported={"limits": "the most a task may use", "reservations": "what is set aside for it"})
 
 LIMITS = Level(
     path="services.*.deploy.resources.limits",
-    supported={"cpus": "", "memory": "", "pids": "`-1` is no limit; without it 512"},
+    supported={
+        "cpus": "cores; `0` is no limit",
+        "memory": "size; `0` is no limit",
+        "pids": "threads and processes; `-1` is no limit; without it 512",
+    },
 )
 
 RESERVATIONS = Level(
@@ -298,7 +302,7 @@ RESERVATIONS = Level(
 PLACEMENT = Level(
     path="services.*.deploy.placement",
     supported={
-        "constraints": "`node.hostname` (the node's name, also written `node.name`) or `node.labels.KEY`, with `==` or `!=`"
+        "constraints": "`node.hostname` (the node's name; also `node.name`) or `node.labels.KEY`, with `==` or `!=`"
     },
     refused={
         "preferences": "tasks are spread over the nodes anyway",

@@ -105,10 +105,10 @@ class _Composer:
         return node
 
     def _alias(self, event: yaml.AliasEvent) -> Node:
-        node = self._anchors.get(event.anchor)
+        name = event.anchor or ""
+        node = self._anchors.get(name)
         if node is None:
-            name = quoted(event.anchor)
-            raise self._fault(f"nothing above is anchored as {name}; write `&{event.anchor}` at the original", event)
+            raise self._fault(f"nothing above is anchored as {quoted(name)}; write `&{name}` at the original", event)
         self._count(node.size, event)
         return node
 
@@ -194,7 +194,8 @@ def _joined(path: list[str | int]) -> str:
 
 
 def _line(event: yaml.Event) -> int:
-    return int(event.start_mark.line) + 1
+    assert event.start_mark is not None
+    return event.start_mark.line + 1
 
 
 def _translated(error: yaml.MarkedYAMLError, text: str) -> Fault:

@@ -2,7 +2,7 @@
 
 Knows the grammar of Compose's interpolation and one mapping of variables. Must not know files or YAML: it works on
 values that are already parsed, so no variable can ever add a key, a line or a comment. Where Compose warns of an unset
-variable and goes on with an empty string, this refuses: a warning scrolls by, and the container starts with no password.
+variable and goes on with an empty string, this refuses: a warning scrolls by, and a container starts with no password.
 """
 
 import re
@@ -89,7 +89,7 @@ class _Filling:
         operator = _OPERATOR.match(self._text, name.end(), close)
         if operator is None:
             raise Unfilled(
-                f"after `${{{name.group()}` comes `}}` or one of :- - :? ? :+ +, such as `${{{name.group()}:-default}}`",
+                f"after `${{{name.group()}` comes `}}` or one of :- - :? ? :+ +; write `${{{name.group()}:-default}}`",
                 dollar,
             )
         value = self._variables.get(name.group())

@@ -88,9 +88,7 @@ class Sessions:
         """How many workers have a session."""
         return len(self._live)
 
-    async def logs(
-        self, task: Task, *, follow: bool, tail: int | None, since: float | None
-    ) -> AsyncIterator[LogLine]:
+    async def logs(self, task: Task, *, follow: bool, tail: int | None, since: float | None) -> AsyncIterator[LogLine]:
         """A task's log lines, from its worker. Raises NotFound if it has no container, Unavailable if its worker is
         not there or stops answering."""
         if not task.container_id:
@@ -173,9 +171,7 @@ class Sessions:
         assert cluster is not None
         try:
             await session.channel.send(
-                Welcome(
-                    cluster=cluster.id, node=node, token=secret, heartbeat_s=self._timeout_s / BEATS_PER_TIMEOUT
-                )
+                Welcome(cluster=cluster.id, node=node, token=secret, heartbeat_s=self._timeout_s / BEATS_PER_TIMEOUT)
             )
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._listen(session), name=f"session {node}: listen")
@@ -250,9 +246,7 @@ class Sessions:
             after = edit(node)
             if after == node:
                 return
-            change = Change(
-                kind=Kind.NODE, id=name, before=node.revision, after=after, by=Owner.WORKER, reason=reason
-            )
+            change = Change(kind=Kind.NODE, id=name, before=node.revision, after=after, by=Owner.WORKER, reason=reason)
             try:
                 await self._store.commit([change])
             except Conflict:

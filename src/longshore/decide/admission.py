@@ -34,7 +34,6 @@ def admit(spec: ServiceSpec, *, field: str = "spec") -> ServiceSpec:
     _check_image(spec.image, f"{field}.image")
     _check_labels(spec.labels, f"{field}.labels")
     _check_env(spec.env, f"{field}.env")
-    _check_constraints(spec.placement.constraints, f"{field}.placement.constraints")
     if spec.health is not None:
         _check_health(spec.health, f"{field}.health")
     if spec.user:
@@ -55,6 +54,10 @@ def admit(spec: ServiceSpec, *, field: str = "spec") -> ServiceSpec:
         cap_add=_capabilities(spec.cap_add, f"{field}.cap_add", against=()),
         cap_drop=_capabilities(spec.cap_drop, f"{field}.cap_drop", against=spec.cap_add),
         restart=replace(spec.restart, condition=spec.restart.condition or condition),
+        placement=replace(
+            spec.placement,
+            constraints=_constraints(spec.placement.constraints, f"{field}.placement.constraints"),
+        ),
     )
 
 
@@ -143,7 +146,7 @@ def _strings(value: object, path: str) -> Iterator[tuple[str, str]]:
     elif isinstance(value, Mapping):
         for key, one in value.items():
             yield path, key
-            yield from _strings(one, f"{path}[{_shown(key)}]")
+            yield from _strings(one, f"{path}[{_shown(key)[1:-1]}]")
     elif isinstance(value, list | tuple):
         for place, one in enumerate(value):
             yield from _strings(one, f"{path}[{place}]")
@@ -217,20 +220,22 @@ def _check_env(env: Mapping[str, str], field: str) -> None:
             raise Invalid(f"{_shown(key)} cannot name a variable; use at least one character, and no '='", field=field)
 
 
-def _check_constraints(texts: tuple[str, ...], field: str) -> None:
+def _constraints(texts: tuple[str, ...], field: str) -> tuple[str, ...]:
     _bounded(texts, field, "constraints")
+    admitted: dict[str, None] = {}
     for place, text in enumerate(texts):
         try:
-            constraints.parse(text)
+            admitted[str(constraints.parse(text))] = None
         except Invalid as fault:
             raise Invalid(fault.message, field=f"{field}[{place}]") from fault
+    return tuple(admitted)
 
 
 def _check_health(health: HealthCheck, field: str) -> None:
     match health.test:
-        case ("NONE",) | ("CMD-SHELL", _):
+        case ("NONE",):
             return
-        case ("CMD", program, *_) if program:
+        case ("CMD-SHELL", program) | ("CMD", program, *_) if program:
             return
     raise Invalid(
         'a test is ["CMD", "program", "argument", ...], ["CMD-SHELL", "one line of shell"] or ["NONE"]',
@@ -314,7 +319,11 @@ def _source(mount: Mount, field: str) -> str:
     source = _absolute(mount.source, field)
     # /var/run is a link to /run on every distribution that an engine supports.
     real = source.removeprefix("/var") if source == "/var/run" or source.startswith("/var/run/") else source
-    if real in grammar.SOURCES_REFUSED or f"{real}/".startswith(grammar.TREES_REFUSED) or real.endswith("/docker.sock"):
+    if (
+        real in grammar.SOURCES_REFUSED
+        or f"{real}/".startswith(grammar.TREES_REFUSED)
+        or real.endswith(grammar.SOCKETS_REFUSED)
+    ):
         raise Invalid(
             f"{_shown(source)} on a node is as good as root there and may not be mounted; mount the directory that you "
             "need, or use a volume or tmpfs",
@@ -351,8 +360,8 @@ def _absolute(path: str, field: str) -> str:
     return posixpath.normpath("/" + path.lstrip("/"))
 
 
-def _match(grammar: re.Pattern[str], text: str, field: str, rule: str, *, longest: int = 256) -> str:
-    if len(text) > longest or not grammar.fullmatch(text):
+def _match(pattern: re.Pattern[str], text: str, field: str, rule: str, *, longest: int = 256) -> str:
+    if len(text) > longest or not pattern.fullmatch(text):
         raise Invalid(f"{_shown(text)} will not do: {rule}", field=field)
     return text
 

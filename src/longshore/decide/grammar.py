@@ -55,8 +55,9 @@ BOUNDS: Mapping[str, tuple[float, float]] = {
 """Every number of a spec that stands alone, with the least and the most it may be."""
 
 SOURCES_REFUSED = frozenset({"/", "/run"})
-"""Directories of a node that hold its engine's socket. A path that ends in `docker.sock` is refused anywhere, and
-/var/run is the same as /run."""
+"""Directories of a node that hold its engine's socket; /var/run is the same as /run."""
+SOCKETS_REFUSED = ("/docker.sock", "/podman.sock", "/containerd.sock")
+"""Whoever speaks to one of these, wherever it lies, is root on its machine."""
 TREES_REFUSED = ("/proc/", "/sys/", "/dev/")
 """The kernel's interfaces, with everything below: `/proc/1/root` is the node's whole file system."""
 
@@ -77,9 +78,9 @@ _PART = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
 IMAGE = re.compile(
     rf"(?P<name>(?:{_REGISTRY}/)?{_PART}(?:/{_PART})*)"
     r"(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}))?"
-    r"(?:@(?P<digest>[A-Za-z][A-Za-z0-9]*(?:[+._-][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,128}))?"
+    r"(?:@(?P<digest>sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128}))?"
 )
-"""The reference grammar of distribution/reference, which engines and registries share."""
+"""The reference grammar of distribution/reference, which engines and registries share, with the digests they know."""
 
 SERVICE_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
 APP_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")

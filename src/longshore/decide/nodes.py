@@ -32,8 +32,7 @@ def decide(world: Snapshot, name: str, now: float, silence_left_s: float) -> tup
     if node.availability is not Availability.DRAINED:
         return [], again
     stops = (
-        raise_wanted(task, Wanted.STOPPED, Reason.NODE_DRAINED, Owner.NODES, f"node {name} is drained")
-        for task in live
+        raise_wanted(task, Wanted.STOPPED, Reason.NODE_DRAINED, Owner.NODES, f"node {name} is drained") for task in live
     )
     return [change for change in stops if change is not None], again
 
@@ -55,9 +54,7 @@ def _down(node: Node, live: list[Task], now: float) -> list[Change]:
 
 def _lost(task: Task, message: str, now: float) -> Change:
     """Take the task from its worker. It may still run where nobody can hear it: the node gives it up on its return."""
-    lost = replace(
-        task, state=State.LOST, ready=False, reason=Reason.NODE_LOST, message=message, finished_at=now
-    )
+    lost = replace(task, state=State.LOST, ready=False, reason=Reason.NODE_LOST, message=message, finished_at=now)
     return Change(
         kind=Kind.TASK,
         id=task.id,

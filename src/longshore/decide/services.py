@@ -22,6 +22,7 @@ from longshore.model.spec import Mode
 HISTORY_MAX = 3
 """Ended tasks that each slot keeps, with their containers, so that their logs can still be read."""
 
+
 def decide(world: Snapshot, name: str, now: float) -> tuple[list[Change], float | None]:
     """Changes for the tasks and releases of service `name`, and when to look again."""
     service = world.services.get(name)

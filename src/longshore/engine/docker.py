@@ -18,22 +18,23 @@ from urllib.parse import quote
 
 from longshore.engine import docker_json
 from longshore.engine.cgroups import Account, Cgroups, used
-from longshore.engine.docker_http import ANSWER_LIMIT_S, CONNECT_LIMIT_S, Declined, Silent, Wire, read_json
+from longshore.engine.docker_http import Declined, Silent, Wire, read_json
 from longshore.engine.docker_json import About, Created, Happened, Info, Inspected, Listed, Progress
 from longshore.engine.docker_logs import Lines
+from longshore.engine.limits import (
+    ANSWER_LIMIT_S,
+    CONNECT_LIMIT_S,
+    EVENTS_SILENCE_S,
+    GONE_LIMIT_S,
+    PULL_SILENCE_S,
+    STOP_LIMIT_S,
+    WORK_LIMIT_S,
+)
 from longshore.model.containers import LABEL_SPEC, Container, ContainerOrder, LogLine
 from longshore.model.errors import Failure, NotFound, PortTaken, Refused, Unavailable
 from longshore.model.objects import Capacity, EngineFacts
 from longshore.model.spec import Pull
 
-CREATE_LIMIT_S = 60.0
-"""For what makes the engine work: create, start, remove."""
-STOP_LIMIT_S = 10.0
-"""On top of the grace that a container was given."""
-PULL_SILENCE_S = 120.0
-"""A pull may take for ever as long as it gets on. The engine itself gives up on a silent registry before this."""
-EVENTS_SILENCE_S = 30.0
-GONE_LIMIT_S = 10.0
 INSPECTS_AT_ONCE = 8
 REMEMBERED_EVENTS = 512
 """Twice what an engine keeps to send again."""
@@ -125,7 +126,7 @@ class DockerEngine:
         for last in (False, True):
             try:
                 reply = await self._wire.call(
-                    "POST", "/containers/create", {"name": order.name}, body, limit_s=CREATE_LIMIT_S
+                    "POST", "/containers/create", {"name": order.name}, body, limit_s=WORK_LIMIT_S
                 )
             except Declined as declined:
                 if declined.status != 409:
@@ -142,7 +143,7 @@ class DockerEngine:
 
     async def start(self, id: str) -> None:
         try:
-            await self._wire.call("POST", f"/containers/{quote(id)}/start", limit_s=CREATE_LIMIT_S)
+            await self._wire.call("POST", f"/containers/{quote(id)}/start", limit_s=WORK_LIMIT_S)
         except Declined as declined:
             if _is_no_such_container(declined):
                 raise NotFound(declined.message) from declined
@@ -160,9 +161,7 @@ class DockerEngine:
 
     async def remove(self, id: str) -> None:
         try:
-            await self._wire.call(
-                "DELETE", f"/containers/{quote(id)}", {"force": "1", "v": "1"}, limit_s=CREATE_LIMIT_S
-            )
+            await self._wire.call("DELETE", f"/containers/{quote(id)}", {"force": "1", "v": "1"}, limit_s=WORK_LIMIT_S)
         except Declined as declined:
             if declined.status == 409:
                 await self._wait_until_gone(id)

@@ -25,8 +25,6 @@ from longshore.model.errors import Failure, Invalid, Unavailable
 API_NEWEST = (1, 51)
 """The newest API version that was read and tested against; a newer engine is spoken to in this one."""
 
-CONNECT_LIMIT_S = 2.0
-ANSWER_LIMIT_S = 10.0
 QUICK_CONNECTIONS = 32
 """At once, for calls that answer at once; everything that may hold a connection for long has a pool of its own
 without a limit, so that a hundred slow stops never keep a ping from getting through."""

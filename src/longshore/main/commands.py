@@ -47,7 +47,9 @@ def _logged(command: Any) -> Any:  # noqa: ANN401  (a decorator of click's own d
 @_data
 @click.option("--store", default="", help="memory, or sqlite:///PATH.  [default: longshore.db in the data folder]")
 @click.option("--scheduler", type=click.Choice(SCHEDULERS), default="spread", show_default=True)
-@click.option("--worker", "-w", "workers", multiple=True, metavar="HOST:PORT", help="A worker to dial; may be repeated.")
+@click.option(
+    "--worker", "-w", "workers", multiple=True, metavar="HOST:PORT", help="A worker to dial; may be repeated."
+)
 @click.option("--worker-token", type=click.Path(path_type=Path, dir_okay=False), help="[default: DATA/worker.token]")
 @click.option("--heartbeat-timeout", default=5.0, show_default=True, type=click.FloatRange(0.5), help="Seconds.")
 @click.option("--no-auth", is_flag=True, help="Ask nobody for a token; on a loopback address only.")

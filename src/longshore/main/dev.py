@@ -36,7 +36,9 @@ async def run_dev(
             where = folder.prepare(settings.folder / "nodes" / name)
             connection = open_engine(engine, clock, machine)
             stack.push_async_callback(connection.close)
-            workers.append((_worker(connection, clock, name, where, starts, nodes), await _secret(manager, where, name)))
+            workers.append(
+                (_worker(connection, clock, name, where, starts, nodes), await _secret(manager, where, name))
+            )
         group = await stack.enter_async_context(asyncio.TaskGroup())
         for worker, secret in workers:
             group.create_task(worker.run(), name=f"worker {worker.name}")

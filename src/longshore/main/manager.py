@@ -132,19 +132,13 @@ async def _admin_token(store: Store, clock: MachineClock, where: Path) -> None:
     token, secret = tokens.mint(Role.ADMIN, now=clock.now())
     folder.write(path, secret + "\n")
     await store.commit(
-        [
-            Change(
-                kind=Kind.TOKEN, id=token.id, before=0, after=token, by=Owner.MANAGER, reason=Reason.TOKEN_CREATED
-            )
-        ]
+        [Change(kind=Kind.TOKEN, id=token.id, before=0, after=token, by=Owner.MANAGER, reason=Reason.TOKEN_CREATED)]
     )
     log.info("wrote a new admin token", path=str(path))
 
 
 @asynccontextmanager
-async def _serving(
-    settings: ManagerSettings, store: Store, clock: MachineClock
-) -> AsyncIterator[RunningManager]:
+async def _serving(settings: ManagerSettings, store: Store, clock: MachineClock) -> AsyncIterator[RunningManager]:
     sessions = Sessions(
         store,
         clock,

@@ -70,9 +70,7 @@ def raise_wanted(task: Task, wanted: Wanted, reason: Reason, by: Owner, message:
     if WANTED_RANK[task.wanted] >= WANTED_RANK[wanted]:
         return None
     after = None if task.state is State.NEW else structs.replace(task, wanted=wanted)
-    return Change(
-        kind=Kind.TASK, id=task.id, before=task.revision, after=after, by=by, reason=reason, message=message
-    )
+    return Change(kind=Kind.TASK, id=task.id, before=task.revision, after=after, by=by, reason=reason, message=message)
 
 
 def deleted(kind: Kind, id: str, before: int, by: Owner, reason: Reason) -> Change:

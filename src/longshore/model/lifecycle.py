@@ -75,9 +75,7 @@ EDGES: dict[Owner, frozenset[tuple[State, State]]] = {
     Owner.PLACEMENT: frozenset({(State.NEW, State.PLACED)}),
     # A worker may skip states: reports are merged while a connection is down, and a worker that restarts adopts
     # what it finds running.
-    Owner.WORKER: frozenset(
-        (a, b) for a in ON_NODE for b in (*ON_NODE, *_ENDS) if RANK[a] < RANK[b]
-    ),
+    Owner.WORKER: frozenset((a, b) for a in ON_NODE for b in (*ON_NODE, *_ENDS) if RANK[a] < RANK[b]),
     Owner.NODES: frozenset((a, State.LOST) for a in ON_NODE),
 }
 

@@ -1,0 +1,189 @@
+"""The story of the cluster: a page of it, or all that happens from a mark on, as server-sent events.
+
+Knows the store's log and the marks in it. Here every event counts, so a stream that cannot go on without a gap ends,
+and its reader is told so (410) when it comes again.
+"""
+
+import math
+import re
+from collections.abc import AsyncGenerator, Iterable
+from typing import Annotated
+
+import msgspec
+from aiohttp import web
+
+from longshore.api.pages import LIMIT, Limit
+from longshore.api.routes import Ask, route
+from longshore.api.streams import gathered, pour
+from longshore.api.watching import EVENT_STREAM, KEEP_ALIVE
+from longshore.api.wire import answer, encode
+from longshore.model.changes import Event
+from longshore.model.errors import Compacted, Failure, Invalid
+from longshore.model.objects import Kind, Node, Task
+from longshore.model.snapshot import service_of_task
+from longshore.model.views import EventView, Page
+from longshore.ports import Store
+
+_MARK = r"^[0-9]{1,15}(\.[0-9]{1,3})?$"
+
+REMOVED = "removed"
+
+Mark = tuple[int, float]
+"""A place in the log: revision and position. Without a position, behind the whole revision."""
+
+
+class EventsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    kind: Kind | None = None
+    name: str | None = None
+    service: str | None = None
+    limit: Limit = LIMIT
+    after: Annotated[str, msgspec.Meta(pattern=_MARK, description="Id of an event, or a revision.")] | None = None
+    watch: bool = False
+
+
+@route("GET", "/v1/events", "List or watch events", {200: Page[EventView]}, refuses=(410,), streams=EVENT_STREAM)
+async def list_events(ask: Ask[EventsQuery, None]) -> web.StreamResponse:
+    query, store = ask.query, ask.deps.store
+    after = _mark(query.after) if query.after is not None else None
+    if query.watch or EVENT_STREAM in ask.request.headers.get("Accept", ""):
+        last = ask.request.headers.get("Last-Event-ID")
+        after = _mark(last) if last else after
+        return await pour(ask.deps.streams, ask.request, EVENT_STREAM, _pieces(ask, after))
+    events: Iterable[Event]
+    if query.kind is not None and query.name is not None:
+        events = store.story(query.kind, query.name)
+    else:
+        events = await _kept(store, after)
+    matching = [event for event in events if _is_after(event, after) and _matches(query, event)]
+    items = tuple(told(event) for event in matching[: query.limit])
+    return answer(200, Page(items=items, next=items[-1].id if len(matching) > len(items) else None))
+
+
+async def _pieces(ask: Ask[EventsQuery, None], after: Mark | None) -> AsyncGenerator[bytes, None]:
+    query, store = ask.query, ask.deps.store
+    now = store.read().revision
+    if after is None:
+        # The reader learns where it is even if nothing happens: a break before the first event must leave no gap.
+        after = (now, math.inf)
+        yield b"retry: 1000\nid: %d\n\n" % now
+    else:
+        await _check_kept(store, after, now)
+        yield b"retry: 1000\n\n"
+    told_until = passed = after[0]
+    try:
+        async for batches in gathered(store.watch(_before(after)), ask.deps.streams, ask.request):
+            frames = bytearray()
+            for batch in batches:
+                passed = batch.revision
+                for event in batch.events:
+                    if _is_after(event, after) and _matches(query, event):
+                        frames += b"id: %b\ndata: %b\n\n" % (event.mark.encode(), encode(told(event)))
+            if frames:
+                told_until = passed
+            elif not batches:
+                # A reader whose filter lets little through must not fall behind the log for that.
+                frames += KEEP_ALIVE if told_until == passed else b"id: %d\n\n" % passed
+                told_until = passed
+            yield bytes(frames)
+    except Failure:
+        return  # its reader comes again with its last id, and then hears if that is too old
+
+
+def told(event: Event) -> EventView:
+    """An event as the API tells it."""
+    service = node = state = ""
+    record = event.after
+    match event.kind:
+        case Kind.TASK:
+            service = service_of_task(event.id)
+        case Kind.SERVICE:
+            service = event.id
+        case Kind.RELEASE:
+            service = event.id.rpartition("@")[0]
+        case Kind.NODE:
+            node = event.id
+    if isinstance(record, Task):
+        node, state = record.node, record.state
+    elif isinstance(record, Node):
+        state = record.status
+    elif record is None and event.kind in (Kind.TASK, Kind.NODE):
+        state = REMOVED
+    return EventView(
+        id=event.mark,
+        at=event.at,
+        kind=event.kind,
+        name=event.id,
+        by=event.by,
+        reason=event.reason,
+        message=event.message,
+        service=service,
+        node=node,
+        state=state,
+    )
+
+
+def _matches(query: EventsQuery, event: Event) -> bool:
+    if query.kind is not None and event.kind is not query.kind:
+        return False
+    if query.name is not None and event.id != query.name:
+        return False
+    return query.service is None or told(event).service == query.service
+
+
+def _mark(text: str) -> Mark:
+    if re.fullmatch(_MARK, text) is None:
+        raise Invalid("this is not the id of an event", field="Last-Event-ID")
+    revision, _, position = text.partition(".")
+    return (int(revision), int(position) if position else math.inf)
+
+
+def _is_after(event: Event, mark: Mark | None) -> bool:
+    return mark is None or (event.revision, event.position) > mark
+
+
+def _before(mark: Mark) -> int:
+    """The revision behind which to read: the log hands out whole revisions, also the one that a mark is in."""
+    return mark[0] if mark[1] == math.inf or mark[0] == 0 else mark[0] - 1
+
+
+async def _check_kept(store: Store, mark: Mark, now: int) -> None:
+    """Raise Compacted unless everything after `mark` can be told."""
+    if mark[0] > now:
+        # From before the store was restored from a backup: its owner saw a past that is not ours.
+        raise Compacted(f"there is no revision {mark[0]}; the newest is {now}")
+    if _before(mark) < now:
+        await anext(store.watch(_before(mark)))
+
+
+async def _kept(store: Store, after: Mark | None) -> list[Event]:
+    """The log after a mark, or all of it. Raises Compacted only for a mark."""
+    now = store.read().revision
+    if after is not None:
+        await _check_kept(store, after, now)
+    first = _before(after) if after is not None else await _oldest(store, now)
+    if first >= now:
+        return []
+    events: list[Event] = []
+    async for batch in store.watch(first):
+        events += batch.events
+        if batch.revision >= now:
+            break
+    return events
+
+
+async def _oldest(store: Store, now: int) -> int:
+    """The least revision behind which the log is kept. The port has no verb for it, and a search takes no longer than
+    one would: each probe is a look into memory."""
+    low, high = 0, now
+    while low < high:
+        middle = (low + high) // 2
+        try:
+            await anext(store.watch(middle))
+        except Compacted:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+ROUTES = (list_events,)

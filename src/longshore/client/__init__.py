@@ -1,0 +1,8 @@
+"""The way to a manager: which one, and its API as typed methods. Both the command line and the dashboard speak through
+it alone. Built on the standard library, because a command has to start faster than a person waits."""
+
+from longshore.client.routes import Client
+from longshore.client.streams import Gone, Item, Ready, Watched
+from longshore.client.target import DEFAULT_URL, Target, chosen_data_dir, default_data_dir
+
+__all__ = ["DEFAULT_URL", "Client", "Gone", "Item", "Ready", "Target", "Watched", "chosen_data_dir", "default_data_dir"]

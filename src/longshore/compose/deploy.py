@@ -1,0 +1,179 @@
+"""`deploy`, and the older keys of a service that say the same: how many, where, with what, and again or not.
+
+Knows which pairs of keys overlap. Where both are given they must agree: the specification's own order of precedence
+would let one of them be ignored. Must not know whether the numbers make sense together (admission).
+"""
+
+import re
+
+import msgspec
+
+from longshore.compose import table
+from longshore.compose.faults import quoted
+from longshore.compose.page import Fields, Stated, Value, agreed
+from longshore.compose.pairs import label_pairs
+from longshore.compose.quantities import cores, duration_s, size_bytes
+from longshore.model.spec import Limits, Mode, PlacementRules, Resources, RestartOn, RestartPolicy
+
+_MODES = {"replicated": Mode.REPLICATED, "global": Mode.GLOBAL, "replicated-job": Mode.JOB}
+_MODES_REFUSED = {"global-job": "jobs are replicated only; use replicated-job"}
+_CONDITIONS = {condition.value: condition for condition in RestartOn}
+_RESTARTS = {
+    "no": RestartPolicy(condition=RestartOn.NONE),
+    "always": RestartPolicy(condition=RestartOn.ANY),
+    "unless-stopped": RestartPolicy(condition=RestartOn.ANY),
+}
+_CONSTRAINT = re.compile(r"\s*(?P<key>[^\s=!]+)\s*(?P<operator>==|!=)\s*(?P<value>\S(?:.*\S)?)\s*", re.DOTALL)
+_KEYS = {"node.hostname": "node.name", "node.name": "node.name"}
+_KEYS_REFUSED = {
+    "node.id": "name the node: node.hostname",
+    "node.role": "managers are no nodes; label the nodes that you mean",
+    "node.ip": "name the node, or label it",
+    "node.platform.os": "label the nodes that you mean",
+    "node.platform.arch": "label the nodes that you mean",
+}
+_ENGINE_LABELS = "engine.labels."
+
+
+class Deployment(msgspec.Struct, frozen=True, kw_only=True):
+    """What of a spec these keys settle."""
+
+    mode: Mode
+    replicas: int
+    resources: Resources
+    limits: Limits
+    placement: PlacementRules
+    restart: RestartPolicy
+    labels: dict[str, Stated[str]]
+    """Only those under `deploy`."""
+
+
+def deployment(service: Fields) -> Deployment:
+    """Read from the service's own keys and from its `deploy`."""
+    # A missing mapping reads as an empty one, so there is one way through.
+    deploy = _level(service, "deploy", table.DEPLOY)
+    resources = _level(deploy, "resources", table.RESOURCES)
+    limits = _level(resources, "limits", table.LIMITS)
+    reserved = _level(resources, "reservations", table.RESERVATIONS)
+    mode = deploy.read("mode", lambda value: value.one_of(_MODES, _MODES_REFUSED), Mode.REPLICATED)
+    memory = agreed(service.stated("mem_limit", _size), limits.stated("memory", _size), 0)
+    cpu = agreed(service.stated("cpus", _cores), limits.stated("cpus", _cores), 0.0)
+    pids = agreed(service.stated("pids_limit", _pids), limits.stated("pids", _pids), Limits().pids)
+    set_aside = agreed(service.stated("mem_reservation", _size), reserved.stated("memory", _size), 0)
+    return Deployment(
+        mode=mode,
+        replicas=_replicas(service, deploy, mode),
+        resources=Resources(cpu=reserved.read("cpus", _cores, 0.0), memory=set_aside),
+        limits=Limits(cpu=cpu, memory=memory, pids=pids),
+        placement=_placement(_level(deploy, "placement", table.PLACEMENT)),
+        restart=_restart(service, deploy),
+        labels=deploy.read("labels", label_pairs, {}),
+    )
+
+
+def _level(parent: Fields, key: str, level: table.Level) -> Fields:
+    missing = Fields(parent.place, level, {})
+    return parent.read(key, lambda value: value.fields(level), missing)
+
+
+def _replicas(service: Fields, deploy: Fields, mode: Mode) -> int:
+    scale = service.stated("scale", Value.integer)
+    replicas = deploy.stated("replicas", Value.integer)
+    for stated in (scale, replicas):
+        if stated is not None and mode is Mode.GLOBAL:
+            stated.place.note("a global service has one task on each node; remove this, or the mode")
+    return agreed(scale, replicas, 1)
+
+
+# -- resources
+
+
+def _size(value: Value) -> int:
+    return value.of(size_bytes)
+
+
+def _cores(value: Value) -> float:
+    return value.of(cores)
+
+
+def _pids(value: Value) -> int:
+    """Both `-1` and `0` are no limit, which the spec writes as zero."""
+    return max(0, value.integer(-1, 2**22))
+
+
+# -- placement
+
+
+def _placement(fields: Fields) -> PlacementRules:
+    return PlacementRules(constraints=tuple(fields.read("constraints", lambda value: value.each(_constraint), [])))
+
+
+def _constraint(item: Value) -> str:
+    text = item.word()
+    match = _CONSTRAINT.fullmatch(text)
+    if match is None:
+        raise item.fault(f"{quoted(text)} is no constraint; write node.labels.KEY==VALUE or node.hostname!=NAME")
+    key = match["key"]
+    if key in _KEYS_REFUSED or key.startswith(_ENGINE_LABELS):
+        raise item.fault(f"{key} is not supported: {_KEYS_REFUSED.get(key, 'use labels of nodes, node.labels.KEY')}")
+    if key not in _KEYS and not (key.startswith("node.labels.") and key != "node.labels."):
+        raise item.fault(f"nothing is known of {quoted(key)}; write node.labels.KEY or node.hostname")
+    return f"{_KEYS.get(key, key)}{match['operator']}{match['value']}"
+
+
+# -- restarts
+
+
+def _restart(service: Fields, deploy: Fields) -> RestartPolicy:
+    short = service.stated("restart", _restart_word)
+    long = deploy.stated("restart_policy", _restart_policy)
+    if short is None or long is None:
+        only = short or long
+        return RestartPolicy() if only is None else only.value
+    ours, theirs = short.value, long.value
+    # Each may leave open what the other says; where both say something, it must be the same.
+    conditions = {policy.condition for policy in (ours, theirs)} - {None}
+    attempts = {policy.attempts_max for policy in (ours, theirs)} - {None}
+    if len(conditions) > 1 or len(attempts) > 1:
+        long.place.note(f"says otherwise than {short.place.path} on line {short.place.line}; keep one of them")
+    return msgspec.structs.replace(
+        theirs,
+        condition=theirs.condition or ours.condition,
+        attempts_max=ours.attempts_max if theirs.attempts_max is None else theirs.attempts_max,
+    )
+
+
+def _restart_word(value: Value) -> RestartPolicy:
+    word, colon, count = value.word().partition(":")
+    if word == "on-failure":
+        most = value.parsed(count, _attempts) if colon else None
+        return RestartPolicy(condition=RestartOn.ON_FAILURE, attempts_max=most)
+    if colon or word not in _RESTARTS:
+        raise value.fault(f"must be no, always, unless-stopped or on-failure[:N], not {quoted(value.word())}")
+    return _RESTARTS[word]
+
+
+def _attempts(text: str) -> int | None:
+    """Zero is no limit, as in every engine."""
+    if not re.fullmatch(r"[0-9]{1,6}", text):
+        raise ValueError("must be on-failure:N with a whole number")
+    return int(text) or None
+
+
+def _restart_policy(value: Value) -> RestartPolicy:
+    fields = value.fields(table.RESTART_POLICY)
+    default = RestartPolicy()
+    return RestartPolicy(
+        condition=fields.read("condition", lambda value: value.one_of(_CONDITIONS), None),
+        delay_s=fields.read("delay", lambda value: value.of(duration_s), default.delay_s),
+        attempts_max=fields.read("max_attempts", lambda value: value.integer() or None, None),
+        window_s=fields.read("window", _window, default.window_s),
+    )
+
+
+def _window(value: Value) -> float:
+    window_s = value.of(duration_s)
+    if not window_s:
+        # Swarm reads it as "count for ever"; here a run of no length would count as stable, and attempts never would.
+        raise value.fault("must be longer than 0s")
+    return window_s

@@ -1,0 +1,8 @@
+"""Which node a task goes to, and why. Placement is arithmetic: no plugins, no hidden state, no chance.
+
+`ask` says what a task needs, `table` what the nodes have, `hostports` which ports of each machine are given out. A
+filter tells how much room each node has, a policy scores the nodes that have some; `place` gives every waiting task
+the best of them, `explain` shows the same sums without placing anything. `constraints` stands apart: it reads one node
+and one text, so that admission and the services controller can ask it too. Equal worlds give equal answers, to the
+last bit and on every machine.
+"""

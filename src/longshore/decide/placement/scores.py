@@ -1,0 +1,198 @@
+"""The policies: which of the nodes that have room is best. A policy is a formula and the words that read it out.
+
+The formula gives one number per node; the highest wins, and among equals the first by name. It is written once, over
+`Figures` that hold either all nodes' columns or one node's numbers: a pass scores all nodes once, then after each task
+only the node that got it. That is exact, because sums, products and quotients of doubles are the same bits one by one
+and in columns. Powers are not (NumPy's depend on the processor), so they are always Python's. No filter's business
+is here: what is scored has room.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Generic, Protocol, TypeVar
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from longshore.decide.placement.ask import Ask
+from longshore.decide.placement.table import NodeTable
+from longshore.model.errors import Invalid
+
+Vector = npt.NDArray[np.float64]
+
+F = TypeVar("F", float, Vector)
+"""One node's figure, or all nodes'."""
+
+DEFAULT = "spread"
+
+_MANY = 1_000_000
+"""More tasks than a node ever has: one task more of the service outweighs any number of others."""
+
+
+class Figures(msgspec.Struct, Generic[F], frozen=True, kw_only=True):
+    """What policies may look at, of all nodes (columns) or of one (numbers)."""
+
+    row: F
+    """Place in order of name."""
+    turn: F
+    """Nodes before it in the round."""
+    of_service: F
+    """Tasks of the service in question."""
+    tasks: F
+    """All tasks."""
+    cpu_free: F
+    cpu: F
+    """In all, in thousandths; at least one, so that it divides."""
+    memory_free: F
+    memory: F
+    """In all, in bytes; at least one."""
+    nodes: int
+    crowd: int
+    """The smallest power of two that no node's count of tasks exceeds."""
+
+    def free(self) -> F:
+        """The free part of cpu and memory, of each node as a whole: 0 to 1."""
+        return (self.cpu_free / self.cpu + self.memory_free / self.memory) / 2
+
+
+def columns(table: NodeTable, ask: Ask) -> Figures[Vector]:
+    """The figures of all nodes."""
+    return Figures(
+        row=np.arange(len(table), dtype=np.float64),
+        turn=table.turn.astype(np.float64),
+        of_service=table.of_service(ask.service).astype(np.float64),
+        tasks=table.tasks.astype(np.float64),
+        cpu_free=table.cpu_free.astype(np.float64),
+        cpu=np.maximum(table.cpu, 1).astype(np.float64),
+        memory_free=table.memory_free.astype(np.float64),
+        memory=np.maximum(table.memory, 1).astype(np.float64),
+        nodes=len(table),
+        crowd=table.crowd,
+    )
+
+
+def numbers(table: NodeTable, ask: Ask, row: int) -> Figures[float]:
+    """The figures of one node."""
+    return Figures(
+        row=row,
+        turn=table.turn.item(row),
+        of_service=table.count_of(ask.service, row),
+        tasks=table.tasks.item(row),
+        cpu_free=table.cpu_free.item(row),
+        cpu=table.cpu.item(row) or 1,
+        memory_free=table.memory_free.item(row),
+        memory=table.memory.item(row) or 1,
+        nodes=len(table),
+        crowd=table.crowd,
+    )
+
+
+class Formula(Protocol):
+    """The score of all nodes, or of one; the highest wins."""
+
+    def __call__(self, figures: Figures[F], ask: Ask, /) -> F: ...
+
+
+class Policy(msgspec.Struct, frozen=True):
+    """A way to choose."""
+
+    name: str
+    score: Formula
+    words: Callable[[Figures[float], Ask], str]
+    """What speaks for a node, before the task is on it. Follows the node's name."""
+
+    def sentence(self, table: NodeTable, ask: Ask, row: int) -> str:
+        """Why the task goes to this node, the best of those with room."""
+        return f"{self.name}: {table.names[row]} {self.words(numbers(table, ask, row), ask)}"
+
+
+# -- formulas
+
+
+def _first_fit(figures: Figures[F], ask: Ask) -> F:
+    return 0 - figures.row
+
+
+def _first_fit_words(figures: Figures[float], ask: Ask) -> str:
+    return "is the first with room"
+
+
+def _round_robin(figures: Figures[F], ask: Ask) -> F:
+    """The node after the one that got the newest task, by name and around; in an empty cluster the first."""
+    return 0 - figures.turn
+
+
+def _round_robin_words(figures: Figures[float], ask: Ask) -> str:
+    return "is the next with room"
+
+
+def _spread(figures: Figures[F], ask: Ask) -> F:
+    """Fewest tasks of the service, then fewest tasks, then most room (at most a half, so it never weighs a task)."""
+    return figures.free() / 2 - (figures.of_service * _MANY + figures.tasks)
+
+
+def _spread_words(figures: Figures[float], ask: Ask) -> str:
+    of_service, tasks = figures.of_service, figures.tasks
+    return f"has {of_service} of {ask.service}'s tasks, {tasks} in all, and {figures.free():.0%} free"
+
+
+def _binpack(figures: Figures[F], ask: Ask) -> F:
+    """Best fit: the node that the task leaves least free."""
+    return 1 - _free_after(figures, ask)
+
+
+def _binpack_words(figures: Figures[float], ask: Ask) -> str:
+    return f"is left {_free_after(figures, ask):.0%} free"
+
+
+def _free_after(figures: Figures[F], ask: Ask) -> F:
+    cpu, memory = figures.cpu_free - ask.cpu_millis, figures.memory_free - ask.memory
+    return (cpu / figures.cpu + memory / figures.memory) / 2
+
+
+def _epvm(figures: Figures[F], ask: Ask) -> F:
+    """Opportunity cost (Amir et al., 2000): a node costs n to the power of its utilisation, for each of cpu, memory and
+    count of tasks, with n the number of nodes; the least rise of that wins. Steep near full, so it balances what is
+    scarcest. A count has no limit of its own, so its maximum is the crowd, which doubles when a node exceeds it."""
+    base = float(max(figures.nodes, 2))
+    rise = _power(base, figures.tasks / figures.crowd) * (math.pow(base, 1 / figures.crowd) - 1)
+    if ask.cpu_millis:
+        used = (figures.cpu - figures.cpu_free) / figures.cpu
+        rise = rise + _power(base, used) * (_power(base, ask.cpu_millis / figures.cpu) - 1)
+    if ask.memory:
+        used = (figures.memory - figures.memory_free) / figures.memory
+        rise = rise + _power(base, used) * (_power(base, ask.memory / figures.memory) - 1)
+    return 0 - rise
+
+
+def _epvm_words(figures: Figures[float], ask: Ask) -> str:
+    return f"rises by {-_epvm(figures, ask):.4g} in cost"
+
+
+def _power(base: float, exponent: F) -> F:
+    """`base ** exponent` by Python. A node with room has an exponent of at most one; above, it is cut, because the
+    powers of nodes that the task would fill many times over are too big for a double and nobody looks at them."""
+    if isinstance(exponent, np.ndarray):
+        return np.array([math.pow(base, one) for one in np.minimum(exponent, 1.0).tolist()], np.float64)
+    return math.pow(base, min(exponent, 1.0))
+
+
+POLICIES = {
+    policy.name: policy
+    for policy in (
+        Policy("first-fit", _first_fit, _first_fit_words),
+        Policy("round-robin", _round_robin, _round_robin_words),
+        Policy(DEFAULT, _spread, _spread_words),
+        Policy("binpack", _binpack, _binpack_words),
+        Policy("epvm", _epvm, _epvm_words),
+    )
+}
+
+
+def policy_named(name: str) -> Policy:
+    """The policy of that name. Raises Invalid, and names those there are."""
+    policy = POLICIES.get(name)
+    if policy is None:
+        raise Invalid(f"there is no placement policy {name!r}; use one of {', '.join(POLICIES)}")
+    return policy

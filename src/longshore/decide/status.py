@@ -1,0 +1,168 @@
+"""How a service stands against its wish, in counts, one word, and the first trouble in words.
+
+Reads one service and its tasks; never the past beyond them, so a status is the same whoever asks and whenever. That a
+slot was given up is not written anywhere: it follows from its newest task and the restart policy.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+
+from msgspec.structs import replace
+
+from longshore.decide import restart
+from longshore.decide.placement.constraints import eligible
+from longshore.model.lifecycle import State
+from longshore.model.objects import Availability, Service, Task
+from longshore.model.reasons import Reason
+from longshore.model.snapshot import Snapshot
+from longshore.model.spec import Mode
+from longshore.model.views import Phase, ServiceStatus
+
+_BAD_ENDS = frozenset({State.FAILED, State.REJECTED, State.LOST})
+"""Only a job is meant to come to FINISHED; for others that is one more bad end."""
+_OWN_ENDS = frozenset({State.FAILED, State.REJECTED, State.FINISHED})
+_GRAVEST = (Phase.FAILED, Phase.DEGRADED, Phase.STARTING, Phase.REMOVING, Phase.RUNNING, Phase.COMPLETE)
+
+Slots = Mapping[int, list[Task]]
+"""Tasks by slot, each slot's oldest first."""
+
+
+def status_of(world: Snapshot, service: Service) -> ServiceStatus:
+    tasks = world.tasks_of_service(service.name)
+    slots = _by_slot(tasks.values())
+    wanted = _wanted(world, service, slots)
+    counting = [task for task in tasks.values() if task.counts]
+    ready = [task for task in counting if _serves(task)]
+    updated = [task for task in ready if task.release == service.release]
+    finished = {slot for slot, here in wanted.items() if _is_done(service, here)}
+    spent = {slot for slot, here in wanted.items() if slot not in finished and _is_spent(service, here)}
+    count = service.spec.replicas if service.spec.mode is not Mode.GLOBAL else len(wanted)
+    filled = len({task.slot for task in updated} & wanted.keys())
+    live = sum(task.live for task in tasks.values())
+    if service.spec.mode is Mode.JOB:
+        settled = len(finished) == count and live == 0
+    else:
+        settled = filled == live == len(counting) == count
+    trouble = "" if settled else _trouble(service, wanted, spent, counting)
+    under_way = service.spec.mode is Mode.JOB and len(finished) + filled >= count
+    return ServiceStatus(
+        phase=_phase(service, settled, bool(spent), bool(trouble), under_way),
+        wanted=count,
+        running=sum(task.state is State.RUNNING for task in counting),
+        ready=len(ready),
+        updated=len(updated),
+        finished=len(finished),
+        failed=len(spent),
+        pending=sum(task.state is State.NEW for task in counting),
+        settled=settled,
+        message="no node is eligible" if settled and _covers_nothing(service, count) else trouble,
+    )
+
+
+def removing(world: Snapshot, name: str) -> ServiceStatus | None:
+    """The status of a service that was removed and whose tasks still go; None if there is nothing left of it."""
+    tasks = world.tasks_of_service(name)
+    if name in world.services or not tasks:
+        return None
+    live = [task for task in tasks.values() if task.live]
+    return ServiceStatus(
+        phase=Phase.REMOVING,
+        wanted=0,
+        running=sum(task.state is State.RUNNING for task in live),
+        ready=sum(_serves(task) for task in live),
+        updated=0,
+        finished=0,
+        failed=0,
+        pending=sum(task.state is State.NEW for task in live),
+        settled=False,
+        message=f"{len(live)} tasks to stop, {len(tasks) - len(live)} containers to remove",
+    )
+
+
+def app_phase(phases: Iterable[Phase]) -> Phase:
+    """An app in one word: the gravest of its services'."""
+    found = set(phases)
+    return next((phase for phase in _GRAVEST if phase in found), Phase.COMPLETE)
+
+
+def _by_slot(tasks: Iterable[Task]) -> Slots:
+    slots: dict[int, list[Task]] = defaultdict(list)
+    for task in sorted(tasks, key=lambda task: (task.slot, task.generation)):
+        slots[task.slot].append(task)
+    return slots
+
+
+def _wanted(world: Snapshot, service: Service, slots: Slots) -> Slots:
+    """The slots that shall be filled, with what is in them."""
+    if service.spec.mode is not Mode.GLOBAL:
+        return {slot: slots.get(slot, []) for slot in range(1, service.spec.replicas + 1)}
+    slot_of = {here[-1].pinned: slot for slot, here in slots.items()}
+    wanted: dict[int, list[Task]] = {}
+    for name, node in sorted(world.nodes.items()):
+        here = slots.get(slot_of.get(name, 0), [])
+        # A paused node keeps what it has and gets nothing new, as `services` has it.
+        paused = node.availability is Availability.PAUSED and any(task.counts for task in here)
+        if eligible(replace(node, availability=Availability.ACTIVE) if paused else node, service.spec):
+            # A node without a task yet has no slot either; any number that no slot has will do for counting.
+            wanted[slot_of.get(name, -len(wanted) - 1)] = here
+    return wanted
+
+
+def _serves(task: Task) -> bool:
+    return task.state is State.RUNNING and task.ready
+
+
+def _is_done(service: Service, here: list[Task]) -> bool:
+    """Whether a job's slot reached its end in this release."""
+    job = service.spec.mode is Mode.JOB
+    return job and any(task.state is State.FINISHED and task.release == service.release for task in here)
+
+
+def _is_spent(service: Service, here: list[Task]) -> bool:
+    """Whether a slot was given up: its newest task ended by itself and the restart policy says never again."""
+    if not here or any(task.live for task in here):
+        return False
+    newest = here[-1]
+    # A new release starts every slot afresh, whatever became of the old one.
+    own = newest.release == service.release and newest.state in _OWN_ENDS
+    return own and restart.again(newest, service.spec) is None
+
+
+def _trouble(service: Service, wanted: Slots, spent: set[int], counting: list[Task]) -> str:
+    """What keeps the service from being as wished: a slot given up before one that is tried again, what ended before
+    what fails its check, and both before what waits for a node."""
+    failed = []
+    for slot, here in wanted.items():
+        ended = [task for task in here if task.release == service.release and not task.live]
+        if ended and _ended_badly(service, ended[-1]) and not any(task.counts and _serves(task) for task in here):
+            failed.append((slot in spent, ended[-1].finished_at or 0.0, slot, ended[-1]))
+    if failed:
+        return _told(max(failed)[-1])
+    for reason in (Reason.UNHEALTHY, Reason.NO_NODE):
+        for task in sorted(counting, key=lambda task: task.slot):
+            if task.reason is reason and not task.ready:
+                return _told(task)
+    return ""
+
+
+def _ended_badly(service: Service, task: Task) -> bool:
+    return task.state in _BAD_ENDS or (task.state is State.FINISHED and service.spec.mode is not Mode.JOB)
+
+
+def _told(task: Task) -> str:
+    return f"{task.id}: {task.reason}" + (f": {task.message}" if task.message else "")
+
+
+def _covers_nothing(service: Service, count: int) -> bool:
+    return service.spec.mode is Mode.GLOBAL and count == 0
+
+
+def _phase(service: Service, settled: bool, spent: bool, trouble: bool, under_way: bool) -> Phase:
+    if spent:
+        return Phase.FAILED
+    if settled:
+        return Phase.COMPLETE if service.spec.mode is Mode.JOB else Phase.RUNNING
+    if trouble:
+        return Phase.DEGRADED
+    # A job is never settled while it runs; once all that is left of it runs, it is as wished for now.
+    return Phase.RUNNING if under_way else Phase.STARTING

@@ -1,0 +1,245 @@
+"""What a user's verbs change: the wish, as records. Only these functions make changes in the user's name.
+
+Every spec comes in through `admission`, also one that is only scaled or restarted: a policy that grew stricter holds
+for all doors. A wish that is fulfilled already changes nothing. Tasks are not touched here: controllers see the new
+wish and act on it, so removing a service deletes its record and nothing else.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from msgspec.structs import replace
+
+from longshore.decide.admission import admit, admit_app_name, admit_name, admit_node_labels, check_replicas
+from longshore.decide.differences import differences
+from longshore.decide.grammar import ITEMS_MAX
+from longshore.model.changes import COMMIT_CHANGES_MAX, Change, deleted
+from longshore.model.errors import Conflict, Invalid, NotFound
+from longshore.model.lifecycle import Owner
+from longshore.model.objects import Kind, Node, NodeStatus, Release, Role, Service, release_id
+from longshore.model.reasons import Reason
+from longshore.model.snapshot import Snapshot
+from longshore.model.spec import Mode, ServiceSpec, same_containers
+from longshore.model.views import NodePatch, ServiceWish
+
+APP_SERVICES_MAX = 60
+"""A service that changes is two records, and an app is applied in one commit."""
+_FIELDS_TOLD = 5
+
+
+def apply_service(world: Snapshot, name: str, wish: ServiceWish, now: float) -> list[Change]:
+    """Create or update one service.
+
+    A service stays in its app unless the wish names another: one without an app may be taken into one, but no app
+    loses a service to another.
+    """
+    admit_name(name, field="name")
+    if wish.name is not None and wish.name != name:
+        raise Invalid(f"the body names {wish.name!r} and the path {name!r}; make them the same", field="name")
+    if wish.app:
+        admit_app_name(wish.app, field="app")
+    spec = admit(wish.spec)
+    current = world.services.get(name)
+    app = wish.app or (current.app if current else "")
+    if current is not None and current.app and current.app != app:
+        raise Conflict(f"service {name} belongs to app {current.app}; remove it there first, or choose another name")
+    if app and (current is None or current.app != app) and len(services_of_app(world, app)) >= APP_SERVICES_MAX:
+        raise Invalid(f"app {app} has {APP_SERVICES_MAX} services, which is the most; choose another app", field="app")
+    return _write(world, name, app, spec, now)
+
+
+def apply_app(world: Snapshot, app: str, specs: Mapping[str, ServiceSpec], now: float) -> list[Change]:
+    """Create and update all services of an app, and remove those that it no longer names. All or nothing."""
+    admit_app_name(app, field="app")
+    if len(specs) > APP_SERVICES_MAX:
+        raise Invalid(
+            f"an app has at most {APP_SERVICES_MAX} services, and this has {len(specs)}; divide it into several apps",
+            field="services",
+        )
+    admitted = {}
+    for name in sorted(specs):
+        admit_name(name, field="services")
+        admitted[name] = admit(specs[name], field=f"services.{name}")
+    changes: list[Change] = []
+    for name, spec in admitted.items():
+        current = world.services.get(name)
+        if current is not None and current.app != app:
+            owner = f"app {current.app}" if current.app else "no app"
+            raise Conflict(f"service {name} exists and belongs to {owner}; remove it there first, or rename yours")
+        changes += _write(world, name, app, spec, now)
+    for service in services_of_app(world, app):
+        if service.name not in admitted:
+            changes.append(_removal(service))
+    if len(changes) > COMMIT_CHANGES_MAX:
+        raise Invalid(
+            f"this changes {len(changes)} records at once and {COMMIT_CHANGES_MAX} is the most; remove services first, "
+            "then add the others",
+            field="services",
+        )
+    return changes
+
+
+def scale(world: Snapshot, name: str, replicas: int, now: float) -> list[Change]:
+    """Another number of tasks, or of completions for a job; the containers stay as they are."""
+    service = _service(world, name)
+    if service.spec.mode is Mode.GLOBAL:
+        raise Invalid(
+            f"service {name} is global, with one task on each eligible node; change its constraints instead",
+            field="replicas",
+        )
+    check_replicas(replicas, field="replicas")
+    return _write(world, name, service.app, admit(replace(service.spec, replicas=replicas)), now)
+
+
+def restart(world: Snapshot, name: str, now: float) -> list[Change]:
+    """A new release of the same spec: all tasks are replaced by the rules of an update."""
+    service = _service(world, name)
+    number = _next_release(world, name)
+    after = replace(service, spec=admit(service.spec), release=number, updated_at=now)
+    reason, message = Reason.RESTART_ASKED, f"release {number}"
+    return [_service_change(service, after, reason, message), _release_change(after, now, reason, message)]
+
+
+def remove_service(world: Snapshot, name: str) -> list[Change]:
+    return [_removal(_service(world, name))]
+
+
+def remove_app(world: Snapshot, app: str) -> list[Change]:
+    services = services_of_app(world, app)
+    if not services:
+        raise NotFound(f"there is no app {app}")
+    return [_removal(service) for service in services]
+
+
+def services_of_app(world: Snapshot, app: str) -> list[Service]:
+    """By name. An app is nothing but its services."""
+    return [service for _, service in sorted(world.services.items()) if service.app == app]
+
+
+def patch_node(world: Snapshot, name: str, patch: NodePatch) -> list[Change]:
+    """Change a node's availability and labels; what the patch does not name stays."""
+    node = _node(world, name)
+    wanted = patch.labels or {}
+    admit_node_labels({key: value for key, value in wanted.items() if value is not None}, field="labels")
+    merged = {**node.labels, **wanted}
+    labels = {key: value for key, value in merged.items() if value is not None}
+    if len(labels) > ITEMS_MAX:
+        raise Invalid(f"a node has at most {ITEMS_MAX} labels; remove some first", field="labels")
+    after = replace(node, labels=labels, availability=patch.availability or node.availability)
+    if after == node:
+        return []
+    told = [] if after.availability is node.availability else [f"{node.availability} to {after.availability}"]
+    told += [f"label {key}" for key in sorted(wanted) if node.labels.get(key) != labels.get(key)]
+    return [
+        Change(
+            kind=Kind.NODE,
+            id=name,
+            before=node.revision,
+            after=after,
+            by=Owner.USER,
+            reason=Reason.NODE_CHANGED,
+            message=", ".join(told),
+        )
+    ]
+
+
+def remove_node(world: Snapshot, name: str) -> list[Change]:
+    """Forget a node that is gone for good, and the tokens that speak for it."""
+    node = _node(world, name)
+    if node.status is NodeStatus.READY:
+        raise Conflict(f"node {name} is ready; drain it and stop its worker first, then remove it once it is down")
+    live = sum(task.live for task in world.tasks_of_node(name).values())
+    if live:
+        raise Conflict(f"{live} tasks of node {name} are not given up yet; try again in a moment")
+    reason = Reason.NODE_REMOVED
+    tokens = [
+        deleted(Kind.TOKEN, id, token.revision, Owner.USER, reason)
+        for id, token in sorted(world.tokens.items())
+        if token.role is Role.NODE and token.node == name
+    ]
+    return [deleted(Kind.NODE, name, node.revision, Owner.USER, reason), *tokens]
+
+
+# -- records
+
+
+def _service(world: Snapshot, name: str) -> Service:
+    service = world.services.get(name)
+    if service is None:
+        raise NotFound(f"there is no service {name}")
+    return service
+
+
+def _node(world: Snapshot, name: str) -> Node:
+    node = world.nodes.get(name)
+    if node is None:
+        raise NotFound(f"there is no node {name}")
+    return node
+
+
+def _write(world: Snapshot, name: str, app: str, spec: ServiceSpec, now: float) -> list[Change]:
+    """The changes that make service `name` of `app` wish for `spec`, which was admitted."""
+    current = world.services.get(name)
+    if current is None:
+        number = _next_release(world, name)
+        made = Service(name=name, app=app, spec=spec, release=number, created_at=now, updated_at=now)
+        return [_service_change(None, made, Reason.CREATED, ""), _release_change(made, now, Reason.CREATED, "")]
+    if current.spec == spec and current.app == app:
+        return []
+    reason, message = _told(current, app, spec)
+    if same_containers(current.spec, spec):
+        # The release keeps the spec that it was made with: its tasks are what is wished already.
+        after = replace(current, app=app, spec=spec, updated_at=now)
+        return [_service_change(current, after, reason, message)]
+    number = _next_release(world, name)
+    message = f"release {number}: {message}"
+    after = replace(current, app=app, spec=spec, release=number, updated_at=now)
+    return [_service_change(current, after, reason, message), _release_change(after, now, reason, message)]
+
+
+def _told(current: Service, app: str, spec: ServiceSpec) -> tuple[Reason, str]:
+    """Why a service changes, and what, in words that hold no values but the count."""
+    if current.app == app and replace(current.spec, replicas=spec.replicas) == spec:
+        return Reason.SCALED, f"{current.spec.replicas} to {spec.replicas}"
+    fields = [change.field.removeprefix("spec.") for change in differences(current.spec, spec)]
+    fields += ["app"] if current.app != app else []
+    more = len(fields) - _FIELDS_TOLD
+    return Reason.UPDATED, ", ".join(fields[:_FIELDS_TOLD]) + (f" and {more} more" if more > 0 else "")
+
+
+def _next_release(world: Snapshot, name: str) -> int:
+    """One past the highest number known: a service that is made anew must not take a number that tasks of the removed
+    one still run under."""
+    service = world.services.get(name)
+    numbers: Sequence[int] = [
+        *world.releases_of(name),
+        *(task.release for task in world.tasks_of_service(name).values()),
+    ]
+    return max([service.release if service else 0, *numbers]) + 1
+
+
+def _service_change(before: Service | None, after: Service, reason: Reason, message: str) -> Change:
+    return Change(
+        kind=Kind.SERVICE,
+        id=after.name,
+        before=before.revision if before else 0,
+        after=after,
+        by=Owner.USER,
+        reason=reason,
+        message=message,
+    )
+
+
+def _release_change(service: Service, now: float, reason: Reason, message: str) -> Change:
+    return Change(
+        kind=Kind.RELEASE,
+        id=release_id(service.name, service.release),
+        before=0,
+        after=Release(service=service.name, number=service.release, spec=service.spec, created_at=now),
+        by=Owner.USER,
+        reason=reason,
+        message=message,
+    )
+
+
+def _removal(service: Service) -> Change:
+    return deleted(Kind.SERVICE, service.name, service.revision, Owner.USER, Reason.REMOVED)

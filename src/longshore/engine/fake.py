@@ -1,0 +1,143 @@
+"""An engine in memory behind the `Engine` port: for tests, for `longshore simulate`, and for a try without Docker.
+
+Knows the port and asks a `FakeMachine`, which holds the containers and has the faults. It keeps the real engine's
+promises, its delays and its time limits, which one contract suite holds for both; what commands do inside a container
+is in `fake_programs`.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from typing import TypeVar
+
+from longshore.engine.fake_machine import FakeMachine, Feed, Mood, Speeds
+from longshore.engine.limits import ANSWER_LIMIT_S, STOP_LIMIT_S, WORK_LIMIT_S
+from longshore.model.containers import Container, ContainerOrder, LogLine
+from longshore.model.errors import Failure, NotFound, Refused, Unavailable
+from longshore.model.objects import Capacity, EngineFacts
+from longshore.model.spec import Pull
+
+__all__ = ["FakeEngine", "FakeMachine", "Mood", "Speeds"]
+
+T = TypeVar("T")
+
+
+class FakeEngine:
+    """One client of a machine. Several may ask the same machine; it and its containers outlive them."""
+
+    def __init__(self, machine: FakeMachine) -> None:
+        self.machine = machine
+        self._closed = False
+        self._open: set[Feed[str] | Feed[LogLine]] = set()
+
+    async def describe(self) -> tuple[EngineFacts, Capacity]:
+        machine = self.machine
+        facts = EngineFacts(id=machine.id, name=machine.name, version="fake", os="fake", architecture="amd64")
+        await self._ask(lambda: machine.answer(lambda: None))
+        return facts, Capacity(cpu=machine.cores, memory=machine.memory, disk=machine.disk)
+
+    async def ping(self) -> None:
+        await self._ask(lambda: self.machine.answer(lambda: None))
+
+    async def containers(self, cluster: str, node: str) -> Sequence[Container]:
+        boxes = self.machine.boxes
+        return await self._ask(
+            lambda: self.machine.answer(
+                lambda: [box.seen() for box in boxes.values() if (box.order.cluster, box.order.node) == (cluster, node)]
+            )
+        )
+
+    async def container(self, id: str) -> Container | None:
+        boxes = self.machine.boxes
+        return await self._ask(lambda: self.machine.answer(lambda: boxes[id].seen() if id in boxes else None))
+
+    async def prepare(self, image: str, pull: Pull) -> None:
+        there = await self._ask(lambda: self.machine.answer(lambda: image in self.machine.images))
+        if there and pull is not Pull.ALWAYS:
+            return
+        if pull is Pull.NEVER:
+            raise Refused(f"No such image: {image}")
+        await self._ask(lambda: self.machine.pull(image), limit_s=None)
+
+    async def create(self, order: ContainerOrder) -> str:
+        return await self._ask(lambda: self.machine.create(order), limit_s=WORK_LIMIT_S)
+
+    async def start(self, id: str) -> None:
+        await self._ask(lambda: self.machine.start(id), limit_s=WORK_LIMIT_S)
+
+    async def stop(self, id: str, grace_s: float) -> None:
+        exited = await self._ask(lambda: self.machine.stop(id, grace_s))
+        done, _ = await asyncio.wait([exited], timeout=grace_s + STOP_LIMIT_S)
+        if not done:
+            raise self._silence()
+        await self.machine.reach()
+
+    async def remove(self, id: str) -> None:
+        await self._ask(lambda: self.machine.remove(id), limit_s=WORK_LIMIT_S)
+
+    async def events(self, cluster: str, node: str) -> AsyncGenerator[str, None]:
+        await self.ping()
+        feed = self.machine.listen(cluster, node)
+        self._open.add(feed)
+        try:
+            async for id in feed.read():
+                yield id
+        finally:
+            self._open.discard(feed)
+            self.machine.unlisten(feed)
+
+    async def logs(
+        self, id: str, *, follow: bool, tail: int | None, since: float | None
+    ) -> AsyncGenerator[LogLine, None]:
+        await self.ping()
+        box = self.machine.boxes.get(id)
+        if box is None:
+            raise NotFound(f"No such container: {id}")
+        written = [line for line in box.lines if since is None or line.at > since]
+        feed: Feed[LogLine] = Feed()
+        for line in written if tail is None else written[max(len(written) - tail, 0) :]:
+            feed.put(line)
+        if follow and box.seen().exit_code is None and box.started_at:
+            box.followers.append(feed)
+            self._open.add(feed)
+        else:
+            feed.end()
+        try:
+            async for line in feed.read():
+                yield line
+        finally:
+            self._open.discard(feed)
+            if feed in box.followers:
+                box.followers.remove(feed)
+
+    async def usage(self, ids: Sequence[str]) -> tuple[float, int]:
+        machine = self.machine
+        figures = [machine.used(machine.boxes[id]) for id in ids if id in machine.boxes]
+        return sum(cpu_s for cpu_s, _ in figures), sum(memory for _, memory in figures)
+
+    async def close(self) -> None:
+        self._closed = True
+        for feed in list(self._open):
+            feed.end(Unavailable("the client is closed"))
+
+    async def _ask(
+        self, begin: Callable[[], "asyncio.Future[T | Failure]"], limit_s: float | None = ANSWER_LIMIT_S
+    ) -> T:
+        """Reach the engine, let it begin, and wait for the outcome and its way back, all within the limit."""
+        if self._closed:
+            raise Unavailable("the client is closed")
+        try:
+            async with asyncio.timeout(limit_s):
+                await self.machine.reach()
+                future = begin()
+                await asyncio.wait([future])  # unlike `await future`, it leaves it alone when it is given up
+                await self.machine.reach()
+        except TimeoutError as error:
+            raise self._silence() from error
+        outcome = future.result()
+        if isinstance(outcome, Failure):
+            raise type(outcome)(outcome.message)
+        return outcome
+
+    def _silence(self) -> Unavailable:
+        return Unavailable(f"the engine of {self.machine.name} does not answer: no answer in time")

@@ -1,0 +1,93 @@
+"""Which tasks should exist: situations in, changes out."""
+
+import pytest
+from tests.situations import NOW, node, releases, said, service, task, world
+
+from longshore.decide.services import HISTORY_MAX, decide
+from longshore.model.lifecycle import State, Wanted
+from longshore.model.objects import Availability, NodeStatus, Object, Task
+from longshore.model.spec import Mode, RestartPolicy
+
+WEB3 = service(replicas=3)
+AGENT = service(mode=Mode.GLOBAL)
+JOB = service(mode=Mode.JOB, replicas=2)
+GONE = releases(service())
+
+
+def failed(generation: int, **fields: object) -> Task:
+    return task(1, generation, State.FAILED, started_at=NOW - 1, **fields)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("records", "expected"),
+    [
+        pytest.param([WEB3], ["+web.1.1", "+web.2.1", "+web.3.1"], id="a new service gets a task in each slot"),
+        pytest.param([WEB3, task(1), task(2), task(3)], [], id="all as wished: nothing"),
+        pytest.param([WEB3, task(1), task(3)], ["+web.2.1"], id="an empty slot is filled"),
+        pytest.param([WEB3, task(1), task(2, state=State.NEW), task(3)], [], id="a task that waits fills its slot"),
+        pytest.param([service(), task(1), task(2)], ["web.2.1 wanted removed"], id="scaled down: the highest slot goes"),
+        pytest.param([service(), task(1), task(2, state=State.NEW)], ["-web.2.1"], id="what was on no node is deleted"),
+        pytest.param([service(replicas=0), task(1)], ["web.1.1 wanted removed"], id="scaled to nothing"),
+        pytest.param([*GONE, task(1)], ["web.1.1 wanted removed"], id="service removed"),
+        pytest.param([*GONE, task(1, state=State.STOPPED, wanted=Wanted.REMOVED, container_id="")], ["-web.1.1"], id="and forgotten once its container is gone"),
+        pytest.param([*GONE, node("n1"), task(1, state=State.STOPPED, wanted=Wanted.REMOVED)], [], id="not before"),
+        pytest.param([*GONE, node("n1", status=NodeStatus.DOWN), task(1, state=State.STOPPED, wanted=Wanted.REMOVED)], ["-web.1.1"], id="unless its node is down"),
+        pytest.param([*GONE, task(1, state=State.STOPPED, wanted=Wanted.REMOVED)], ["-web.1.1"], id="or removed"),
+        pytest.param(GONE, ["-web@1"], id="a removed service's releases go with its last task"),
+        pytest.param([service(), failed(1)], ["+web.1.2"], id="a failed task is replaced"),
+        pytest.param([service(), failed(1, attempt=1)], [], id="in a crash loop not at once"),
+        pytest.param([service(), task(1, wanted=Wanted.STOPPED)], [], id="a task on its way out still holds its slot"),
+        pytest.param([service(), task(1, state=State.STOPPED, wanted=Wanted.STOPPED)], ["+web.1.2"], id="then it is replaced"),
+        pytest.param([service(), task(1, state=State.LOST)], ["+web.1.2"], id="a lost task is replaced"),
+        pytest.param([service(), task(1), task(1, 2)], ["web.1.1 wanted removed"], id="of two in a slot the newer stays"),
+        pytest.param([service(restart=RestartPolicy(attempts_max=0)), failed(1)], [], id="attempts spent: the slot stays empty"),
+        pytest.param([service(release=2, restart=RestartPolicy(attempts_max=0)), failed(1)], ["+web.1.2"], id="a new release starts afresh"),
+        pytest.param([service(release=2), task(1, release=2)], ["-web@1"], id="a release that nothing names is forgotten"),
+        pytest.param([service(release=2), task(1, release=1)], [], id="one that a task runs is kept"),
+        pytest.param([JOB], ["+web.1.1", "+web.2.1"], id="a job starts all its tasks"),
+        pytest.param([JOB, task(1, state=State.FINISHED), task(2)], [], id="a job's finished slot is done"),
+        pytest.param([JOB, task(1, state=State.FINISHED), task(2, state=State.FAILED)], ["+web.2.2"], id="a job's failed slot is not"),
+        pytest.param([AGENT], [], id="global without nodes: nothing"),
+        pytest.param([AGENT, node("b"), node("a")], ["+web.1.1", "+web.2.1"], id="global: one a node"),
+        pytest.param([AGENT, node("a"), node("b"), task(1, on="a", pinned="a")], ["+web.2.1"], id="global: a new node gets one"),
+        pytest.param([AGENT, node("a", status=NodeStatus.DOWN)], [], id="global: not on a node that is down"),
+        pytest.param([AGENT, node("a", availability=Availability.PAUSED)], [], id="global: not on a paused node"),
+        pytest.param([AGENT, node("a", availability=Availability.PAUSED), task(1, on="a", pinned="a")], [], id="global: a paused node keeps its own"),
+        pytest.param([AGENT, node("a", availability=Availability.DRAINED), task(1, on="a", pinned="a")], ["web.1.1 wanted removed"], id="global: a drained node does not"),
+    ],
+)  # fmt: skip
+def test_services(records: list[Object], expected: list[str]) -> None:
+    changes, _ = decide(world(*records), "web", NOW)
+    assert said(changes) == expected
+
+
+def test_a_restart_that_has_to_wait_says_when_to_look_again() -> None:
+    situation = world(service(), failed(1, attempt=2))
+    assert decide(situation, "web", NOW) == ([], NOW + 2)
+    assert said(decide(situation, "web", NOW + 2)[0]) == ["+web.1.2"]
+
+
+def test_a_global_task_is_pinned_to_its_node() -> None:
+    changes, _ = decide(world(AGENT, node("a"), node("b")), "web", NOW)
+    assert [change.after.pinned for change in changes if isinstance(change.after, Task)] == ["a", "b"]
+
+
+def test_history_keeps_the_newest_ended_tasks_of_a_slot() -> None:
+    ended = [task(1, generation, State.STOPPED) for generation in range(1, HISTORY_MAX + 3)]
+    changes, _ = decide(world(service(), *ended, task(1, HISTORY_MAX + 3)), "web", NOW)
+    assert said(changes) == ["web.1.1 wanted removed", "web.1.2 wanted removed"]
+
+
+def test_a_crash_loop_is_counted_from_task_to_task() -> None:
+    changes, _ = decide(world(service(), failed(4, attempt=3)), "web", NOW + 60)
+    assert [change.after.attempt for change in changes if isinstance(change.after, Task)] == [4]
+
+
+def test_a_new_release_forgets_the_crash_loop_of_the_old() -> None:
+    changes, _ = decide(world(service(release=2), failed(4, attempt=3)), "web", NOW)
+    assert [change.after.attempt for change in changes if isinstance(change.after, Task)] == [0]
+
+
+def test_every_change_says_why() -> None:
+    changes, _ = decide(world(WEB3, failed(1), task(9)), "web", NOW)
+    assert all(change.reason for change in changes)
