@@ -5,14 +5,14 @@ waits for the next session. It says hello only once its engine answers, so a nod
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import msgspec
 import structlog
 
 from longshore import __version__
-from longshore.agent.host import Host
 from longshore.agent.runner import Runner
+from longshore.loop.cancellation import heed_cancellation
 from longshore.model.containers import LogLine
 from longshore.model.errors import Denied, Failure, NotFound, Unavailable
 from longshore.model.messages import (
@@ -29,7 +29,7 @@ from longshore.model.messages import (
     Reports,
     Welcome,
 )
-from longshore.model.objects import Capacity
+from longshore.model.objects import Capacity, NodeStats
 from longshore.ports import Clock, Engine, WorkerChannel
 
 log = structlog.get_logger("longshore.worker")
@@ -65,9 +65,10 @@ class Worker:
         starts: asyncio.Semaphore,
         share: float = 1.0,
         remember: Callable[[Identity], None],
+        figures: Callable[[tuple[str, ...]], Awaitable[NodeStats]],
     ) -> None:
         """`share`: the part of the machine that this node offers, where several share one. `remember` keeps the
-        identity safe before it is used."""
+        identity safe before it is used. `figures` reads what is in use, given the ids of this node's containers."""
         self.name = name
         self._engine = engine
         self._clock = clock
@@ -79,7 +80,7 @@ class Worker:
         self._runner: Runner | None = None
         self._runner_of = ""
         self._welcomed = asyncio.Event()
-        self._host = Host(engine, clock)
+        self._figures = figures
 
     async def run(self) -> None:
         """Run containers, until cancelled; sessions come and go meanwhile."""
@@ -143,7 +144,7 @@ class Worker:
         return self._runner
 
     async def heartbeat(self) -> Heartbeat:
-        stats = await self._host.read(self.runner.container_ids)
+        stats = await self._figures(self.runner.container_ids)
         try:
             await self._engine.ping()
         except Unavailable as failure:
@@ -191,6 +192,7 @@ class _Session:
                 group.create_task(self._report(), name=f"worker {self._worker.name}: report")
         except* Failure as failures:
             ended = _first(failures)
+        heed_cancellation()
         if ended is not None:
             raise ended
 

@@ -17,16 +17,14 @@ from longshore.api.routes import Ask, route
 from longshore.api.streams import gathered, pour
 from longshore.api.watching import EVENT_STREAM, KEEP_ALIVE
 from longshore.api.wire import answer, encode
+from longshore.decide.why import told
 from longshore.model.changes import Event
 from longshore.model.errors import Compacted, Failure, Invalid
-from longshore.model.objects import Kind, Node, Task
-from longshore.model.snapshot import service_of_task
+from longshore.model.objects import Kind
 from longshore.model.views import EventView, Page
 from longshore.ports import Store
 
 _MARK = r"^[0-9]{1,15}(\.[0-9]{1,3})?$"
-
-REMOVED = "removed"
 
 Mark = tuple[int, float]
 """A place in the log: revision and position. Without a position, behind the whole revision."""
@@ -87,39 +85,6 @@ async def _pieces(ask: Ask[EventsQuery, None], after: Mark | None) -> AsyncGener
             yield bytes(frames)
     except Failure:
         return  # its reader comes again with its last id, and then hears if that is too old
-
-
-def told(event: Event) -> EventView:
-    """An event as the API tells it."""
-    service = node = state = ""
-    record = event.after
-    match event.kind:
-        case Kind.TASK:
-            service = service_of_task(event.id)
-        case Kind.SERVICE:
-            service = event.id
-        case Kind.RELEASE:
-            service = event.id.rpartition("@")[0]
-        case Kind.NODE:
-            node = event.id
-    if isinstance(record, Task):
-        node, state = record.node, record.state
-    elif isinstance(record, Node):
-        state = record.status
-    elif record is None and event.kind in (Kind.TASK, Kind.NODE):
-        state = REMOVED
-    return EventView(
-        id=event.mark,
-        at=event.at,
-        kind=event.kind,
-        name=event.id,
-        by=event.by,
-        reason=event.reason,
-        message=event.message,
-        service=service,
-        node=node,
-        state=state,
-    )
 
 
 def _matches(query: EventsQuery, event: Event) -> bool:

@@ -14,7 +14,6 @@ import msgspec
 from longshore.model.errors import Invalid
 from longshore.model.views import Page
 
-S = TypeVar("S")
 T = TypeVar("T")
 
 Limit = Annotated[int, msgspec.Meta(ge=1, le=1000, description="Items at most.")]
@@ -29,12 +28,11 @@ class PageQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     after: Cursor | None = None
 
 
-def part(items: Iterable[S], key_of: Callable[[S], str], limit: int, view: Callable[[S], T]) -> Page[T]:
-    """The first `limit` of `items`, which begin behind the cursor already, as `view` shows them."""
-    taken = list(islice(items, limit + 1))
-    shown = taken[:limit]
-    following = wrap(key_of(shown[-1])) if len(taken) > limit else None
-    return Page(items=tuple(view(one) for one in shown), next=following)
+def part(items: Iterable[T], key_of: Callable[[T], str], limit: int) -> Page[T]:
+    """The first `limit` of `items`, which are in order and begin behind the cursor already."""
+    taken = tuple(islice(items, limit + 1))
+    items = taken[:limit]
+    return Page(items=items, next=wrap(key_of(items[-1])) if len(taken) > limit else None)
 
 
 def wrap(key: str) -> str:

@@ -37,7 +37,7 @@ KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 not exist is not found; narrow enough that no slash, control character or `..` goes any further."""
 
 
-TOKEN = "longshore.token"
+TOKEN: web.RequestKey[Token | None] = web.RequestKey("longshore.token", Token)
 """Where the door leaves the asker's token on a request."""
 
 
@@ -54,8 +54,8 @@ class Deps:
     sessions: Sessions
     clock: Clock
     metrics: Metrics
-    backup_dir: Path
-    """On the disk that has room for a second copy of the database."""
+    folder: Path
+    """The manager's own, on the disk that has room for a second copy of the database."""
     version: str
     scheduler: str
     """Name of the placement policy."""
@@ -99,6 +99,8 @@ class Route:
     """Whether it heeds If-Match and, if it creates, If-None-Match."""
     streams: str | None
     """Media type of the stream that it may answer with instead."""
+    head: bool
+    """Whether HEAD is answered too; not where it would start something that goes on."""
     query: type[msgspec.Struct]
     body: type[Any] | None
     call: Callable[[Ask[Any, Any]], Awaitable[web.StreamResponse]]
@@ -108,6 +110,16 @@ class Route:
         """Name of the one parameter in the path, if there is one."""
         match = re.search(r"\{(\w+)\}", self.path)
         return match[1] if match else None
+
+    @property
+    def name(self) -> str:
+        return self.call.__name__
+
+    @property
+    def noun(self) -> str:
+        """`tasks` of `/v1/tasks/{id}`; nothing for what is not under a version."""
+        parts = self.path.split("/")
+        return parts[2] if len(parts) > 2 else "manager"
 
     def handler(self, deps: Deps) -> Handler:
         """What aiohttp calls: reads the request by the declaration, then asks."""
@@ -134,6 +146,7 @@ def route(
     opens_to: frozenset[Role] | None = ADMINS,
     conditional: bool = False,
     streams: str | None = None,
+    head: bool = True,
 ) -> Callable[[Answering[Q, B]], Route]:
     """Declare the decorated function as a route; what it reads is in its signature."""
 
@@ -148,6 +161,7 @@ def route(
             opens_to=opens_to,
             conditional=conditional,
             streams=streams,
+            head=head and method == "GET",
             query=query,
             body=None if body is type(None) else body,
             call=call,

@@ -125,11 +125,17 @@ def _left(request: web.Request) -> bool:
 
 
 async def pour(
-    streams: Streams, request: web.Request, content_type: str, pieces: AsyncGenerator[bytes, None]
+    streams: Streams,
+    request: web.Request,
+    content_type: str,
+    pieces: AsyncGenerator[bytes, None],
+    *,
+    length: int | None = None,
 ) -> web.StreamResponse:
     """Answer with `pieces`, one write each. What goes wrong before the first one is still a plain problem."""
     response = web.StreamResponse(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
     response.content_type = content_type
+    response.content_length = length
     async with aclosing(pieces):
         first = await anext(pieces, b"")
         await response.prepare(request)

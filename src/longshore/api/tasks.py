@@ -52,7 +52,7 @@ async def list_tasks(ask: Ask[TasksQuery, None]) -> web.StreamResponse:
             ),
         )
     tasks = _ordered(ask.deps.store.read(), query, pages.unwrap(query.after))
-    return answer(200, pages.part(tasks, lambda task: task.id, query.limit, lambda task: task))
+    return answer(200, pages.part(tasks, lambda task: task.id, query.limit))
 
 
 @route("GET", "/v1/tasks/{id}", "Show a task", {200: Task})
@@ -65,7 +65,7 @@ async def explain_task(ask: Ask[NoQuery, None]) -> web.StreamResponse:
     return answer(200, ask.deps.operations.why(ask.key))
 
 
-@route("GET", "/v1/tasks/{id}/logs", "Read or follow a task's log", {200: NDJSON})
+@route("GET", "/v1/tasks/{id}/logs", "Read or follow a task's log", {200: NDJSON}, head=False)
 async def read_log(ask: Ask[LogsQuery, None]) -> web.StreamResponse:
     task, query = _existing(ask.deps.store.read(), ask.key), ask.query
     since = _moment(query.since) if query.since is not None else None

@@ -27,7 +27,6 @@ from longshore.model.errors import (
     Refused,
     Unavailable,
 )
-from longshore.model.objects import Record
 from longshore.model.views import Problem
 
 T = TypeVar("T")
@@ -55,44 +54,10 @@ _RETRY_AFTER_S = "1"
 _WHERE = re.compile(r"(?P<what>.*) - at `(?:key in )?\$\.?(?P<field>.*?)`(?: in `.*`)?", re.DOTALL)
 _NAMED = re.compile(r"Object (?P<how>missing required|contains unknown) field `(?P<name>.*)`", re.DOTALL)
 _BYTE = re.compile(r"\(byte (?P<at>\d+)\)")
-_ETAG = re.compile(r'"(?P<revision>[0-9]{1,18})"')
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
 _NUMBER = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?")
 
 encode = msgspec.json.Encoder().encode
-
-
-class Condition(msgspec.Struct, frozen=True):
-    """What a request demands of the record as it is before it changes anything."""
-
-    revision: int | None = None
-    """From If-Match."""
-    absent: bool = False
-    """From `If-None-Match: *`."""
-
-    def unmet(self, record: Record | None) -> bool:
-        if self.absent and record is not None:
-            return True
-        return self.revision is not None and (record is None or record.revision != self.revision)
-
-
-def condition(headers: Mapping[str, str]) -> Condition:
-    """Read If-Match and If-None-Match. Raises Invalid for the forms that this API has no use for."""
-    revision, absent = None, False
-    if (wanted := headers.get("If-Match")) is not None:
-        match = _ETAG.fullmatch(wanted.strip())
-        if match is None:
-            raise Invalid('If-Match takes one revision in double quotes, such as "42"', field="If-Match")
-        revision = int(match["revision"])
-    if (unwanted := headers.get("If-None-Match")) is not None:
-        if unwanted.strip() != "*":
-            raise Invalid("If-None-Match takes only *", field="If-None-Match")
-        absent = True
-    return Condition(revision, absent)
-
-
-def etag(record_revision: int) -> dict[str, str]:
-    return {"ETag": f'"{record_revision}"'}
 
 
 # -- answers

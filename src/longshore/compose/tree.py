@@ -201,13 +201,14 @@ def _line(event: yaml.Event) -> int:
 def _translated(error: yaml.MarkedYAMLError, text: str) -> Fault:
     """The parser's words, with the line a person would look at."""
     mark = error.problem_mark or error.context_mark
-    line = mark.line + 1 if mark else 0
-    problem = error.problem or error.context or "unreadable"
-    lines = text.split("\n")
-    written = lines[line - 1] if 0 < line <= len(lines) else ""
-    if mark and written[mark.column : mark.column + 1] == "\t":
+    lines = text.removesuffix("\n").split("\n")
+    # What is missing at the end is missed on the line after the last.
+    line = min(mark.line + 1, len(lines)) if mark else 0
+    if mark and line and lines[line - 1][mark.column : mark.column + 1] == "\t":
         return Fault("not YAML: a tab in the indentation; YAML takes spaces only", line=line)
-    start = error.context_mark
-    if start is not None and start.line + 1 != line:
-        problem += f", {error.context} that starts on line {start.line + 1}"
+    problem = error.problem or "unreadable"
+    if error.context:
+        problem += f", {error.context}"
+    if error.context_mark and error.context_mark.line + 1 < line:
+        problem += f" that starts on line {error.context_mark.line + 1}"
     return Fault(f"not YAML: {problem}", line=line)

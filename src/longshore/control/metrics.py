@@ -15,11 +15,13 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessColl
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from longshore.decide.status import status_of
 from longshore.loop.controller import Controller, Decision
 from longshore.model.changes import Batch, Change, Event, Guard
 from longshore.model.lifecycle import State
 from longshore.model.objects import Availability, Kind, NodeStatus
 from longshore.model.snapshot import Snapshot
+from longshore.model.views import Phase
 from longshore.ports import Store
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -113,7 +115,11 @@ class _Seen(Collector):
         yield info
         yield GaugeMetricFamily("longshore_revision", "The store's counter.", value=world.revision)
         yield GaugeMetricFamily("longshore_sessions", "Workers that are connected.", value=self._sessions)
-        yield GaugeMetricFamily("longshore_services", "Services.", value=len(world.services))
+        services = GaugeMetricFamily("longshore_services", "Services by phase.", labels=["phase"])
+        by_phase = Tally(status_of(world, service).phase for service in world.services.values())
+        for phase in Phase:
+            services.add_metric([phase], by_phase[phase])
+        yield services
         tasks = GaugeMetricFamily("longshore_tasks", "Tasks by state.", labels=["state"])
         by_state = Tally(task.state for task in world.tasks())
         for state in State:

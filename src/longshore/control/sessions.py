@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from longshore.control.joining import admitted
 from longshore.control.logs import LogStreams
 from longshore.decide.reports import heard
+from longshore.loop.cancellation import heed_cancellation
 from longshore.model.changes import COMMIT_CHANGES_MAX, Change
 from longshore.model.containers import Assigned, LogLine
 from longshore.model.errors import Compacted, Conflict, Denied, Invalid, NotFound, Unavailable
@@ -184,6 +185,7 @@ class Sessions:
                 del self._live[node]
             await session.channel.close()
             self._wake_node(node)
+        heed_cancellation()
 
     async def _assign(self, session: _Session) -> None:
         """Send the whole assignment once, then what changes of it."""

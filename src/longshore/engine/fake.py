@@ -7,11 +7,11 @@ is in `fake_programs`.
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing
 from typing import TypeVar
 
-from longshore.engine.fake_machine import FakeMachine, Feed, Mood, Speeds
-from longshore.engine.limits import ANSWER_LIMIT_S, STOP_LIMIT_S, WORK_LIMIT_S
+from longshore.engine.fake_containers import Feed
+from longshore.engine.fake_machine import FakeMachine, Mood, Speeds
+from longshore.engine.limits import ANSWER_LIMIT_S, PULL_SILENCE_S, STOP_LIMIT_S, WORK_LIMIT_S
 from longshore.model.containers import Container, ContainerOrder, LogLine
 from longshore.model.errors import Failure, NotFound, Refused, Unavailable
 from longshore.model.objects import Capacity, EngineFacts
@@ -57,7 +57,7 @@ class FakeEngine:
             return
         if pull is Pull.NEVER:
             raise Refused(f"No such image: {image}")
-        await self._ask(lambda: self.machine.pull(image), limit_s=None)
+        await self._ask(lambda: self.machine.pull(image), limit_s=PULL_SILENCE_S)
 
     async def create(self, order: ContainerOrder) -> str:
         return await self._ask(lambda: self.machine.create(order), limit_s=WORK_LIMIT_S)
@@ -66,11 +66,7 @@ class FakeEngine:
         await self._ask(lambda: self.machine.start(id), limit_s=WORK_LIMIT_S)
 
     async def stop(self, id: str, grace_s: float) -> None:
-        exited = await self._ask(lambda: self.machine.stop(id, grace_s))
-        done, _ = await asyncio.wait([exited], timeout=grace_s + STOP_LIMIT_S)
-        if not done:
-            raise self._silence()
-        await self.machine.reach()
+        await self._ask(lambda: self.machine.stop(id, grace_s), limit_s=grace_s + STOP_LIMIT_S)
 
     async def remove(self, id: str) -> None:
         await self._ask(lambda: self.machine.remove(id), limit_s=WORK_LIMIT_S)
@@ -97,13 +93,14 @@ class FakeEngine:
         feed: Feed[LogLine] = Feed()
         for line in written if tail is None else written[max(len(written) - tail, 0) :]:
             feed.put(line)
-        if follow and box.seen().exit_code is None and box.started_at:
+        if follow and box.running:
             box.followers.append(feed)
             self._open.add(feed)
         else:
             feed.end()
         try:
             async for line in feed.read():
+                await self.machine.reach()
                 yield line
         finally:
             self._open.discard(feed)
@@ -112,7 +109,7 @@ class FakeEngine:
 
     async def usage(self, ids: Sequence[str]) -> tuple[float, int]:
         machine = self.machine
-        figures = [machine.used(machine.boxes[id]) for id in ids if id in machine.boxes]
+        figures = [machine.boxes[id].used() for id in ids if id in machine.boxes]
         return sum(cpu_s for cpu_s, _ in figures), sum(memory for _, memory in figures)
 
     async def close(self) -> None:
@@ -120,9 +117,7 @@ class FakeEngine:
         for feed in list(self._open):
             feed.end(Unavailable("the client is closed"))
 
-    async def _ask(
-        self, begin: Callable[[], "asyncio.Future[T | Failure]"], limit_s: float | None = ANSWER_LIMIT_S
-    ) -> T:
+    async def _ask(self, begin: Callable[[], "asyncio.Future[T | Failure]"], limit_s: float = ANSWER_LIMIT_S) -> T:
         """Reach the engine, let it begin, and wait for the outcome and its way back, all within the limit."""
         if self._closed:
             raise Unavailable("the client is closed")

@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from longshore.agent.dialling import keep_dialling
+from longshore.agent.host import Host
 from longshore.agent.worker import Worker
 from longshore.main import folder
 from longshore.main.clock import MachineClock
@@ -59,6 +60,7 @@ def _worker(
         starts=starts,
         share=1 / nodes,
         remember=lambda one: folder.remember(where, one),
+        figures=Host(engine, clock).read,
     )
 
 

@@ -11,6 +11,7 @@ import msgspec
 from aiohttp import web
 
 from longshore.agent.dialling import Doorstep, address_towards, keep_dialling
+from longshore.agent.host import Host
 from longshore.agent.worker import Worker
 from longshore.engine.docker import DockerEngine
 from longshore.engine.fake import FakeEngine, FakeMachine
@@ -77,6 +78,7 @@ async def run_worker(settings: WorkerSettings) -> None:
         labels=settings.labels,
         starts=starts_at_once(),
         remember=lambda one: folder.remember(settings.folder, one),
+        figures=Host(engine, clock).read,
     )
     try:
         async with asyncio.TaskGroup() as group:

@@ -8,6 +8,7 @@ import os
 import sqlite3
 import tempfile
 from contextlib import closing, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 from longshore.model.errors import Refused, Unavailable
@@ -41,12 +42,12 @@ def back_up(source: Path, target: Path) -> None:
         files.remove(partial)
 
 
-def restore(source: Path, target: Path, at: str) -> Path | None:
+def restore(source: Path, target: Path, at: float) -> Path | None:
     """Put the backup `source` in the place of the store at `target`, while no manager runs.
 
-    What was there is kept beside it as `.before-restore-<at>`; returns that path, None if nothing was there. Raises
-    Refused if the backup is not whole or the store is in use; then nothing was touched. Safe to repeat if it was
-    interrupted.
+    What was there is kept beside it as `.before-restore-<at, in UTC>`; returns that path, None if nothing was there.
+    Raises Refused if the backup is not whole or the store is in use; then nothing was touched. Safe to repeat if it
+    was interrupted.
     """
     if source.resolve() == target.resolve():
         raise Refused(f"{source} is the store itself, not a backup of it")
@@ -60,7 +61,7 @@ def restore(source: Path, target: Path, at: str) -> Path | None:
         try:
             _copy(source, partial)
             _prove(source, partial)
-            aside = _set_aside(target, files.beside(target, f".before-restore-{at}"))
+            aside = _set_aside(target, files.beside(target, f".before-restore-{_stamp(at)}"))
             partial.replace(target)
             files.sync(target.parent)
         finally:
@@ -107,9 +108,7 @@ def _prove(source: Path, copy: Path) -> None:
     try:
         with translated(source):
             schema.check_version(connection, source)
-            (first,) = connection.execute("PRAGMA integrity_check").fetchone()
-            if first != "ok":
-                raise Refused(f"{source} is damaged: {first}")
+            schema.check_integrity(connection, source)
             world, _ = load(connection, source, EVENTS_KEPT)
             connection.execute(
                 "REPLACE INTO meta (key, value) VALUES (?, ?)",
@@ -137,6 +136,10 @@ def _set_aside(target: Path, aside: Path) -> Path | None:
             beside.rename(files.beside(aside, suffix))
     files.sync(target.parent)
     return aside if there else None
+
+
+def _stamp(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y%m%dT%H%M%SZ")
 
 
 def _fold(target: Path) -> None:

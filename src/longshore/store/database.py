@@ -143,7 +143,7 @@ def connect(path: Path, *, mode: str = "rw") -> sqlite3.Connection:
 
 @contextmanager
 def translated(path: Path) -> Iterator[None]:
-    """SQLite's words for a file that cannot be read, in ours."""
+    """What goes wrong when a file is read, in our words."""
     try:
         yield
     except sqlite3.Error as error:
@@ -155,6 +155,8 @@ def translated(path: Path) -> Iterator[None]:
         raise Refused(f"{path} is damaged: {error}. {schema.ADVICE}") from error
     except OSError as error:
         raise Refused(f"cannot use {path}: {error.strerror}") from error
+    except (ValueError, TypeError) as error:  # msgspec's errors are; so is what an enumeration says to an unknown word
+        raise Refused(f"{path} is damaged, or a newer Longshore wrote it: {error}. {schema.ADVICE}") from error
 
 
 def _create(path: Path) -> None:
@@ -184,6 +186,7 @@ def _create(path: Path) -> None:
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     """Check what is there and set what SQLite has to know for every connection."""
     schema.check_version(connection, path)
+    schema.check_integrity(connection, path)
     (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
     if mode != "wal":
         raise Refused(f"{path}: the file system does not support a write-ahead log (journal mode is {mode})")

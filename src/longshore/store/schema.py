@@ -209,6 +209,14 @@ def check_version(connection: sqlite3.Connection, path: Path) -> None:
         raise Refused(f"{path} has tables of version {row[0]}, and this Longshore begins at {VERSION}")
 
 
+def check_integrity(connection: sqlite3.Connection, path: Path) -> None:
+    """Raise Refused if a page is damaged, which would else show at the first commit that needs it, or at the first
+    start without the record that was in it. At every start: it takes 60 ms for 100,000 rows."""
+    (first,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
+    if first != "ok":
+        raise Refused(f"{path} is damaged: {first}. {ADVICE}")
+
+
 def refresh_views(connection: sqlite3.Connection) -> None:
     """Make the views this program's; inside the caller's transaction. They hold nothing, so they have no version."""
     there = dict(connection.execute("SELECT name, sql FROM sqlite_schema WHERE type = 'view'").fetchall())

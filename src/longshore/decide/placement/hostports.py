@@ -6,7 +6,7 @@ never given back: one pass of placement frees nothing.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Set
 
 import numpy as np
 import numpy.typing as npt
@@ -87,14 +87,15 @@ class HostPorts:
             for port in ask.ports
         )
 
-    def free_again(self, machines: Sequence[int], ask: Ask) -> float | None:
+    def free_again(self, machines: Set[int], ask: Ask) -> float | None:
         """When the first of the refused ports that `ask` could use on one of `machines` is to be tried again."""
         protocols = {protocol for protocol, _ in ask.chosen}
         return min(
             (
                 until
-                for machine in machines
-                for port, until in self._refused_until.get(machine, {}).items()
+                for machine, refused in self._refused_until.items()
+                if machine in machines
+                for port, until in refused.items()
                 if port in ask.fixed or (port[1] in protocols and CHOSEN_FIRST <= port[0] <= CHOSEN_LAST)
             ),
             default=None,

@@ -9,6 +9,7 @@ is here: what is scored has room.
 
 import math
 from collections.abc import Callable
+from itertools import repeat
 from typing import Generic, Protocol, TypeVar
 
 import msgspec
@@ -174,7 +175,8 @@ def _power(base: float, exponent: F) -> F:
     """`base ** exponent` by Python. A node with room has an exponent of at most one; above, it is cut, because the
     powers of nodes that the task would fill many times over are too big for a double and nobody looks at them."""
     if isinstance(exponent, np.ndarray):
-        return np.array([math.pow(base, one) for one in np.minimum(exponent, 1.0).tolist()], np.float64)
+        cut = np.minimum(exponent, 1.0).tolist()
+        return np.fromiter(map(math.pow, repeat(base), cut), np.float64, len(cut))
     return math.pow(base, min(exponent, 1.0))
 
 

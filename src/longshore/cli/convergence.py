@@ -1,0 +1,157 @@
+"""Whether the cluster has come to where a command wants it: a pure machine that is fed what the watches tell.
+
+Knows views, tasks and the time it is given. Must not know threads, terminals or the network. The truth it tells is the
+exit code, so it does not believe a start at once: a container without a health check that dies in its first second was
+`settled` for a moment, so what newly runs must keep running for a while before it counts.
+"""
+
+from collections.abc import Iterable
+from enum import StrEnum
+
+import msgspec
+
+from longshore.cli.exits import CONVERGED, FAILED, TIMED_OUT
+from longshore.cli.references import newest, slot_name
+from longshore.client import Gone, Item, Ready, Watched
+from longshore.model.lifecycle import State, Wanted
+from longshore.model.objects import Task
+from longshore.model.spec import Mode
+from longshore.model.views import Phase, ServiceView
+
+SERVICES = "services"
+"""Name of the watch on services; any other watch is one on tasks."""
+
+ENDED_BADLY = frozenset({State.FAILED, State.REJECTED, State.LOST})
+
+
+class Outcome(StrEnum):
+    CONVERGED = "converged"
+    FAILED = "failed"
+    TIMED_OUT = "timed out"
+
+
+EXIT_OF_OUTCOME = {Outcome.CONVERGED: CONVERGED, Outcome.FAILED: FAILED, Outcome.TIMED_OUT: TIMED_OUT}
+
+
+class Goal(msgspec.Struct, frozen=True, kw_only=True):
+    """What shall be: these services as wished, those without tasks."""
+
+    settle: tuple[str, ...] = ()
+    leave: tuple[str, ...] = ()
+
+
+class Told(msgspec.Struct, frozen=True):
+    """A change worth a line."""
+
+    task: Task
+    gone: bool = False
+
+
+class Convergence:
+    """How far it is. `known` are the tasks from before, about which there is nothing to tell."""
+
+    def __init__(self, goal: Goal, known: Iterable[Task], *, steady_s: float) -> None:
+        self.goal = goal
+        self.services: dict[str, ServiceView] = {}
+        self.tasks: dict[str, Task] = {}
+        self.lost: set[str] = set()
+        """Services to settle that somebody removed meanwhile."""
+        self._known = {task.id: task for task in known}
+        self._steady_s = steady_s
+        self._settled_at: float | None = None
+        self._awaited: set[str] = set()
+
+    def expect(self, source: str) -> None:
+        """Nothing is decided before this watch has told everything once."""
+        self._awaited.add(source)
+
+    def take(self, source: str, message: Watched[ServiceView] | Watched[Task]) -> Told | None:
+        """Learn one message of a watch; what is worth telling of it."""
+        match message:
+            case Ready():
+                self._awaited.discard(source)
+            case Gone(id) if source == SERVICES:
+                if self.services.pop(id, None) is not None:
+                    self.lost.add(id)
+            case Gone(id):
+                if (task := self.tasks.pop(id, None)) is not None:
+                    return Told(task, gone=True)
+            case Item(ServiceView() as service):
+                if service.name in self.goal.settle:
+                    self.services[service.name] = service
+                    self.lost.discard(service.name)
+            case Item(Task() as task):
+                return self._learn(task)
+        return None
+
+    def outcome(self, now: float) -> Outcome | None:
+        """None is not yet. `now` is of any clock that never goes back."""
+        if self._awaited:
+            return None
+        if self.lost or any(view.status.phase is Phase.FAILED for view in self.services.values()):
+            return Outcome.FAILED
+        if not self._settled() or any(task.service in self.goal.leave for task in self.tasks.values()):
+            self._settled_at = None
+            return None
+        if self._settled_at is None:
+            self._settled_at = now
+        if self._proven() or now - self._settled_at >= self._steady_s:
+            return Outcome.CONVERGED
+        return None
+
+    def troubled(self) -> list[Task]:
+        """The newest task of each slot that is not as it should be."""
+        return [task for task in newest(self._of_goal()) if in_trouble(task)]
+
+    def with_log(self, task: Task) -> Task | None:
+        """The newest task in the slot of `task` that had a container: its log says why."""
+        of_slot = [one for one in self.tasks.values() if slot_name(one) == slot_name(task) and one.container_id]
+        return max(of_slot, key=lambda one: one.generation, default=None)
+
+    def shown(self) -> list[Task]:
+        """What a person wants to see: of each slot the newest task, and older ones that still live."""
+        live = [task for task in self.tasks.values() if task.live]
+        shown = {task.id: task for task in [*newest(self._of_goal()), *live]}
+        return sorted(shown.values(), key=lambda task: (task.service, task.slot, task.generation))
+
+    # -- inside
+
+    def _learn(self, task: Task) -> Told | None:
+        if task.service not in self.goal.settle and task.service not in self.goal.leave:
+            return None
+        before = self.tasks.get(task.id) or self._known.get(task.id)
+        self.tasks[task.id] = task
+        if before is not None and _face(before) == _face(task):
+            return None
+        return Told(task)
+
+    def _of_goal(self) -> list[Task]:
+        return [task for task in self.tasks.values() if task.service in self.goal.settle]
+
+    def _settled(self) -> bool:
+        return all(name in self.services and self.services[name].status.settled for name in self.goal.settle)
+
+    def _proven(self) -> bool:
+        """Whether nothing that now runs is so new that it may be dying already."""
+        return not any(self._may_be_dying(name) for name in self.goal.settle)
+
+    def _may_be_dying(self, name: str) -> bool:
+        view = self.services[name]
+        if view.spec.health is not None or view.spec.mode is Mode.JOB:
+            return False
+        running = [task for task in self.tasks.values() if task.service == name and task.state is State.RUNNING]
+        new = [task for task in running if (before := self._known.get(task.id)) is None or before.state != task.state]
+        # The two watches are not in step: fewer tasks than the service counts means that some are yet to be told.
+        return bool(new) or sum(task.ready for task in running) < view.status.ready
+
+
+def in_trouble(task: Task) -> bool:
+    """Whether a slot's newest task keeps its service from being as wished."""
+    if task.state in ENDED_BADLY:
+        return task.wanted is Wanted.RUNNING
+    return task.counts and (not task.ready or task.attempt > 0)
+
+
+def _face(task: Task) -> tuple[object, ...]:
+    """What a change has to change to be worth a line."""
+    return task.state, task.ready, task.node, task.wanted is Wanted.RUNNING

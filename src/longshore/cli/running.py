@@ -1,0 +1,93 @@
+"""One service from the command line alone, without a file."""
+
+import re
+
+import click
+
+from longshore.cli.following import Ending, Goal, Patience, finish
+from longshore.cli.group import Settings, command, pass_settings
+from longshore.cli.parameters import MOUNT, PORT, SIZE, VARIABLE, waiting
+from longshore.cli.tables import show_json
+from longshore.model.errors import Conflict
+from longshore.model.spec import Mode, Mount, PlacementRules, Port, Pull, Resources, ServiceSpec
+
+
+@command(
+    "run",
+    "longshore run nginx:1.27 --name web --replicas 3 --publish 8080:80 --wait",
+    "longshore run --mode job --wait busybox sh -c 'echo done'",
+    "longshore run --name db --cpu 0.5 --memory 256m --env PASSWORD --mount data:/var/lib/db postgres:17",
+    context_settings={"allow_interspersed_args": True},
+)
+@click.argument("image")
+@click.argument("words", metavar="[COMMAND]...", nargs=-1, type=click.UNPROCESSED)
+@click.option("--name", metavar="NAME", help="Name of the service. [from the image]")
+@click.option("--replicas", type=click.IntRange(0), default=1, metavar="N", help="Tasks to keep; of a job, to finish.")
+@click.option("--mode", type=click.Choice([str(mode) for mode in Mode]), default="replicated", help="[replicated]")
+@click.option(
+    "-p", "--publish", type=PORT, multiple=True, metavar="[[IP:]HOST:]CONTAINER[/udp]", help="Reach a port on the node."
+)
+@click.option("-e", "--env", type=VARIABLE, multiple=True, metavar="KEY[=VALUE]", help="Set a variable, or pass it on.")
+@click.option("--cpu", type=click.FloatRange(0), default=0.0, metavar="CORES", help="Cores to set aside for each task.")
+@click.option("--memory", type=SIZE, default="0", metavar="SIZE", help="Memory to set aside for each task.")
+@click.option(
+    "--mount", type=MOUNT, multiple=True, metavar="SOURCE:TARGET[:ro]", help="Volume or path; also type=…,target=…."
+)
+@click.option("--constraint", multiple=True, metavar="RULE", help="Such as node.labels.zone==a. All must hold.")
+@click.option("--pull", type=click.Choice([str(pull) for pull in Pull]), default="missing", help="[missing]")
+@waiting(default=False)
+@pass_settings
+def run(
+    settings: Settings,
+    image: str,
+    words: tuple[str, ...],
+    name: str | None,
+    replicas: int,
+    mode: str,
+    publish: tuple[Port, ...],
+    env: tuple[tuple[str, str], ...],
+    cpu: float,
+    memory: int,
+    mount: tuple[Mount, ...],
+    constraint: tuple[str, ...],
+    pull: str,
+    wait: bool,
+    timeout_s: float,
+    steady_s: float,
+) -> None:
+    """Run an image as a new service.
+
+    Options stand before COMMAND; what follows it belongs to it. With --wait, exits with 0 once all tasks are ready, or
+    a job has finished.
+    """
+    spec = ServiceSpec(
+        image=image,
+        command=words or None,
+        mode=Mode(mode),
+        replicas=replicas,
+        ports=publish,
+        env=dict(env),
+        resources=Resources(cpu=cpu, memory=memory),
+        mounts=mount,
+        placement=PlacementRules(constraints=constraint),
+        pull=Pull(pull),
+    )
+    name = name or name_of(image)
+    with settings.client() as client:
+        try:
+            view = client.put_service(name, spec, if_absent=True)
+        except Conflict as taken:
+            raise Conflict(f"{taken.message}; give another --name, or remove it with `longshore rm {name}`") from taken
+        if not settings.as_json:
+            click.echo(f"{view.name} is created")
+        if wait:
+            patience = Patience(timeout_s, steady_s)
+            finish(client, Goal(settle=(view.name,)), [], patience, Ending(outcome=""), as_json=settings.as_json)
+        elif settings.as_json:
+            show_json(view)
+
+
+def name_of(image: str) -> str:
+    """`registry:5000/team/Web_App:1.2@sha256:…` -> `web-app`."""
+    last = image.split("@")[0].rsplit("/", 1)[-1].split(":")[0]
+    return re.sub(r"[^a-z0-9]+", "-", last.lower()).strip("-")

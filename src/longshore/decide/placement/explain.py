@@ -1,0 +1,47 @@
+"""Why a task is where it is, or nowhere: the sums of `place`, shown instead of acted on.
+
+The task is looked at as if it were to be placed now: what it holds itself is left out of the count. So the answer for
+a running task says where it would go today, which need not be where it is.
+"""
+
+import msgspec
+import numpy as np
+
+from longshore.decide.placement.ask import ask_of
+from longshore.decide.placement.filters import no_node, sieve
+from longshore.decide.placement.scores import columns, policy_named
+from longshore.decide.placement.table import NodeTable
+from longshore.model.objects import Task
+from longshore.model.snapshot import Snapshot
+from longshore.model.views import Verdict
+
+
+class Explanation(msgspec.Struct, frozen=True, kw_only=True):
+    """What each node is to a task."""
+
+    refusals: tuple[Verdict, ...]
+    """Which filter refuses which nodes; the nearest miss first."""
+    scores: dict[str, float]
+    """Of the nodes that could take it, by name; the highest wins, and among equals the first by name."""
+    sentence: str
+
+
+def explain(world: Snapshot, task: Task, now: float, policy: str) -> Explanation:
+    """Where `task` could go, as if it were to be placed now."""
+    chooser = policy_named(policy)
+    release = world.release(task.service, task.release)
+    if release is None:
+        return Explanation(refusals=(), scores={}, sentence=f"release {task.release} is not kept")
+    table = NodeTable(world, now, without=task.id)
+    ask = ask_of(task.service, release.spec)
+    left = sieve(table, ask)
+    refusals = left.verdicts(table, task.pinned)
+    rows = [row for row in np.flatnonzero(left.room > 0).tolist() if not task.pinned or table.names[row] == task.pinned]
+    if not rows:
+        return Explanation(refusals=refusals, scores={}, sentence=no_node(refusals, len(table)))
+    every = chooser.score(columns(table, ask), ask)
+    scores = {table.names[row]: every.item(row) for row in rows}
+    best = max(rows, key=every.item)  # the first of equals: rows are in order of name
+    why = f"pinned to {task.pinned}" if task.pinned else chooser.sentence(table, ask, best)
+    count = f"{len(rows)} of {len(table)} {'node fits' if len(table) == 1 else 'nodes fit'}"
+    return Explanation(refusals=refusals, scores=scores, sentence=f"{count}; {why}")

@@ -1,0 +1,145 @@
+"""Where a task cannot go, and why: each filter's name is the explanation that the user reads.
+
+A filter returns room per node: how many more tasks that ask the same fit there by its rule alone; zero refuses. Room
+instead of yes or no is what makes a class of identical tasks one pass. A node is blamed once, on the first filter that
+refuses it. Knows no task but by what it asks and the node it is pinned to; which node is better is a policy's.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import msgspec
+import numpy as np
+
+from longshore.decide.placement.ask import Ask, HostPort
+from longshore.decide.placement.constraints import Constraint
+from longshore.decide.placement.hostports import CHOSEN_FIRST, CHOSEN_LAST
+from longshore.decide.placement.table import Counts, Mask, NodeTable
+from longshore.model.views import Verdict
+
+PLENTY = 2**62
+"""The room of a node that a filter has nothing against."""
+
+PINNED = "pinned to another node"
+NO_NODES = "no nodes have joined yet"
+NAMES_MAX = 5
+"""Nodes that a sentence names for each filter."""
+
+Filter = Callable[[NodeTable, Ask], Counts]
+
+
+def _up(table: NodeTable, ask: Ask) -> Counts:
+    return _plenty_where(table.up)
+
+
+def _active(table: NodeTable, ask: Ask) -> Counts:
+    return _plenty_where(table.active)
+
+
+def _constraint(table: NodeTable, ask: Ask, constraint: Constraint) -> Counts:
+    return _plenty_where(table.holds(constraint))
+
+
+def _cpu(table: NodeTable, ask: Ask) -> Counts:
+    return _shares(table.cpu_free, ask.cpu_millis)
+
+
+def _memory(table: NodeTable, ask: Ask) -> Counts:
+    return _shares(table.memory_free, ask.memory)
+
+
+def _fixed_port(table: NodeTable, ask: Ask, port: HostPort) -> Counts:
+    return table.ports.machines_without(port)[table.machine].astype(np.int64)
+
+
+def _chosen_ports(table: NodeTable, ask: Ask) -> Counts:
+    return table.ports.room_to_choose(ask)[table.machine]
+
+
+def _plenty_where(mask: Mask) -> Counts:
+    return mask * np.int64(PLENTY)
+
+
+def _shares(free: Counts, need: int) -> Counts:
+    """How many times `need` is in what is free. No need fits everywhere, even where nothing is left."""
+    return free // need if need else np.full_like(free, PLENTY)
+
+
+def filters_for(ask: Ask) -> dict[str, Filter]:
+    """The filters that `ask` has to pass, by their explanation, in the order in which they may take the blame."""
+    filters: dict[str, Filter] = {"node is down": _up, "node is paused or drained": _active}
+    for constraint in ask.constraints:
+        filters[f"constraint {constraint}"] = partial(_constraint, constraint=constraint)
+    filters |= {"not enough cpu": _cpu, "not enough memory": _memory}
+    return filters | _port_filters(ask)
+
+
+def _port_filters(ask: Ask) -> dict[str, Filter]:
+    filters: dict[str, Filter] = {}
+    for port in ask.fixed:
+        filters[f"host port {port[0]}/{port[1]} in use"] = partial(_fixed_port, port=port)
+    if ask.chosen:
+        filters[f"no host port free from {CHOSEN_FIRST} to {CHOSEN_LAST}"] = _chosen_ports
+    return filters
+
+
+class Sieve(msgspec.Struct, frozen=True):
+    """What the filters leave of a table for one ask."""
+
+    words: tuple[str, ...]
+    """The filters, in order."""
+    room: Counts
+    """How many more tasks fit on each node; zero where it is refused."""
+    refused_by: Counts
+    """The first filter that refuses each node; the number of filters if none does."""
+
+    def verdicts(self, table: NodeTable, pinned: str) -> tuple[Verdict, ...]:
+        """Which filter refuses which nodes, for a task that may go to `pinned` only (empty: to any). The nearest
+        miss comes first: what the nodes lacked that passed most other filters."""
+        if pinned:
+            row = table.row_of.get(pinned)
+            others = table.names if row is None else table.names[:row] + table.names[row + 1 :]
+            verdicts = [Verdict(filter=PINNED, nodes=others)]
+            if row is not None and self.refused_by[row] < len(self.words):
+                verdicts.insert(0, Verdict(filter=self.words[self.refused_by[row]], nodes=(pinned,)))
+        else:
+            verdicts = [
+                Verdict(filter=words, nodes=tuple(table.names[row] for row in np.flatnonzero(self.refused_by == place)))
+                for place, words in reversed([*enumerate(self.words)])
+            ]
+        return tuple(verdict for verdict in verdicts if verdict.nodes)
+
+    def machines_without_port(self, table: NodeTable, ask: Ask, pinned: str) -> frozenset[int]:
+        """The machines of nodes that lack a host port and nothing else."""
+        first = len(self.words) - len(_port_filters(ask))
+        lacking = (self.refused_by >= first) & (self.refused_by < len(self.words))
+        machines = table.machine[lacking].tolist()
+        if pinned:
+            row = table.row_of.get(pinned)
+            machines = [table.machine.item(row)] if row is not None and lacking[row] else []
+        return frozenset(machines)
+
+
+def sieve(table: NodeTable, ask: Ask) -> Sieve:
+    """Put all nodes through all filters. The pin, which is a task's own, is left to the caller."""
+    filters = filters_for(ask)
+    room = np.full(len(table), PLENTY, np.int64)
+    refused_by = np.full(len(table), len(filters), np.int64)
+    for place, rule in reversed([*enumerate(filters.values())]):
+        left = rule(table, ask)
+        refused_by[left <= 0] = place
+        room = np.minimum(room, left)
+    return Sieve(tuple(filters), room, refused_by)
+
+
+def no_node(verdicts: Sequence[Verdict], nodes: int) -> str:
+    """Why no node takes a task, in a sentence."""
+    if not nodes:
+        return NO_NODES
+    reasons = ", ".join(f"{verdict.filter} ({_listed(verdict.nodes)})" for verdict in verdicts)
+    return f"0 of {nodes} {'node' if nodes == 1 else 'nodes'}: {reasons}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:NAMES_MAX])
+    return f"{shown} and {len(names) - NAMES_MAX} more" if len(names) > NAMES_MAX else shown

@@ -1,0 +1,144 @@
+"""Gives every waiting task a node, or says why there is none. The placement controller's decision.
+
+All waiting tasks are placed in one pass, oldest first, each as if it were the only one left: the outcome is that of
+asking about one task after the other, and tests hold it to that. Neighbours in that order of one release are alike, so
+they share the work: filters and scores are summed up once, then each task takes the best node and only that node is
+counted anew. Changes stand in the order in which they were decided, and each relies on those before it at most, so a
+caller may commit any first part of them. Knows nothing of commits, of other placers (there are none), or of nodes that
+fail meanwhile: the nodes controller takes their tasks from them.
+"""
+
+from collections.abc import Iterable
+from itertools import groupby
+
+import numpy as np
+from msgspec.structs import replace
+
+from longshore.decide.placement.ask import Ask, ask_of
+from longshore.decide.placement.filters import no_node, sieve
+from longshore.decide.placement.scores import Policy, Vector, columns, numbers, policy_named
+from longshore.decide.placement.table import NodeTable, age
+from longshore.model.changes import Change
+from longshore.model.lifecycle import Owner, State, Wanted
+from longshore.model.objects import Kind, PublishedPort, Task
+from longshore.model.reasons import Reason
+from longshore.model.snapshot import Snapshot
+
+Again = float | None
+
+
+def decide(world: Snapshot, now: float, policy: str) -> tuple[list[Change], Again]:
+    """A node for every task that waits for one, and when to look again if a host port has to be waited for."""
+    chooser = policy_named(policy)
+    waiting = _waiting(world)
+    changes: list[Change] = []
+    looks: list[float] = []
+    if not waiting:
+        return changes, None
+    table = NodeTable(world, now)
+    for (service, number), alike in groupby(waiting, key=lambda task: (task.service, task.release)):
+        release = world.release(service, number)
+        if release is None:
+            changes += [change for task in alike if (change := _refused(task, f"release {number} is not kept"))]
+            continue
+        several = _Class(table, ask_of(service, release.spec), chooser)
+        for task in alike:
+            change, again = several.settle(task, now)
+            if change is not None:
+                changes.append(change)
+            if again is not None:
+                looks.append(again)
+    return changes, min(looks, default=None)
+
+
+def _waiting(world: Snapshot) -> list[Task]:
+    tasks: Iterable[Task] = (task for tasks in world.services_with_tasks.values() for task in tasks.values())
+    return sorted((task for task in tasks if task.state is State.NEW and task.wanted is Wanted.RUNNING), key=age)
+
+
+class _Class:
+    """Tasks that ask the same, and what each node is to them: a score where there is room, minus infinity elsewhere."""
+
+    def __init__(self, table: NodeTable, ask: Ask, policy: Policy) -> None:
+        self._table = table
+        self._ask = ask
+        self._policy = policy
+        self._room = sieve(table, ask).room
+        self._scores = self._scored()
+        self._why_not: dict[str, tuple[str, Again]] = {}
+
+    def settle(self, task: Task, now: float) -> tuple[Change | None, Again]:
+        """Place `task`, or say why not. No change if that has been said already."""
+        row = self._best(task.pinned)
+        if row is None:
+            text, again = self._refusal(task.pinned)
+            return _refused(task, text), again
+        message = f"pinned to {task.pinned}" if task.pinned else self._policy.sentence(self._table, self._ask, row)
+        after = replace(
+            task,
+            state=State.PLACED,
+            node=self._table.names[row],
+            ports=self._take(row),
+            placed_at=now,
+            reason=Reason.PLACED,
+            message=message,
+        )
+        return _change(task, after), None
+
+    def _best(self, pinned: str) -> int | None:
+        """The row to take; the first of equals, which is the first by name."""
+        row = self._table.row_of.get(pinned, -1) if pinned else int(self._scores.argmax()) if len(self._table) else -1
+        return row if row >= 0 and self._scores[row] != -np.inf else None
+
+    def _take(self, row: int) -> tuple[PublishedPort, ...]:
+        """Put a task on a node and bring its row up to date."""
+        table, crowd = self._table, self._table.crowd
+        self._why_not.clear()
+        ports = table.take(row, self._ask)
+        self._room[row] -= 1
+        machine = table.machine.item(row)
+        if ports and not table.ports.fits(machine, self._ask):
+            # The ports were the machine's: with them goes the room of every node that shares it.
+            self._room[table.rows_of_machine[machine]] = 0
+            self._scores[table.rows_of_machine[machine]] = -np.inf
+        if table.crowd != crowd:
+            self._scores = self._scored()
+        elif self._room[row] > 0:
+            self._scores[row] = self._policy.score(numbers(table, self._ask, row), self._ask)
+        else:
+            self._scores[row] = -np.inf
+        return ports
+
+    def _scored(self) -> Vector:
+        self._table.start_round()
+        scores = self._policy.score(columns(self._table, self._ask), self._ask)
+        return np.where(self._room > 0, scores, -np.inf)
+
+    def _refusal(self, pinned: str) -> tuple[str, Again]:
+        """Why no node takes a task, and when a host port that another program held is to be tried again. Remembered
+        until the next task is placed: of a class that does not fit, each would ask the same."""
+        if pinned not in self._why_not:
+            left = sieve(self._table, self._ask)
+            text = no_node(left.verdicts(self._table, pinned), len(self._table))
+            machines = left.machines_without_port(self._table, self._ask, pinned)
+            self._why_not[pinned] = text, self._table.ports.free_again(machines, self._ask)
+        return self._why_not[pinned]
+
+
+def _refused(task: Task, text: str) -> Change | None:
+    """The change that says why `task` has no node yet; None if its record says so already."""
+    if task.reason is Reason.NO_NODE and task.message == text:
+        return None
+    return _change(task, replace(task, reason=Reason.NO_NODE, message=text))
+
+
+def _change(task: Task, after: Task) -> Change:
+    return Change(
+        kind=Kind.TASK,
+        id=task.id,
+        before=task.revision,
+        after=after,
+        by=Owner.PLACEMENT,
+        reason=after.reason,
+        message=after.message,
+    )

@@ -1,0 +1,84 @@
+"""A session's connection in a simulated world: two ends, messages that take time, and cables that are cut.
+
+Messages are encoded and decoded as on a real connection, so nothing but data crosses. They keep their order, as on
+TCP. A cut is noticed by both ends at once, or by neither (a silent one): then messages vanish until somebody's
+patience ends.
+"""
+
+import asyncio
+import random
+from typing import Generic, TypeVar
+
+import msgspec
+
+from longshore.model.errors import Unavailable
+from longshore.model.messages import Down, Up
+
+S = TypeVar("S")
+R = TypeVar("R")
+
+LATENCY_S = (0.0005, 0.02)
+
+
+class End(Generic[S, R]):
+    """One end; satisfies the port's channel of its side."""
+
+    def __init__(self, link: "Link", received: type[R]) -> None:
+        self._link = link
+        self._decoder: msgspec.json.Decoder[R] = msgspec.json.Decoder(received)
+        self._inbox: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._arrives_at = 0.0
+        self.other: End[R, S]
+
+    async def send(self, message: S) -> None:
+        if self._link.over:
+            raise Unavailable("the connection is closed")
+        frame = msgspec.json.encode(message)
+        if self._link.silent:
+            return  # lost, and nobody notices
+        loop = asyncio.get_running_loop()
+        self.other._arrives_at = max(self.other._arrives_at, loop.time() + self._link.latency_s())
+        loop.call_at(self.other._arrives_at, self.other._arrive, frame)
+
+    def _arrive(self, frame: bytes) -> None:
+        if not self._link.over and not self._link.silent:
+            self._inbox.put_nowait(frame)
+
+    async def receive(self) -> R:
+        frame = None if self._link.over else await self._inbox.get()
+        if frame is None:
+            self._inbox.put_nowait(None)
+            raise Unavailable("the connection is closed")
+        return self._decoder.decode(frame)
+
+    async def close(self) -> None:
+        self._link.cut()
+
+    def end(self) -> None:
+        self._inbox.put_nowait(None)
+
+
+class Link:
+    """One connection between a worker and the manager."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self._rng = rng
+        self.over = False
+        self.silent = False
+        self.manager: End[Down, Up] = End(self, Up)  # type: ignore[arg-type]  # a union is a type to msgspec
+        self.worker: End[Up, Down] = End(self, Down)  # type: ignore[arg-type]
+        self.manager.other, self.worker.other = self.worker, self.manager
+
+    def latency_s(self) -> float:
+        return self._rng.uniform(*LATENCY_S)
+
+    def cut(self) -> None:
+        """Both ends notice at once."""
+        if not self.over:
+            self.over = True
+            self.manager.end()
+            self.worker.end()
+
+    def mute(self) -> None:
+        """The cable is out: nothing arrives any more, and neither end is told."""
+        self.silent = True

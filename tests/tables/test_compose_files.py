@@ -1,0 +1,146 @@
+"""Whole files: one with every supported key, one as it is written for one machine, and the examples."""
+
+from pathlib import Path
+
+import pytest
+
+from longshore.compose import ComposeApp, load, table
+from longshore.compose.matrix import page
+from longshore.compose.services import DEFAULT
+from longshore.decide.admission import admit, admit_app_name, admit_name
+from longshore.model.errors import Invalid
+from longshore.model.spec import (
+    HealthCheck,
+    Limits,
+    LogRotation,
+    Mode,
+    Mount,
+    MountKind,
+    PlacementRules,
+    Port,
+    Protocol,
+    Pull,
+    Resources,
+    RestartOn,
+    RestartPolicy,
+    ServiceSpec,
+)
+from tests.tables.composed import MARK
+
+MIB = 1024 * 1024
+ROOT = Path(__file__).parents[2]
+HERE = Path(__file__).with_name("compose")
+
+
+def test_every_supported_key() -> None:
+    app = load(HERE / "every.yaml", env={"REPLICAS": "7"})
+    web = ServiceSpec(
+        image="registry.example:5000/web:1.27-alpine",
+        replicas=7,
+        pull=Pull.ALWAYS,
+        command=("serve", "--port", "80", "a b"),
+        entrypoint=("/bin/entry", "--"),
+        env={
+            "MODE": "production",
+            "URL": "http://localhost:8080/",
+            "GREETING": "costs $5",
+            "SECRET": "pa$$word",
+            "MULTI": "first\nsecond",
+            "LEVEL": "debug",
+            "HTTP_PORT": "8080",
+        },
+        user="1000:1000",
+        working_dir="/site",
+        hostname="web",
+        labels={"tier": "front", "owner": "me"},
+        stop_signal="SIGQUIT",
+        stop_grace_s=90.0,
+        resources=Resources(cpu=0.25, memory=128 * MIB),
+        limits=Limits(cpu=1.5, memory=512 * MIB, pids=100),
+        ports=(
+            Port(container=80, host=8080),
+            Port(container=9000),
+            Port(container=9001),
+            Port(container=53, host=5353, protocol=Protocol.UDP, ip="127.0.0.1"),
+        ),
+        mounts=(
+            Mount(kind=MountKind.VOLUME, source="every_data", target="/data"),
+            Mount(kind=MountKind.BIND, source=str(HERE / "site"), target="/site", read_only=True),
+            Mount(kind=MountKind.VOLUME, source="company-shared", target="/shared", read_only=True),
+            Mount(kind=MountKind.BIND, source="/srv/media", target="/media"),
+            Mount(kind=MountKind.TMPFS, target="/cache", size_bytes=64 * MIB),
+            Mount(kind=MountKind.TMPFS, target="/run", size_bytes=MIB),
+        ),
+        read_only=True,
+        cap_add=("NET_BIND_SERVICE",),
+        cap_drop=("ALL",),
+        no_new_privileges=True,
+        log=LogRotation(size_bytes=MIB, files=2),
+        health=HealthCheck(
+            test=("CMD", "wget", "-q", "http://localhost/"), interval_s=5.0, timeout_s=2.0, retries=4, start_period_s=10.0
+        ),
+        restart=RestartPolicy(condition=RestartOn.ON_FAILURE, delay_s=5.0, attempts_max=5, window_s=120.0),
+        placement=PlacementRules(constraints=("node.labels.disk==ssd",)),
+    )
+    old = ServiceSpec(
+        image="old",
+        replicas=2,
+        resources=Resources(memory=32 * MIB),
+        limits=Limits(cpu=0.5, memory=64 * MIB, pids=50),
+        health=HealthCheck(test=("NONE",)),
+    )
+    volumes = {"data": "every_data", "shared": "company-shared"}
+    assert app == ComposeApp(name="every", services={"web": web, "old": old}, volumes=volumes)
+
+
+def test_the_file_with_every_key_has_every_key() -> None:
+    text = (HERE / "every.yaml").read_text()
+    missing = {key for level in table.LEVELS for key in level.supported if f"{key}:" not in text}
+    assert not missing
+
+
+def test_a_file_written_for_one_machine() -> None:
+    file = HERE / "refused.yaml"
+    marks = [(number, MARK.search(line)) for number, line in enumerate(file.read_text().split("\n"), 1)]
+    expected = [f"{file}:{number}: {mark[1]}" for number, mark in marks if mark]
+    with pytest.raises(Invalid) as caught:
+        load(file, env={})
+    lines = caught.value.message.split("\n")
+    assert len(lines) == len(expected)
+    for line, start in zip(lines, expected, strict=True):
+        assert line.startswith(start)
+
+
+@pytest.mark.parametrize("file", sorted(ROOT.glob("examples/*/compose.yaml")), ids=lambda file: file.parent.name)
+def test_examples_are_admitted(file: Path) -> None:
+    app = load(file, env={})
+    admit_app_name(app.name, field="name")
+    for name, spec in app.services.items():
+        admit_name(name, field="services")
+        admit(spec)
+    text = file.read_text()
+    assert f"longshore up {file.relative_to(ROOT)}" in text
+
+
+def test_the_demo_app() -> None:
+    web = load(ROOT / "examples/web/compose.yaml", env={}).services["web"]
+    assert (web.image, web.mode, web.replicas) == ("longshore/demo:1", Mode.REPLICATED, 3)
+    assert [(port.container, port.host) for port in web.ports] == [(8080, None)]
+
+
+def test_the_matrix_in_the_repository_is_the_generated_one() -> None:
+    written = (ROOT / "docs/compose.md").read_text()
+    assert written == page(), "run: python -m longshore.compose.matrix > docs/compose.md"
+
+
+def test_every_key_has_a_note_and_one_verdict() -> None:
+    for level in table.LEVELS:
+        assert not set(level.supported) & set(level.refused), level.path
+        for key, note in (*level.supported.items(), *level.refused.items()):
+            assert note, f"{level.path}.{key}"
+            assert "\n" not in note
+
+
+def test_defaults_are_the_specs_own() -> None:
+    """What a file does not say is left to the spec, so that every door has the same defaults."""
+    assert load(ROOT / "tests/tables/compose/least.yaml", env={}).services == {"web": DEFAULT}

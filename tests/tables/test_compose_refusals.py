@@ -1,0 +1,316 @@
+"""What a Compose file is refused for: each line to blame is marked in the text itself (see `composed`)."""
+
+from pathlib import Path
+
+import pytest
+
+from longshore.compose import load
+from longshore.model.errors import Invalid
+from tests.tables.composed import app_of, assert_refused, refusal, service
+
+SERVICE_KEYS = [
+    "build: .  #! services.web.build: not supported: images are not built here",
+    "depends_on: [db]  #! services.web.depends_on: not supported: services start independently",
+    "networks: [a]  #! services.web.networks: not supported: the cluster has no networks",
+    "privileged: true  #! services.web.privileged: not supported: tasks get no access to their machine",
+    "devices: []  #! services.web.devices: not supported",
+    "secrets: []  #! services.web.secrets: not supported",
+    "init: true  #! services.web.init: not supported: put an init",
+    "extends: {service: a}  #! services.web.extends: not supported",
+    "enviroment: {}  #! services.web.enviroment: unknown key; did you mean environment?",
+    "Image: a  #! services.web.Image: unknown key; did you mean image?",
+    "network: a  #! services.web.network: unknown key; did you mean networks? That is not supported: the cluster",
+    "zzz: a  #! services.web.zzz: unknown key; remove it, or start it with x-",
+    "'odd.key': a  #! services.web.'odd.key': unknown key",
+    "user:  #! services.web.user: has no value",
+    "user: ~  #! services.web.user: has no value",
+    "user: !!null null  #! services.web.user: has no value",
+    "user: ''  #! services.web.user: is empty",
+    "user: ${EMPTY}  #! services.web.user: is empty",
+    "user: true  #! services.web.user: true is a truth value here; quote it",
+    "user: [a]  #! services.web.user: must be a single value, not a list",
+    'user: "a\\0b"  #! services.web.user: contains a NUL character',
+    "user: !!int a  #! services.web.user: 'a' is not what its tag !!int says",
+    "hostname: ${BROKEN}  #! services.web.hostname: is not valid Unicode",
+    "environment: {BROKEN: }  #! services.web.environment.BROKEN: is not valid Unicode",
+    "read_only: yes  #! services.web.read_only: must be true or false, not 'yes'",
+    "command: \"a 'b\"  #! services.web.command: cannot be split into words: no closing quotation",
+    "command: [a, {b: c}]  #! services.web.command[1]: must be a single value, not a mapping",
+    "command: [a, true]  #! services.web.command[1]: true is a truth value here",
+    "command: [a, ]\nentrypoint: {a: b}  #! services.web.entrypoint: must be a single value, not a mapping",
+    "command: []  #! services.web.command: an empty command leaves the image's own",
+    "restart: sometimes  #! services.web.restart: must be no, always, unless-stopped or on-failure[:N], not 'sometimes'",
+    "restart: always:3  #! services.web.restart: must be no",
+    "restart: on-failure:x  #! services.web.restart: must be on-failure:N with a whole number, not 'x'",
+    "restart: false  #! services.web.restart: false is a truth value here; quote it",
+    "pull_policy: build  #! services.web.pull_policy: 'build' is not supported: images are not built here",
+    "pull_policy: often  #! services.web.pull_policy: must be always or missing or if_not_present or never",
+    "security_opt: ['seccomp:unconfined']  #! services.web.security_opt[0]: 'seccomp:unconfined' is not supported",
+    "stop_grace_period: 10  #! services.web.stop_grace_period: must be a duration with its unit",
+    "stop_grace_period: -1s  #! services.web.stop_grace_period: must be a duration",
+    "stop_grace_period: 1d  #! services.web.stop_grace_period: must be a duration",
+    "stop_grace_period: 99999999h  #! services.web.stop_grace_period: '99999999h' is longer than ten years",
+    "cap_add: NET_ADMIN  #! services.web.cap_add: must be a list, not a single value",
+    "labels: a  #! services.web.labels: must be a mapping, or a list of KEY=VALUE",
+    "labels: ['=a']  #! services.web.labels[0]: must be KEY=VALUE; the key is missing",
+    "environment:\n- A=1\n- A=2  #! services.web.environment[1]: 'A' is given twice",
+    "environment:\n- A: 2  #! services.web.environment[0]: must be KEY=VALUE; a list takes no mappings",
+    "environment:\n  A: [1]  #! services.web.environment.A: must be a single value, not a list",
+    "env_file: no.env  #! services.web.env_file: there is no file",
+    "env_file: /tmp  #! services.web.env_file: '/tmp' is a folder",
+    "env_file: [{required: false}]  #! services.web.env_file[0]: has no path",
+    "env_file: [{path: a, required: false, format: raw}]  #! services.web.env_file[0].format: not supported",
+    "env_file: [{path: a, required: false, x-a: 1}]  #! services.web.env_file[0].x-a: unknown key; remove it",
+]
+
+PORTS = [
+    "- http  #! services.web.ports[0]: 'http' is no port number",
+    "- 1:2:3:4  #! services.web.ports[0]: '1:2:3:4' is no port",
+    "- true  #! services.web.ports[0]: true is a truth value here",
+    "- '8080:'  #! services.web.ports[0]: '8080:' is no port",
+    "- 80.5  #! services.web.ports[0]: '80.5' is no port number",
+    "- 0  #! services.web.ports[0]: ports go from 1 to 65535, not '0'",
+    "- 65536:80  #! services.web.ports[0]: ports go from 1 to 65535, not '65536'",
+    "- -1  #! services.web.ports[0]: '' is no port number",
+    "- 80/sctp  #! services.web.ports[0]: the protocol must be tcp or udp, not 'sctp'",
+    "- host:80:80  #! services.web.ports[0]: 'host' is no IP address",
+    "- 8000-8010:80  #! services.web.ports[0]: a range of host ports for one container port",
+    "- 8000-8002:80-81  #! services.web.ports[0]: 3 host ports for 2 container ports",
+    "- 81-80  #! services.web.ports[0]: the range '81-80' runs backwards",
+    "- [80]  #! services.web.ports[0]: must be a single value, not a list",
+    "- {published: 80}  #! services.web.ports[0]: has no target",
+    "- {target: 80, published: 1-2}  #! services.web.ports[0].published: a range of host ports for one container port",
+    "- {target: a}  #! services.web.ports[0].target: 'a' is no port number",
+    "- {target: 80, mode: vip}  #! services.web.ports[0].mode: must be host or ingress, not 'vip'",
+    "- {target: 80, name: web}  #! services.web.ports[0].name: not supported",
+    "- {target: 80, host_ip: x}  #! services.web.ports[0].host_ip: 'x' is no IP address",
+]
+
+MOUNTS = [
+    "- /x  #! services.web.volumes[0]: '/x' is a volume without a name",
+    "- nope:/x  #! services.web.volumes[0]: no volume 'nope' is declared",
+    "- a:/x:ro:z  #! services.web.volumes[0]: 'a:/x:ro:z' is no volume",
+    "- ':/x'  #! services.web.volumes[0]: ':/x' is no volume",
+    "- /a:x  #! services.web.volumes[0]: 'x' is no path in the container",
+    "- /a:/x:z  #! services.web.volumes[0]: the option 'z' is not supported",
+    "- ~other/a:/x  #! services.web.volumes[0]: '~other/a': whose home",
+    "- ~/a:/x  #! services.web.volumes[0]: '~/a': whose home",
+    "- {source: a, target: /x}  #! services.web.volumes[0]: has no type",
+    "- {type: image, source: a, target: /x}  #! services.web.volumes[0].type: 'image' is not supported: copy",
+    "- {type: bind, source: /a}  #! services.web.volumes[0]: has no target",
+    "- {type: bind, target: /x}  #! services.web.volumes[0]: has no source",
+    "- {type: tmpfs, source: /a, target: /x}  #! services.web.volumes[0].source: a tmpfs comes from nowhere",
+    "- {type: bind, source: /a, target: /x, tmpfs: {size: 1}}  #! services.web.volumes[0].tmpfs: is for type: tmpfs",
+    "- {type: bind, source: /a, target: /x, bind: {create_host_path: true}}"
+    "  #! services.web.volumes[0].bind.create_host_path: true is not supported",
+    "- {type: bind, source: /a, target: /x, bind: {propagation: shared}}"
+    "  #! services.web.volumes[0].bind.propagation: not supported",
+    "- {type: tmpfs, target: /x, tmpfs: {size: big}}  #! services.web.volumes[0].tmpfs.size: must be a size",
+    "- {type: tmpfs, target: /x, consistency: cached}  #! services.web.volumes[0].consistency: not supported",
+]
+
+OTHERS = [
+    "tmpfs: /run:mode=1777  #! services.web.tmpfs: the option 'mode=1777' is not supported",
+    "tmpfs: [/run:size=x]  #! services.web.tmpfs[0]: must be a size, such as 64m, 1.5g or 128MiB, or a number of bytes, not 'x'",
+    "tmpfs: run  #! services.web.tmpfs: 'run' is no path in the container",
+    "healthcheck: {interval: 1s}  #! services.web.healthcheck: has no test",
+    "healthcheck: {test: a, disable: true}  #! services.web.healthcheck.test: is disabled by the same healthcheck",
+    "healthcheck: {test: [a, b]}  #! services.web.healthcheck.test: a list starts with CMD, CMD-SHELL or NONE",
+    "healthcheck: {test: []}  #! services.web.healthcheck.test: a list starts with",
+    "healthcheck: {test: [CMD]}  #! services.web.healthcheck.test: after CMD comes the program and its arguments, not 0",
+    "healthcheck: {test: [CMD-SHELL, a, b]}  #! services.web.healthcheck.test: after CMD-SHELL comes one text, not 2",
+    "healthcheck: {test: [NONE, a]}  #! services.web.healthcheck.test: after NONE comes nothing",
+    "healthcheck: {test: a, retries: 1.5}  #! services.web.healthcheck.retries: must be a whole number, not '1.5'",
+    "healthcheck: {test: a, start_interval: 1s}  #! services.web.healthcheck.start_interval: not supported",
+    "healthcheck: curl  #! services.web.healthcheck: must be a mapping, not a single value",
+    "logging: {driver: syslog}  #! services.web.logging.driver: the driver 'syslog' is not supported",
+    "logging: {options: {tag: a}}  #! services.web.logging.options.tag: not supported",
+    "logging: {options: {max-size: -1}}  #! services.web.logging.options.max-size: must be a size",
+    "logging: {options: {max-file: 0}}  #! services.web.logging.options.max-file: must be between 1 and",
+    "deploy: {update_config: {order: start-first}}  #! services.web.deploy.update_config: not supported",
+    "deploy: {mode: global-job}  #! services.web.deploy.mode: 'global-job' is not supported",
+    "deploy: {replicas: -1}  #! services.web.deploy.replicas: must be between 0 and",
+    "deploy: {replicas: 1e3}  #! services.web.deploy.replicas: must be a whole number",
+    "deploy: {replicas: 99999999999999999999}  #! services.web.deploy.replicas: '99999999999999999999' is too large",
+    "deploy: {mode: global, replicas: 2}  #! services.web.deploy.replicas: a global service has one task on each node",
+    "deploy: {resources: {limits: {cpus: many}}}  #! services.web.deploy.resources.limits.cpus: must be a number of CPU",
+    "deploy: {resources: {limits: {cpus: .inf}}}  #! services.web.deploy.resources.limits.cpus: must be a number of CPU",
+    "deploy: {resources: {limits: {cpus: 1e2}}}  #! services.web.deploy.resources.limits.cpus: must be a number of CPU",
+    "deploy: {resources: {limits: {memory: 64x}}}  #! services.web.deploy.resources.limits.memory: must be a size",
+    "deploy: {resources: {limits: {memory: 9999999p}}}  #! services.web.deploy.resources.limits.memory: '9999999p' is too",
+    "deploy: {resources: {limit: {}}}  #! services.web.deploy.resources.limit: unknown key; did you mean limits?",
+    "deploy: {resources: {reservations: {devices: []}}}  #! services.web.deploy.resources.reservations.devices: not supp",
+    "deploy: {placement: {preferences: []}}  #! services.web.deploy.placement.preferences: not supported",
+    "deploy: {placement: {constraints: [node.role==manager]}}"
+    "  #! services.web.deploy.placement.constraints[0]: node.role is not supported",
+    "deploy: {placement: {constraints: [engine.labels.a==b]}}"
+    "  #! services.web.deploy.placement.constraints[0]: engine.labels.a is not supported",
+    "deploy: {placement: {constraints: [node.labels.a=b]}}"
+    "  #! services.web.deploy.placement.constraints[0]: 'node.labels.a=b' is no constraint",
+    "deploy: {placement: {constraints: [node.colour==b]}}"
+    "  #! services.web.deploy.placement.constraints[0]: nothing is known of 'node.colour'",
+    "deploy: {restart_policy: {condition: always}}"
+    "  #! services.web.deploy.restart_policy.condition: must be any or on-failure or none, not 'always'",
+    "deploy: {restart_policy: {window: 0s}}  #! services.web.deploy.restart_policy.window: must be longer than 0s",
+]
+
+CONTRADICTIONS = [
+    "scale: 2\ndeploy:\n  replicas: 3  #! services.web.deploy.replicas: says otherwise than services.web.scale on line 4",
+    "cpus: 1\ndeploy: {resources: {limits: {cpus: 2}}}  #! services.web.deploy.resources.limits.cpus: says otherwise",
+    "mem_limit: 1\ndeploy: {resources: {limits: {memory: 2}}}  #! services.web.deploy.resources.limits.memory: says othe",
+    "pids_limit: 1\ndeploy: {resources: {limits: {pids: 2}}}  #! services.web.deploy.resources.limits.pids: says otherwise",
+    "mem_reservation: 1\ndeploy: {resources: {reservations: {memory: 2}}}"
+    "  #! services.web.deploy.resources.reservations.memory: says otherwise",
+    "labels: {a: 1}\ndeploy:\n  labels:\n    a: 2  #! services.web.deploy.labels.a: says otherwise than services.web.labels.a",
+    "restart: always\ndeploy:\n  restart_policy: {condition: none}  #! services.web.deploy.restart_policy: says otherwise",
+    "restart: on-failure:1\ndeploy:\n  restart_policy: {max_attempts: 2}  #! services.web.deploy.restart_policy: says oth",
+]
+
+
+@pytest.mark.parametrize("keys", SERVICE_KEYS + OTHERS + CONTRADICTIONS)
+def test_service(tmp_path: Path, keys: str) -> None:
+    assert_refused(tmp_path, service(keys), {"EMPTY": "", "BROKEN": "\udcff"})
+
+
+@pytest.mark.parametrize("item", PORTS)
+def test_ports(tmp_path: Path, item: str) -> None:
+    assert_refused(tmp_path, service(f"ports:\n{item}"))
+
+
+@pytest.mark.parametrize("item", MOUNTS)
+def test_mounts(tmp_path: Path, item: str) -> None:
+    assert_refused(tmp_path, service(f"volumes:\n{item}"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "services:\n  web:  #! services.web: has no image\n    user: a",
+        "services:\n  web:  #! services.web: has no image",
+        "services: #! there is no service",
+        "volumes: {a: }  #! there is no service",
+        "services: [a]  #! services: must be a mapping, not a list",
+        "services:\n  web: [a]  #! services.web: must be a mapping, not a list",
+        "- a  #! must be a mapping, not a list",
+        "just words  #! must be a mapping, not a single value",
+        "service: {}  #! service: unknown key; did you mean services?\nservices: {web: {image: i}}",
+        "networks: {a: }  #! networks: not supported\nservices: {web: {image: i}}",
+        "include: [a]  #! include: not supported\nservices: {web: {image: i}}",
+        "version: [3]  #! version: must be a single value\nservices: {web: {image: i}}",
+        "services: {web: {image: i}}\nvolumes:\n  a: {driver: nfs}  #! volumes.a.driver: the driver 'nfs' is not supported",
+        "services: {web: {image: i}}\nvolumes:\n  a: {driver_opts: {}}  #! volumes.a.driver_opts: not supported",
+        "services: {web: {image: i}}\nvolumes:\n  a: {external: {name: b}}  #! volumes.a.external: must be true or false",
+        "services: {web: {image: i}}\nvolumes: [a]  #! volumes: must be a mapping, not a list",
+    ],
+)
+def test_top_level(tmp_path: Path, text: str) -> None:
+    assert_refused(tmp_path, text)
+
+
+YAML = {
+    "": ["compose.yaml: the file is empty; a Compose file starts with `services:`"],
+    "# only a comment\n": ["compose.yaml: the file is empty; a Compose file starts with `services:`"],
+    "services: {}\n---\nservices: {}": ["compose.yaml:2: a second YAML document starts here; keep one app per file"],
+    "services:\n\tweb: {}": ["compose.yaml:2: not YAML: a tab in the indentation; YAML takes spaces only"],
+    "services:\n  web:\n    image: a\n    image: b": [
+        "compose.yaml:4: services.web.image: given twice, first on line 3; keep one"
+    ],
+    "services:\n  web: {<<: {}, <<: {}}": [
+        "compose.yaml:2: services.web.'<<': `<<` is given twice; merge several with `<<: [*one, *two]`"
+    ],
+    "services:\n  web: {<<: 3}": [
+        "compose.yaml:2: services.web.'<<': `<<` takes a mapping or a list of mappings, mostly aliases such as `*defaults`"
+    ],
+    "services: *nowhere": [
+        "compose.yaml:1: services: nothing above is anchored as 'nowhere'; write `&nowhere` at the original"
+    ],
+    "services: &self [*self]": [
+        "compose.yaml:1: services[0]: nothing above is anchored as 'self'; write `&self` at the original"
+    ],
+    "services:\n  web: !reset {}": ["compose.yaml:2: services.web: the tag '!reset' is not supported; remove it"],
+    "services:\n  web: !!set {}": [
+        "compose.yaml:2: services.web: the tag 'tag:yaml.org,2002:set' is not supported; remove it"
+    ],
+    "services:\n  web: {image: !!binary YQ==}": [
+        "compose.yaml:2: services.web.image: the tag 'tag:yaml.org,2002:binary' is not supported; remove it"
+    ],
+    "services:\n  !mine web: {image: i}": ["compose.yaml:2: services.web: the tag '!mine' is not supported; remove it"],
+    "services:\n  ? [a]\n  : b": ["compose.yaml:2: services: a key must be a word"],
+    "services:\n  : b": [
+        "compose.yaml:2: not YAML: did not find expected key, while parsing a block mapping"
+    ],
+    "services: [": ["compose.yaml:1: not YAML: did not find expected node content, while parsing a flow node"],
+    "services: 'a": ["compose.yaml:1: not YAML: found unexpected end of stream, while scanning a quoted scalar"],
+    "services: a: b": ["compose.yaml:1: not YAML: mapping values are not allowed in this context"],
+    "services: @a": [
+        "compose.yaml:1: not YAML: found character that cannot start any token, while scanning for the next token"
+    ],
+    "services:\n  web: \x07": ["compose.yaml:2: not YAML: control characters are not allowed"],
+    "a: " + "[" * 1000: ["compose.yaml:1: nested more than 50 deep"],
+    "%YAML 3.0\n---\na: b": ["compose.yaml:1: not YAML: found incompatible YAML document"],
+}
+
+
+@pytest.mark.parametrize("text", YAML, ids=range(len(YAML)))
+def test_yaml(tmp_path: Path, text: str) -> None:
+    assert refusal(tmp_path, text) == YAML[text]
+
+
+def test_every_fault_at_once_in_the_order_of_the_file(tmp_path: Path) -> None:
+    text = service("ports: [a]  #! services.web.ports[0]: \nbuild: .  #! services.web.build: not\nuser: $X  #! services.web.user: ")
+    assert_refused(tmp_path, text)
+    with pytest.raises(Invalid) as caught:
+        app_of(tmp_path, text)
+    assert caught.value.field == "services.web.ports[0]"
+
+
+def test_a_fault_in_an_anchor_is_told_at_the_anchor(tmp_path: Path) -> None:
+    text = """
+x-web: &web
+  image: i
+  build: .
+services:
+  one: *web
+  two: {<<: *web}
+"""
+    assert [line.split(":")[1:3] for line in refusal(tmp_path, text)] == [
+        ["4", " services.one.build"],
+        ["4", " services.two.build"],
+    ]
+
+
+def test_many_faults_are_counted(tmp_path: Path) -> None:
+    lines = refusal(tmp_path, service("\n".join(f"wrong{n}: 1" for n in range(1000))))
+    assert len(lines) == 21
+    assert lines[-1] == "compose.yaml: … and 980 more"
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    def told(file: Path) -> str:
+        with pytest.raises(Invalid) as caught:
+            load(file, env={})
+        return caught.value.message.replace(f"{tmp_path}/", "")
+
+    assert told(tmp_path / "none.yaml") == "none.yaml: there is no such file"
+    (tmp_path / "folder").mkdir()
+    assert told(tmp_path / "folder") == "folder: is a folder; name a file"
+    (tmp_path / "big.yaml").write_bytes(b"#" * (1024 * 1024 + 1))
+    assert told(tmp_path / "big.yaml") == "big.yaml: is larger than 1 MiB"
+    (tmp_path / "latin.yaml").write_bytes(b"a: b\nc: \xe9\n")
+    assert told(tmp_path / "latin.yaml") == "latin.yaml: is not UTF-8 text: see line 2; save it as UTF-8"
+    (tmp_path / "wide.yaml").write_text("a: b", encoding="utf-16")
+    assert told(tmp_path / "wide.yaml").startswith("wide.yaml: is not UTF-8 text")
+    assert "cannot be read: " in told(tmp_path / "big.yaml" / "more")
+
+
+def test_alias_bombs_are_refused_at_once(tmp_path: Path) -> None:
+    bomb = "x0: &x0 [a,a,a,a,a,a,a,a,a]\n"
+    for level in range(1, 30):
+        bomb += f"x{level}: &x{level} [{','.join([f'*x{level - 1}'] * 9)}]\n"
+    (line,) = refusal(tmp_path, bomb)
+    assert line == "compose.yaml:6: more than 100000 values once its aliases are written out; use fewer"
+    merges = "x-a: &a {" + ",".join(f"k{n}: " for n in range(2000)) + "}\nservices:\n"
+    merges += "".join(f"  s{n}: {{<<: *a}}\n" for n in range(200))
+    assert "more than 100000 values" in refusal(tmp_path, merges)[0]
+    ranges = service("ports: [" + ", ".join(["1-65535"] * 2000) + "]")
+    assert "the file's ranges come to too many ports" in refusal(tmp_path, ranges)[0]
