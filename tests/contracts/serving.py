@@ -3,15 +3,16 @@
 No controllers run: what the store holds is what a test put there.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from aiohttp import ClientResponse, ClientSession, web
+from yarl import URL
 
-from longshore.api.server import Deps, make_app
+from longshore.api.server import Deps, make_app, make_runner
 from longshore.api.streams import Streams
 from longshore.control import tokens
 from longshore.control.metrics import MeasuredStore, Metrics
@@ -50,9 +51,11 @@ class Manager:
     async def ask(
         self, method: str, path: str, *, who: str | None = "admin", headers: dict[str, str] | None = None, **more: Any
     ) -> tuple[ClientResponse, bytes]:
-        """One request by somebody, answered whole."""
+        """One request by somebody, answered whole. The path goes out as it is written; bytes are JSON."""
         given = {**self.bearing(who), **(headers or {})}
-        async with self.http.request(method, self.url + path, headers=given, **more) as response:
+        if "data" in more and "skip_auto_headers" not in more:
+            given.setdefault("Content-Type", "application/json")
+        async with self.http.request(method, URL(self.url + path, encoded=True), headers=given, **more) as response:
             return response, await response.read()
 
     async def told(self, method: str, path: str, type: Any, status: int = 200, **more: Any) -> Any:
@@ -157,7 +160,7 @@ async def serving(
     await put(store, Cluster(id="c1", created_at=clock.now()), *records)
     secrets = await secrets_of(store, clock.now())
     deps = assemble(store, folder, auth=auth, streams=streams)
-    runner = web.AppRunner(make_app(deps), access_log=None, handler_cancellation=True, shutdown_timeout=2.0)
+    runner = make_runner(make_app(deps), shutdown_s=2.0)
     await runner.setup()
     try:
         site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -168,7 +171,3 @@ async def serving(
     finally:
         await runner.cleanup()
         await store.close()
-
-
-def releases(services: Sequence[Service]) -> list[Release]:
-    return [Release(service=one.name, number=one.release, spec=one.spec) for one in services]

@@ -168,8 +168,7 @@ async def test_only_the_last_events_are_in_memory_after_a_start(path: Path) -> N
     await store.close()
 
 
-async def test_the_file_grows_a_second_name_for_nobody(path: Path) -> None:
-    """Private, with the directory that was made for it."""
+async def test_files_and_the_directory_made_for_them_are_private(path: Path) -> None:
     store = await open_store(path)
     await store.commit([put(node("n1"))])
     modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
@@ -194,19 +193,17 @@ async def test_a_shell_that_writes_is_waited_for(path: Path) -> None:
 
 def test_a_program_that_forgets_to_close_it_ends(path: Path) -> None:
     program = """
-import asyncio, sys, time
+import asyncio, sys
 from pathlib import Path
 from longshore.store.sqlite import SqliteStore
+from tests.clocks import StepClock
 from tests.contracts.commits import put
 from tests.situations import node
 
 async def main():
-    store = await SqliteStore.open(Path(sys.argv[1]), time)
+    store = await SqliteStore.open(Path(sys.argv[1]), StepClock())
     await store.commit([put(node("n1"))])
 
-class Clock:
-    now = time.time
-time.now = time.time
 asyncio.run(main())
 """
     subprocess.run([sys.executable, "-c", program, path], check=True, timeout=60)

@@ -34,7 +34,7 @@ def service(
     memory: int = 0,
     ports: Iterable[Port] = (),
     constraints: Iterable[str] = (),
-    **fields: Any,  # noqa: ANN401
+    **fields: Any,
 ) -> Service:
     """A service by what each of its tasks needs."""
     return situations.service(
@@ -53,7 +53,7 @@ def task(
     on: str = "",
     state: State | None = None,
     generation: int = 1,
-    **fields: Any,  # noqa: ANN401
+    **fields: Any,
 ) -> Task:
     """A task that waits for a node; with `on` one that runs there, or is in `state`."""
     if state is None:
@@ -75,7 +75,7 @@ def task(
     )
 
 
-def waiting(count: int, service: str = "web", **fields: Any) -> list[Task]:  # noqa: ANN401
+def waiting(count: int, service: str = "web", **fields: Any) -> list[Task]:
     """So many tasks that wait for a node."""
     return [task(service, slot, **fields) for slot in range(1, count + 1)]
 

@@ -41,10 +41,15 @@ def refusal(folder: Path, text: str, env: Mapping[str, str] | None = None) -> li
     return caught.value.message.replace(f"{folder}/", "").split("\n")
 
 
+def marked(text: str, file: str) -> list[str]:
+    """How each line of the refusal shall start."""
+    marks = [(number, MARK.search(line)) for number, line in enumerate(text.split("\n"), 1)]
+    return [f"{file}:{number}: {re.sub(r'^[.]', 'services.web.', mark[1])}" for number, mark in marks if mark]
+
+
 def assert_refused(folder: Path, text: str, env: Mapping[str, str] | None = None) -> None:
     """That every marked line is refused as it says, and no other."""
-    marks = [(number, MARK.search(line)) for number, line in enumerate(text.split("\n"), 1)]
-    expected = [f"compose.yaml:{number}: {mark[1]}" for number, mark in marks if mark]
+    expected = marked(text, "compose.yaml")
     lines = refusal(folder, text, env)
     shown = [line[: len(start)] for line, start in zip(lines, expected, strict=False)] + lines[len(expected) :]
     assert shown == expected, "\n".join(lines)

@@ -39,7 +39,11 @@ def test_from_the_folder_of_a_relative_path(tmp_path: Path, monkeypatch: pytest.
     write(tmp_path / "shop", TEXT)
     (tmp_path / "shop" / "deep").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "shop")
-    for folder, file, name in (("shop", "compose.yaml", "shop"), ("shop/deep", "../compose.yaml", "shop"), ("shop", "../link/compose.yaml", "link")):
+    for folder, file, name in (
+        ("shop", "compose.yaml", "shop"),
+        ("shop/deep", "../compose.yaml", "shop"),
+        ("shop", "../link/compose.yaml", "link"),
+    ):
         monkeypatch.chdir(tmp_path / folder)
         assert load(Path(file), env={}).name == name
 

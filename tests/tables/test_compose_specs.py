@@ -90,7 +90,10 @@ TEXTS: list[tuple[str, dict[str, Any]]] = [
 ENVIRONMENT: list[tuple[str, dict[str, Any]]] = [
     ("environment: {A: 1, B: text}", {"env": {"A": "1", "B": "text"}}),
     ("environment: {A: 1.10, B: 017, C: 0x10, D: 1e3}", {"env": {"A": "1.10", "B": "017", "C": "0x10", "D": "1e3"}}),
-    ("environment: {A: True, B: false, C: 'True', D: yes}", {"env": {"A": "true", "B": "false", "C": "True", "D": "yes"}}),
+    (
+        "environment: {A: True, B: false, C: 'True', D: yes}",
+        {"env": {"A": "true", "B": "false", "C": "True", "D": "yes"}},
+    ),
     ("environment:\n  FROM_ENV:\n  NOT_THERE:\n  EMPTY:", {"env": {"FROM_ENV": "there", "EMPTY": ""}}),
     ("environment: [FROM_ENV, NOT_THERE, 'A=', B=c=d]", {"env": {"FROM_ENV": "there", "A": "", "B": "c=d"}}),
     ("environment: {A: ''}", {"env": {"A": ""}}),
@@ -156,7 +159,10 @@ MOUNTS: list[tuple[str, list[Mount]]] = [
     ("volumes: [{type: tmpfs, target: /x, tmpfs: {size: 4096}}]", [tmpfs("/x", size_bytes=4096)]),
     ("volumes: [{type: tmpfs, target: /x}]", [tmpfs("/x")]),
     ("tmpfs: /run", [tmpfs("/run")]),
-    ("tmpfs: [/run, '/tmp:size=1m,rw', '/a:ro']", [tmpfs("/run"), tmpfs("/tmp", size_bytes=MIB), tmpfs("/a", read_only=True)]),
+    (
+        "tmpfs: [/run, '/tmp:size=1m,rw', '/a:ro']",
+        [tmpfs("/run"), tmpfs("/tmp", size_bytes=MIB), tmpfs("/a", read_only=True)],
+    ),
     ("tmpfs: /b\nvolumes: ['/a:/a']", [bind("/a", "/a"), tmpfs("/b")]),
 ]
 
@@ -207,23 +213,32 @@ DEPLOY: list[tuple[str, dict[str, Any]]] = [
     ("scale: 2\ndeploy: {replicas: 2}", {"replicas": 2}),
     ("deploy: {mode: global}", {"mode": Mode.GLOBAL}),
     ("deploy: {mode: replicated-job, replicas: 5}", {"mode": Mode.JOB, "replicas": 5}),
-    ("deploy: {resources: {limits: {cpus: '0.5', memory: 64m, pids: 7}}}", {"limits": Limits(cpu=0.5, memory=64 * MIB, pids=7)}),
+    (
+        "deploy: {resources: {limits: {cpus: '0.5', memory: 64m, pids: 7}}}",
+        {"limits": Limits(cpu=0.5, memory=64 * MIB, pids=7)},
+    ),
     ("deploy: {resources: {limits: {cpus: .5, pids: -1}}}", {"limits": Limits(cpu=0.5, pids=0)}),
-    ("deploy: {resources: {reservations: {cpus: 2, memory: 1.5gb}}}", {"resources": Resources(cpu=2.0, memory=1536 * MIB)}),
+    (
+        "deploy: {resources: {reservations: {cpus: 2, memory: 1.5gb}}}",
+        {"resources": Resources(cpu=2.0, memory=1536 * MIB)},
+    ),
     ("mem_limit: 128MiB\ncpus: 1.5\npids_limit: 9", {"limits": Limits(cpu=1.5, memory=128 * MIB, pids=9)}),
     ("mem_limit: 4096", {"limits": Limits(memory=4096)}),
     ("mem_limit: 1 KB", {"limits": Limits(memory=1024)}),
     ("mem_limit: 64m\ndeploy: {resources: {limits: {memory: 65536k}}}", {"limits": Limits(memory=64 * MIB)}),
     ("mem_reservation: 1g", {"resources": Resources(memory=1024 * MIB)}),
     (
-        "deploy: {placement: {constraints: [node.hostname==a, 'node.name != b', node.labels.zone == x y, node.labels.a.b!=c]}}",
+        "deploy: {placement: {constraints: [node.hostname==a, 'node.name != b', node.labels.z == x y, node.labels.a.b!=c]}}",
         {
             "placement": PlacementRules(
-                constraints=("node.name==a", "node.name!=b", "node.labels.zone==x y", "node.labels.a.b!=c")
+                constraints=("node.name==a", "node.name!=b", "node.labels.z==x y", "node.labels.a.b!=c")
             )
         },
     ),
-    ("logging: {driver: json-file, options: {max-size: 1m, max-file: '5'}}", {"log": LogRotation(size_bytes=MIB, files=5)}),
+    (
+        "logging: {driver: json-file, options: {max-size: 1m, max-file: '5'}}",
+        {"log": LogRotation(size_bytes=MIB, files=5)},
+    ),
     ("logging: {options: {max-file: 2}}", {"log": LogRotation(files=2)}),
     ("logging: {driver: json-file}", {}),
 ]

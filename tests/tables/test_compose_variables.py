@@ -68,7 +68,11 @@ def test_filled(text: str, filled: str) -> None:
         ("${A B}", 0, "after `${A` comes `}` or one of"),
         ("${A:x}", 0, "after `${A` comes `}` or one of"),
         ("${é}", 0, "`${` must be followed by the name"),
-        ("a $NO", 2, "variable NO is not set; set it in the environment or in .env, or give a default with `${NO:-default}`"),
+        (
+            "a $NO",
+            2,
+            "variable NO is not set; set it in the environment or in .env, or give a default with `${NO:-default}`",
+        ),
         ("${NO}", 0, "variable NO is not set"),
         ("${NO:-$NEITHER}", 6, "variable NEITHER is not set"),
         ("${NO?}", 0, "variable NO must be set"),

@@ -8,14 +8,15 @@ import asyncio
 import hmac
 import socket
 from collections.abc import Callable
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import structlog
-from aiohttp import ClientSession, web
+from aiohttp import ClientSession, ClientWebSocketResponse, web
 
-from longshore.agent.worker import Worker
+from longshore.agent.worker import Identity, Worker
 from longshore.channel import SESSION_PATH, accept, dial, worker_end
-from longshore.model.errors import Unavailable
+from longshore.model.errors import Denied, Unavailable
 
 log = structlog.get_logger("longshore.worker")
 
@@ -41,21 +42,34 @@ def address_towards(manager_url: str) -> str:
         return str(probe.getsockname()[0])
 
 
-async def keep_dialling(worker: Worker, manager_url: str, secret: Callable[[], str]) -> None:
-    """Hold a session with the manager, again and again. `secret` is asked each time: it changes once, on joining.
-    Raises Denied if the manager does not want this worker."""
+async def keep_dialling(worker: Worker, manager_url: str, joining: Callable[[], str]) -> None:
+    """Hold a session with the manager, again and again. `joining` is asked for a join token where the worker's own is
+    not known there. Raises Denied if the manager does not want this worker."""
     url = session_url(manager_url)
     wait_s = RETRY_FIRST_S
     async with ClientSession() as http:
         while True:
             try:
-                connection = await dial(http, url, secret=secret())
+                connection = await _knock(http, url, worker.identity, joining)
                 wait_s = RETRY_FIRST_S
                 await worker.serve(worker_end(connection))
             except Unavailable as failure:
                 log.warning("no session", node=worker.name, manager=url, reason=failure.message, retry_s=wait_s)
                 await asyncio.sleep(wait_s)
                 wait_s = min(wait_s * 2, RETRY_MAX_S)
+
+
+async def _knock(
+    http: ClientSession, url: str, identity: Identity, joining: Callable[[], str]
+) -> ClientWebSocketResponse[Any]:
+    """The worker's own token first: a join whose answer was lost has made it good already."""
+    try:
+        return await dial(http, url, secret=identity.token)
+    except Denied:
+        secret = "" if identity.cluster else joining()
+        if not secret:
+            raise
+        return await dial(http, url, secret=secret)
 
 
 class Doorstep:

@@ -5,6 +5,7 @@ waits for the next session. It says hello only once its engine answers, so a nod
 """
 
 import asyncio
+import hashlib
 from collections.abc import Awaitable, Callable
 
 import msgspec
@@ -12,9 +13,9 @@ import structlog
 
 from longshore import __version__
 from longshore.agent.runner import Runner
-from longshore.loop.cancellation import heed_cancellation
+from longshore.loop.together import together
 from longshore.model.containers import LogLine
-from longshore.model.errors import Denied, Failure, NotFound, Unavailable
+from longshore.model.errors import Denied, NotFound, Unavailable
 from longshore.model.messages import (
     Acknowledge,
     Assignment,
@@ -46,9 +47,11 @@ LOG_LINES_MAX = 200
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
     """What a worker must remember between its lives."""
 
-    cluster: str = ""
     node: str
-    token: str = ""
+    token: str
+    """Its own secret; made here, and never sent but to open the manager's door."""
+    cluster: str = ""
+    """The cluster it belongs to, once it was welcomed."""
 
 
 class Worker:
@@ -59,7 +62,7 @@ class Worker:
         engine: Engine,
         clock: Clock,
         *,
-        name: str,
+        identity: Identity,
         address: str,
         labels: dict[str, str],
         starts: asyncio.Semaphore,
@@ -67,9 +70,10 @@ class Worker:
         remember: Callable[[Identity], None],
         figures: Callable[[tuple[str, ...]], Awaitable[NodeStats]],
     ) -> None:
-        """`share`: the part of the machine that this node offers, where several share one. `remember` keeps the
-        identity safe before it is used. `figures` reads what is in use, given the ids of this node's containers."""
-        self.name = name
+        """`share`: the part of the machine that this node offers, where several share one. `remember` keeps an
+        identity safe. `figures` reads what is in use, given the ids of this node's containers."""
+        self.identity = identity
+        self.name = identity.node
         self._engine = engine
         self._clock = clock
         self._address = address
@@ -78,7 +82,6 @@ class Worker:
         self._share = share
         self._remember = remember
         self._runner: Runner | None = None
-        self._runner_of = ""
         self._welcomed = asyncio.Event()
         self._figures = figures
 
@@ -97,6 +100,7 @@ class Worker:
                     node=self.name,
                     version=__version__,
                     labels=self._labels,
+                    token_sha256=hashlib.sha256(self.identity.token.encode()).hexdigest(),
                     address=self._address,
                     capacity=description.capacity,
                     engine=description.engine,
@@ -116,12 +120,12 @@ class Worker:
             await channel.close()
 
     def _begin(self, welcome: Welcome) -> None:
-        if self._runner is not None and self._runner_of != welcome.cluster:
-            raise Denied(f"this is cluster {welcome.cluster}, but this worker belongs to {self._runner_of}")
-        if welcome.token or self._runner is None:
-            self._remember(Identity(cluster=welcome.cluster, node=welcome.node, token=welcome.token))
+        if self.identity.cluster not in ("", welcome.cluster):
+            raise Denied(f"this is cluster {welcome.cluster}, but this worker belongs to {self.identity.cluster}")
+        if not self.identity.cluster:
+            self.identity = msgspec.structs.replace(self.identity, cluster=welcome.cluster)
+            self._remember(self.identity)
         if self._runner is None:
-            self._runner_of = welcome.cluster
             self._runner = Runner(self._engine, cluster=welcome.cluster, node=self.name, starts=self._starts)
             self._welcomed.set()
 
@@ -184,19 +188,13 @@ class _Session:
 
     async def run(self) -> None:
         """To its end. Raises Unavailable when the connection is lost, Denied at a final farewell."""
-        ended: Failure | None = None
         try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._listen(group), name=f"worker {self._worker.name}: listen")
-                group.create_task(self._beat(), name=f"worker {self._worker.name}: heartbeat")
-                group.create_task(self._report(), name=f"worker {self._worker.name}: report")
-        except* Failure as failures:
-            ended = _first(failures)
-        heed_cancellation()
-        if ended is not None:
-            raise ended
+            await together(listen=self._listen(), heartbeat=self._beat(), report=self._report())
+        finally:
+            for task in self._logs.values():
+                task.cancel()
 
-    async def _listen(self, group: asyncio.TaskGroup) -> None:
+    async def _listen(self) -> None:
         while True:
             try:
                 async with asyncio.timeout(SILENT_BEATS * self._beat_s):
@@ -210,7 +208,7 @@ class _Session:
                     if seq and seq == self._seq:
                         self._acknowledged.set()
                 case LogsWanted():
-                    self._logs[message.request] = group.create_task(self._send_logs(message), name="logs")
+                    self._logs[message.request] = asyncio.create_task(self._send_logs(message), name="logs")
                 case LogsUnwanted(request=request):
                     if request in self._logs:
                         self._logs[request].cancel()
@@ -222,6 +220,8 @@ class _Session:
     async def _send_logs(self, wanted: LogsWanted) -> None:
         try:
             await self._worker.send_logs(wanted, self._channel)
+        except Unavailable as failure:
+            log.debug("log cut off", node=self._worker.name, reason=failure.message)
         finally:
             self._logs.pop(wanted.request, None)
 
@@ -254,18 +254,6 @@ class _Session:
             await self._acknowledged.wait()
             outbox.acknowledge(batch)
 
-
-def _first(failures: BaseExceptionGroup[Failure]) -> Failure:
-    """What ended the session: a final word counts more than the lost connection that follows it."""
-    flat: list[Failure] = []
-    stack: list[BaseException] = [failures]
-    while stack:
-        one = stack.pop()
-        if isinstance(one, BaseExceptionGroup):
-            stack.extend(one.exceptions)
-        elif isinstance(one, Failure):
-            flat.append(one)
-    return next((one for one in flat if isinstance(one, Denied)), flat[0])
 
 
 def _part(capacity: Capacity, share: float) -> Capacity:

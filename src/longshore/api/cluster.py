@@ -1,9 +1,11 @@
 """The cluster as a whole: whether it is there, what it counts, a copy of all it knows."""
 
 import asyncio
+import os
 import shutil
 import tempfile
 from collections.abc import AsyncGenerator
+from io import BufferedReader
 from pathlib import Path
 
 from aiohttp import web
@@ -17,7 +19,7 @@ from longshore.model.views import ClusterView
 
 SQLITE = "application/vnd.sqlite3"
 COPY_PREFIX = "backup-"
-"""Of the folders that hold a copy while it is sent; what an earlier manager left of them is removed at the start."""
+"""Of the folders in which a copy is made; what a manager that was killed left of them is removed at the next start."""
 _PIECE_BYTES = 256 * 1024
 
 
@@ -55,19 +57,20 @@ async def back_up(ask: Ask[NoQuery, None]) -> web.StreamResponse:
     # A folder of its own, because the store makes the file anew, and with its owner's rights, because of what is in it.
     folder = Path(tempfile.mkdtemp(prefix=COPY_PREFIX, dir=ask.deps.folder))
     try:
-        copy = folder / "longshore.db"
-        await ask.deps.store.backup(copy)
-        size = (await asyncio.to_thread(copy.stat)).st_size
-        return await pour(ask.deps.streams, ask.request, SQLITE, _pieces(copy), length=size)
+        path = folder / "longshore.db"
+        await ask.deps.store.backup(path)
+        copy = await asyncio.to_thread(path.open, "rb")
     finally:
+        # An open file needs no name: however the sending ends, nothing of it is left.
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+    with copy:
+        size = os.fstat(copy.fileno()).st_size
+        return await pour(ask.deps.streams, ask.request, SQLITE, _pieces(copy), length=size)
 
 
-async def _pieces(copy: Path) -> AsyncGenerator[bytes, None]:
-    file = await asyncio.to_thread(copy.open, "rb")
-    with file:
-        while piece := await asyncio.to_thread(file.read, _PIECE_BYTES):
-            yield piece
+async def _pieces(copy: BufferedReader) -> AsyncGenerator[bytes, None]:
+    while piece := await asyncio.to_thread(copy.read, _PIECE_BYTES):
+        yield piece
 
 
 def remove_old_copies(folder: Path) -> None:

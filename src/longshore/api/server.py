@@ -18,7 +18,7 @@ from longshore.api.routes import TOKEN, Deps, Route
 from longshore.api.wire import BODY_BYTES_MAX, foreign, problem, refusal
 from longshore.model.errors import Failure
 
-__all__ = ["ROUTES", "Deps", "make_app"]
+__all__ = ["ROUTES", "Deps", "make_app", "make_runner"]
 
 log = structlog.get_logger("longshore.api")
 
@@ -39,9 +39,7 @@ _RouteOf = Mapping[Callable[..., object], Route]
 
 
 def make_app(deps: Deps) -> web.Application:
-    """The API as an aiohttp application. Run it without an access log: it has its own, which knows no secrets."""
-    # It logs what strangers send as errors of ours, with tracebacks. Bugs in routes are logged at the door.
-    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
+    """The API as an aiohttp application."""
     route_of: dict[Callable[..., object], Route] = {}
     app = web.Application(middlewares=[_door(deps, route_of)], client_max_size=BODY_BYTES_MAX)
     for one in ROUTES:
@@ -61,6 +59,22 @@ def make_app(deps: Deps) -> web.Application:
     app.on_startup.append(begin)
     app.on_shutdown.append(end)
     return app
+
+
+def make_runner(app: web.Application, *, shutdown_s: float) -> web.AppRunner:
+    """How the API is to be run: without aiohttp's access log (the door has its own, which knows no secrets), without
+    unpacking bodies (nobody needs it, and it is one more parser for strangers), ending what nobody waits for."""
+    # aiohttp logs what strangers send as our errors, with tracebacks. Bugs in routes are logged at the door.
+    quiet = logging.getLogger("longshore.api.http")
+    quiet.setLevel(logging.CRITICAL)
+    return web.AppRunner(
+        app,
+        access_log=None,
+        logger=quiet,
+        auto_decompress=False,
+        handler_cancellation=True,
+        shutdown_timeout=shutdown_s,
+    )
 
 
 def _door(deps: Deps, route_of: _RouteOf) -> Middleware:

@@ -157,14 +157,14 @@ def _integers(value: Any) -> Any:
     return value
 
 
-def _blamed(error: msgspec.ValidationError) -> Invalid:
+def _blamed(error: msgspec.ValidationError, thing: str = "field") -> Invalid:
     """msgspec's sentence, taken apart into what is wrong and where."""
     what, field = str(error), ""
     if (match := _WHERE.fullmatch(what)) is not None:
         what, field = match["what"], match["field"]
     if (named := _NAMED.fullmatch(what)) is not None:
         field = f"{field}.{named['name']}" if field else named["name"]
-        what = "this is required" if named["how"].startswith("missing") else "there is no such field"
+        what = "this is required" if named["how"].startswith("missing") else f"there is no such {thing}"
     sentence = f"{field}: {what}" if field else what
     return Invalid(sentence, field=_printable(field) or None)
 
@@ -205,7 +205,7 @@ class QueryReader(Generic[Q]):
         try:
             return msgspec.convert(given, self._type)
         except msgspec.ValidationError as error:
-            raise _blamed(error) from error
+            raise _blamed(error, "parameter") from error
 
 
 def _plain(text: str, shape: type) -> object:

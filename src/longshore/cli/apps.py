@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from longshore.cli import plans
-from longshore.cli.following import Ending, Goal, Patience, finish, tasks_before
+from longshore.cli.convergence import Goal
+from longshore.cli.following import Ending, Patience, finish, tasks_before
 from longshore.cli.group import Settings, command, pass_settings
 from longshore.cli.parameters import waiting
 from longshore.cli.tables import note, show_json
@@ -77,9 +78,7 @@ def up(
 @click.option("-f", "--file", metavar="FILE", help="Compose file that names the app. [as for up]")
 @waiting(default=True)
 @pass_settings
-def down(
-    settings: Settings, app: str | None, file: str | None, wait: bool, timeout_s: float, steady_s: float
-) -> None:
+def down(settings: Settings, app: str | None, file: str | None, wait: bool, timeout_s: float, steady_s: float) -> None:
     """Remove an app: all its services and their tasks. Named volumes stay.
 
     Without APP, the Compose file here says which. Waits until the last task is gone.

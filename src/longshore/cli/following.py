@@ -79,7 +79,9 @@ def follow(
                     shown.refresh()
 
 
-def finish(client: Client, goal: Goal, known: Iterable[Task], patience: Patience, ending: Ending, *, as_json: bool) -> None:
+def finish(
+    client: Client, goal: Goal, known: Iterable[Task], patience: Patience, ending: Ending, *, as_json: bool
+) -> None:
     """Follow to the end, say how it ended, and leave with its exit code."""
     began = time.monotonic()
     try:
@@ -156,7 +158,9 @@ def _undone(outcome: Outcome, convergence: Convergence, patience: Patience) -> s
 
 def _show_urls(client: Client, convergence: Convergence) -> None:
     """Where the published ports answer."""
-    published = [task for task in convergence.shown() if task.counts and task.ports and task.service in convergence.goal.settle]
+    published = [
+        task for task in convergence.shown() if task.counts and task.ports and task.service in convergence.goal.settle
+    ]
     addresses = {}
     for node in sorted({task.node for task in published}):
         try:

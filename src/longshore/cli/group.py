@@ -12,8 +12,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 
 from longshore import __version__
+from longshore.cli.exits import INTERRUPTED, exit_of, problem_of
 from longshore.model.errors import Failure, Invalid
 
 if TYPE_CHECKING:
@@ -84,7 +86,8 @@ class _Sharing(click.Command):
     """A command or group with the shared options, shown apart from its own."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        own, shared = [], []
+        own: list[tuple[str, str]] = []
+        shared: list[tuple[str, str]] = []
         for param in self.get_params(ctx):
             record = param.get_help_record(ctx)
             if record is not None:
@@ -116,16 +119,14 @@ class Command(_Sharing):
 class CommandGroup(_Sharing, click.Group):
     """Commands about one noun."""
 
+    command_class = Command
+
     def __init__(self, name: str | None = None, **attributes: Any) -> None:
         super().__init__(name, **attributes)
         self.params += _shared_options()
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
-
-    def command(self, *args: Any, **attributes: Any) -> Any:
-        attributes.setdefault("cls", Command)
-        return super().command(*args, **attributes)
 
 
 class LazyGroup(CommandGroup):
@@ -148,22 +149,28 @@ class LazyGroup(CommandGroup):
             self.add_command(getattr(import_module(module), attribute), cmd_name)
         return super().get_command(ctx, cmd_name)
 
-    def main(self, *args: Any, **extra: Any) -> Any:
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,
+    ) -> Any:
         """As click has it, but that every failure ends with its own exit code."""
-        if not extra.pop("standalone_mode", True):
-            return super().main(*args, standalone_mode=False, **extra)
-        given = extra.pop("args", args[0] if args else None)
-        given = sys.argv[1:] if given is None else list(given)
-        extra.setdefault("prog_name", "longshore")
-        sys.exit(self._run(given, extra))
+        name = prog_name or "longshore"
+        if not standalone_mode:
+            return super().main(args, name, complete_var, standalone_mode=False, **extra)
+        given = sys.argv[1:] if args is None else list(args)
+        sys.exit(self._run(given, name, complete_var, extra))
 
-    def _run(self, given: list[str], extra: dict[str, Any]) -> int:
+    def _run(self, given: list[str], name: str, complete_var: str | None, extra: dict[str, Any]) -> int:
         """The exit code. What the line asks for may be wrong before its options are read, so --json is looked up."""
         as_json = "--json" in given
         try:
-            code = super().main(given, standalone_mode=False, **extra)
+            code = super().main(given, name, complete_var, standalone_mode=False, **extra)
         except click.Abort:
-            return 130
+            return INTERRUPTED
         except click.ClickException as error:
             return _tell_usage(error, as_json)
         except BrokenPipeError:
@@ -177,10 +184,6 @@ class LazyGroup(CommandGroup):
 
 def tell_failure(failure: Failure, as_json: bool) -> int:
     """Say on stderr what failed; returns the exit code."""
-    import msgspec
-
-    from longshore.cli.exits import exit_of, problem_of
-
     if as_json:
         click.echo(msgspec.json.encode(problem_of(failure)), err=True)
     else:

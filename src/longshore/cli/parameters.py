@@ -6,7 +6,7 @@ whole makes sense is for the manager to say.
 
 import os
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -32,7 +32,13 @@ _MOUNT_KEYS = {
 }
 
 
-class _Word(click.ParamType):
+if TYPE_CHECKING:
+    _ParamType = click.ParamType[Any]
+else:
+    _ParamType = click.ParamType  # takes no parameters in older versions of click
+
+
+class _Word(_ParamType):
     """A parameter whose reader raises ValueError."""
 
     def __init__(self, name: str, read: Callable[[str], object]) -> None:

@@ -18,8 +18,7 @@ _VALUE_MAX = 60
 
 def changes_nothing(plan: Plan) -> bool:
     return all(
-        one.effect is Effect.KEEP and not (one.start or one.replace or one.stop or one.changes)
-        for one in plan.services
+        one.effect is Effect.KEEP and not (one.start or one.replace or one.stop or one.changes) for one in plan.services
     )
 
 

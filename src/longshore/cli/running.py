@@ -4,20 +4,63 @@ import re
 
 import click
 
-from longshore.cli.following import Ending, Goal, Patience, finish
-from longshore.cli.group import Settings, command, pass_settings
+from longshore.cli.convergence import Goal
+from longshore.cli.following import Ending, Patience, finish
+from longshore.cli.group import Command, Settings, pass_settings
 from longshore.cli.parameters import MOUNT, PORT, SIZE, VARIABLE, waiting
 from longshore.cli.tables import show_json
 from longshore.model.errors import Conflict
 from longshore.model.spec import Mode, Mount, PlacementRules, Port, Pull, Resources, ServiceSpec
 
 
-@command(
+class RunCommand(Command):
+    """A command whose options end where the container's command begins."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put `--` before COMMAND, so that its own options are left to it: `sh -c` is nothing of ours."""
+        at = self._command_at(ctx, args)
+        if at is not None:
+            own = {name for param in self.get_params(ctx) for name in param.opts if name.startswith("--")}
+            stray = next((word for word in args[at:] if word.split("=")[0] in own), None)
+            if stray is not None:
+                raise click.UsageError(
+                    f"{stray} stands after the command and would go to the container; put it before the command, "
+                    "or -- before the command if it is meant so.",
+                    ctx,
+                )
+            args = [*args[:at], "--", *args[at:]]
+        return super().parse_args(ctx, args)
+
+    def _command_at(self, ctx: click.Context, args: list[str]) -> int | None:
+        """Where COMMAND begins: at the second word that is neither an option nor an option's value."""
+        takes_value = {
+            name: not (param.is_flag or param.count)
+            for param in self.get_params(ctx)
+            if isinstance(param, click.Option)
+            for name in (*param.opts, *param.secondary_opts)
+        }
+        words, at = 0, 0
+        while at < len(args):
+            if args[at] == "--":
+                return None
+            if args[at].startswith("-") and len(args[at]) > 1:
+                at += 2 if takes_value.get(args[at], False) else 1
+                continue
+            words += 1
+            if words == 2:
+                return at
+            at += 1
+        return None
+
+
+@click.command(
     "run",
-    "longshore run nginx:1.27 --name web --replicas 3 --publish 8080:80 --wait",
-    "longshore run --mode job --wait busybox sh -c 'echo done'",
-    "longshore run --name db --cpu 0.5 --memory 256m --env PASSWORD --mount data:/var/lib/db postgres:17",
-    context_settings={"allow_interspersed_args": True},
+    cls=RunCommand,
+    examples=(
+        "longshore run nginx:1.27 --name web --replicas 3 --publish 8080:80 --wait",
+        "longshore run --mode job --wait busybox sh -c 'echo done'",
+        "longshore run postgres:17 --name db --cpu 0.5 --memory 256m --env PGDATA=/data --mount db:/data",
+    ),
 )
 @click.argument("image")
 @click.argument("words", metavar="[COMMAND]...", nargs=-1, type=click.UNPROCESSED)
@@ -57,8 +100,8 @@ def run(
 ) -> None:
     """Run an image as a new service.
 
-    Options stand before COMMAND; what follows it belongs to it. With --wait, exits with 0 once all tasks are ready, or
-    a job has finished.
+    Options stand before COMMAND; what follows belongs to the container. With --wait, exits with 0 once all tasks are
+    ready, or a job has finished.
     """
     spec = ServiceSpec(
         image=image,

@@ -4,7 +4,8 @@ import time
 
 import click
 
-from longshore.cli.following import Ending, Goal, Patience, finish, tasks_before
+from longshore.cli.convergence import Goal
+from longshore.cli.following import Ending, Patience, finish, tasks_before
 from longshore.cli.group import Settings, command, pass_settings
 from longshore.cli.parameters import COUNT, waiting
 from longshore.cli.tables import BAD, DOUBTFUL, FAINT, GOOD, Cell, Row, note, show, show_json

@@ -110,8 +110,7 @@ class Value:
             raise self.fault(f"must be a mapping, not {self._shape}")
         start = f"{self.path}." if self.path else ""
         return {
-            key: Value(self.page, entry.node, start + step(key), entry.line)
-            for key, entry in self.node.entries.items()
+            key: Value(self.page, entry.node, start + step(key), entry.line) for key, entry in self.node.entries.items()
         }
 
     def fields(self, level: Level) -> "Fields":
@@ -233,15 +232,15 @@ class Stated(NamedTuple, Generic[T]):
 class Fields:
     """A mapping's supported keys. Asking for a key that its table does not have is a bug."""
 
-    __slots__ = ("_by_key", "_level", "place")
+    __slots__ = ("_by_key", "level", "place")
 
     def __init__(self, place: Value, level: Level, by_key: dict[str, Value]) -> None:
         self.place = place
-        self._level = level
+        self.level = level
         self._by_key = by_key
 
     def get(self, key: str) -> Value | None:
-        assert key in self._level.supported, f"{key} is not in the table of {self._level.path}"
+        assert key in self.level.supported, f"{key} is not in the table of {self.level.path}"
         return self._by_key.get(key)
 
     def read(self, key: str, reader: Callable[[Value], T], default: D) -> T | D:

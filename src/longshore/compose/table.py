@@ -279,7 +279,10 @@ DEPLOY = Level(
     },
 )
 
-RESOURCES = Level(path="services.*.deploy.resources", supported={"limits": "the most a task may use", "reservations": "what is set aside for it"})
+RESOURCES = Level(
+    path="services.*.deploy.resources",
+    supported={"limits": "the most a task may use", "reservations": "what is set aside for it"},
+)
 
 LIMITS = Level(
     path="services.*.deploy.resources.limits",

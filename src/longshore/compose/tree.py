@@ -160,7 +160,7 @@ class _Composer:
         listed = node.items if isinstance(node, Sequence) else [node]
         sources = [source for source in listed if isinstance(source, Mapping)]
         if len(sources) != len(listed):
-            raise self._fault("`<<` takes a mapping or a list of mappings, mostly aliases such as `*defaults`", key)
+            raise self._fault("`<<` takes a mapping or a list of them, mostly aliases: `*defaults`", key)
         return sources
 
     def _check_collection(self, event: yaml.CollectionStartEvent, tag: str) -> None:

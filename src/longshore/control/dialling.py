@@ -38,7 +38,7 @@ async def _keep(sessions: Sessions, http: ClientSession, worker: str, secret: st
             wait_s = RETRY_FIRST_S
             await sessions.serve(manager_end(connection), None)
         except Denied as failure:
-            log.error("worker refuses this manager", worker=worker, reason=failure.message)
+            log.warning("worker refuses this manager", worker=worker, reason=failure.message)
             wait_s = DENIED_RETRY_S
         except Unavailable as failure:
             log.info("worker not there", worker=worker, reason=failure.message, retry_s=wait_s)

@@ -1,32 +1,26 @@
 """Who may be which node: what a worker's Hello changes.
 
-A join token makes a node and is exchanged for a node token, which from then on speaks for that node alone. A worker
-that lost its node token may take its name again with a new join token once the old node is down, never while it lives.
+A join token makes a node, and makes the worker's own token the one that speaks for that node alone. A worker that
+lost its token may take its name again with a new join token once the old node is down, never while it lives.
 """
 
-import msgspec
+import re
+
 from msgspec.structs import replace
 
-from longshore.control import tokens
 from longshore.decide.admission import admit_node_name
 from longshore.model.changes import Change, deleted
-from longshore.model.errors import Conflict, Denied
+from longshore.model.errors import Conflict, Denied, Invalid
 from longshore.model.lifecycle import Owner
 from longshore.model.messages import Hello
 from longshore.model.objects import Kind, Node, NodeStatus, Role, Token
 from longshore.model.reasons import Reason
 from longshore.model.snapshot import Snapshot
 
-
-class Joining(msgspec.Struct, frozen=True):
-    """What a Hello leads to."""
-
-    changes: list[Change]
-    secret: str = ""
-    """Of a new node token."""
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-def admitted(world: Snapshot, hello: Hello, token: Token | None, *, now: float, connected: bool) -> Joining:
+def admitted(world: Snapshot, hello: Hello, token: Token | None, *, now: float, connected: bool) -> list[Change]:
     """The changes that let the worker in, by the token it came with (None: this manager dialled it).
 
     Raises Denied or Invalid for good, Conflict if it may try again later.
@@ -34,23 +28,28 @@ def admitted(world: Snapshot, hello: Hello, token: Token | None, *, now: float, 
     admit_node_name(hello.node, field="node")
     node = world.nodes.get(hello.node)
     if token is None:
-        return Joining(_node_changes(node, hello, now))
+        return _node_changes(node, hello, now)
     if token.role is Role.NODE:
         if token.node != hello.node:
             raise Denied(f"this token speaks for node {token.node}, not for {hello.node}", known=True)
-        return Joining(_node_changes(node, hello, now))
+        return _node_changes(node, hello, now)
     if token.role is not Role.JOIN:
         raise Denied("a worker joins with a join token (longshore token create)", known=True)
     if node is not None and (connected or node.status is NodeStatus.READY):
         raise Conflict(
             f"node {hello.node} exists and is ready; give this worker another name (-n), or wait until it is down"
         )
-    made, secret = tokens.mint(Role.NODE, now=now, node=hello.node)
-    old = world.tokens.get(made.id)
+    if not _SHA256.fullmatch(hello.token_sha256):
+        raise Invalid("a worker that joins says the SHA-256 of its own token", field="token_sha256")
     changes = _node_changes(node, hello, now)
-    changes.append(_token_change(made, old, Reason.TOKEN_CREATED))
+    changes.append(_node_token(world, hello, now))
     changes.append(_used(world, token))
-    return Joining(changes, secret)
+    return changes
+
+
+def _node_token(world: Snapshot, hello: Hello, now: float) -> Change:
+    made = Token(id=f"node-{hello.node}", role=Role.NODE, sha256=hello.token_sha256, node=hello.node, created_at=now)
+    return _token_change(made, world.tokens.get(made.id), Reason.TOKEN_CREATED)
 
 
 def _node_changes(node: Node | None, hello: Hello, now: float) -> list[Change]:

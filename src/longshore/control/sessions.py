@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from longshore.control.joining import admitted
 from longshore.control.logs import LogStreams
 from longshore.decide.reports import heard
-from longshore.loop.cancellation import heed_cancellation
+from longshore.loop.together import together
 from longshore.model.changes import COMMIT_CHANGES_MAX, Change
 from longshore.model.containers import Assigned, LogLine
 from longshore.model.errors import Compacted, Conflict, Denied, Invalid, NotFound, Unavailable
@@ -135,7 +135,7 @@ class Sessions:
                 hello = await channel.receive()
             if not isinstance(hello, Hello):
                 raise Invalid("a session begins with hello")
-            secret = await self._admit(hello, token)
+            await self._admit(hello, token)
         except (Denied, Invalid) as failure:
             log.warning("worker refused", reason=failure.message)
             await _farewell(channel, failure.message, final=True)
@@ -146,21 +146,21 @@ class Sessions:
         except (Unavailable, TimeoutError):
             await channel.close()
             return
-        await self._hold(_Session(hello.node, channel), secret)
+        await self._hold(_Session(hello.node, channel))
 
-    async def _admit(self, hello: Hello, token: Token | None) -> str:
-        """Write the node down as ready; returns the secret of a new node token, or nothing."""
+    async def _admit(self, hello: Hello, token: Token | None) -> None:
+        """Write the node down as ready."""
         while True:
             world = self._store.read()
-            joining = admitted(world, hello, token, now=self._clock.now(), connected=hello.node in self._live)
+            changes = admitted(world, hello, token, now=self._clock.now(), connected=hello.node in self._live)
             try:
-                if joining.changes:
-                    await self._store.commit(joining.changes)
+                if changes:
+                    await self._store.commit(changes)
             except Conflict:
                 continue
-            return joining.secret
+            return
 
-    async def _hold(self, session: _Session, secret: str) -> None:
+    async def _hold(self, session: _Session) -> None:
         node = session.node
         older = self._live.get(node)
         self._live[node] = session
@@ -172,20 +172,17 @@ class Sessions:
         assert cluster is not None
         try:
             await session.channel.send(
-                Welcome(cluster=cluster.id, node=node, token=secret, heartbeat_s=self._timeout_s / BEATS_PER_TIMEOUT)
+                Welcome(cluster=cluster.id, node=node, heartbeat_s=self._timeout_s / BEATS_PER_TIMEOUT)
             )
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._listen(session), name=f"session {node}: listen")
-                group.create_task(self._assign(session), name=f"session {node}: assign")
-        except* Unavailable as ended:
-            log.info("worker disconnected", node=node, reason=str(ended.exceptions[0]))
+            await together(listen=self._listen(session), assign=self._assign(session))
+        except Unavailable as ended:
+            log.info("worker disconnected", node=node, reason=ended.message)
         finally:
             session.logs.end("the worker's session ended")
             if self._live.get(node) is session:
                 del self._live[node]
             await session.channel.close()
             self._wake_node(node)
-        heed_cancellation()
 
     async def _assign(self, session: _Session) -> None:
         """Send the whole assignment once, then what changes of it."""

@@ -15,12 +15,14 @@ MASK = "…"
 
 def differences(before: ServiceSpec, after: ServiceSpec) -> tuple[FieldChange, ...]:
     """Every field that is not the same, in the order of the spec; an empty text is what is not there."""
-    old, new = dict(_fields(before, "spec")), dict(_fields(after, "spec"))
-    return tuple(
-        FieldChange(field=path, before=_words(path, old.get(path)), after=_words(path, new.get(path)))
-        for path in dict.fromkeys([*old, *new])
-        if old.get(path) != new.get(path)
-    )
+    changes = []
+    for name in before.__struct_fields__:
+        old, new = (dict(_fields(getattr(spec, name), f"spec.{name}")) for spec in (before, after))
+        for path in dict.fromkeys([*old, *new]):
+            if old.get(path) != new.get(path):
+                was, becomes = _words(path, old.get(path)), _words(path, new.get(path))
+                changes.append(FieldChange(field=path, before=was, after=becomes))
+    return tuple(changes)
 
 
 def _fields(value: object, path: str) -> Iterator[tuple[str, object]]:

@@ -25,7 +25,7 @@ from longshore.engine.limits import (
     ANSWER_LIMIT_S,
     CONNECT_LIMIT_S,
     EVENTS_SILENCE_S,
-    GONE_LIMIT_S,
+    OTHERS_LIMIT_S,
     PULL_SILENCE_S,
     STOP_LIMIT_S,
     WORK_LIMIT_S,
@@ -36,6 +36,7 @@ from longshore.model.objects import Capacity, EngineFacts
 from longshore.model.spec import Pull
 
 INSPECTS_AT_ONCE = 8
+NAME_WAIT_S = 0.05
 REMEMBERED_EVENTS = 512
 """Twice what an engine keeps to send again."""
 
@@ -123,23 +124,23 @@ class DockerEngine:
         if order.spec.limits.cpu and self._cores is None:
             await self.describe()
         body = docker_json.create_body(order, cores=self._cores or 0)
-        for last in (False, True):
+        give_up = asyncio.get_running_loop().time() + OTHERS_LIMIT_S
+        while True:
             try:
                 reply = await self._wire.call(
                     "POST", "/containers/create", {"name": order.name}, body, limit_s=WORK_LIMIT_S
                 )
+                return reply.read(Created).id
             except Declined as declined:
                 if declined.status != 409:
                     raise _refusal(declined) from declined
                 there = await self._inspect(order.name)
                 if there is not None and there.labels.get(LABEL_SPEC) == order.fingerprint:
                     return there.id
-                if there is not None or last:
+                if there is not None or asyncio.get_running_loop().time() > give_up:
                     raise Refused(declined.message) from declined
-                # The one that had the name went away between the two answers.
-            else:
-                return reply.read(Created).id
-        raise AssertionError("unreachable")
+            # A name is taken a moment before there is a container of that name, and given back a moment after.
+            await asyncio.sleep(NAME_WAIT_S)
 
     async def start(self, id: str) -> None:
         try:
@@ -311,7 +312,7 @@ class DockerEngine:
         """Somebody else is removing it. Raises Unavailable if that takes too long."""
         try:
             await self._wire.call(
-                "POST", f"/containers/{quote(id)}/wait", {"condition": "removed"}, limit_s=GONE_LIMIT_S
+                "POST", f"/containers/{quote(id)}/wait", {"condition": "removed"}, limit_s=OTHERS_LIMIT_S
             )
         except Declined as declined:
             if not _is_no_such_container(declined):

@@ -234,7 +234,7 @@ class Wire:
 
     def _pool(self, *, long: bool) -> aiohttp.ClientSession:
         if self._closed:
-            raise Unavailable(f"the client of the engine at {self.url} is closed")
+            raise self._closing()
         pool = self._long if long else self._quick
         if pool is None:
             pool = aiohttp.ClientSession(connector=self._connector(0 if long else QUICK_CONNECTIONS))
@@ -249,12 +249,19 @@ class Wire:
             return aiohttp.UnixConnector(self.socket_path, limit=limit)
         return aiohttp.TCPConnector(limit=limit, ssl=self._tls or True, socket_factory=_watched_socket)
 
+    def _closing(self) -> Unavailable:
+        return Unavailable(f"the client of the engine at {self.url} is closed")
+
     @contextmanager
     def _translated(self) -> Iterator[None]:
         try:
             yield
         except Failure:
             raise
+        except RuntimeError as error:
+            if not self._closed:
+                raise
+            raise self._closing() from error  # how aiohttp says that a stream was closed under its reader
         except aiohttp.SocketTimeoutError as error:
             raise Silent(f"the engine at {self.url} has sent nothing for a while") from error
         except (aiohttp.ClientError, OSError, TimeoutError) as error:

@@ -57,9 +57,9 @@ def _run(script: str) -> Program:
                 now += float(seconds)
             case ["trap", action, *signals]:
                 obeys |= dict.fromkeys(signals, _run(action).exit_code)
-            case ["true" | "wait"]:
+            case ["true" | "wait", *_]:
                 code = 0
-            case ["false"]:
+            case ["false", *_]:
                 code = 1
             case ["exit", *rest]:
                 code = int(rest[0]) if rest else code

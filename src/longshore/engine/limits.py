@@ -11,5 +11,5 @@ PULL_SILENCE_S = 120.0
 """A pull may take for ever as long as it gets on. The engine itself gives up on a silent registry before this."""
 EVENTS_SILENCE_S = 30.0
 """Without an event for so long, the stream is opened anew: its other end may be gone."""
-GONE_LIMIT_S = 10.0
-"""For a removal that somebody else has begun."""
+OTHERS_LIMIT_S = 10.0
+"""For a create or remove that somebody else has begun."""

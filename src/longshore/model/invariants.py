@@ -24,7 +24,7 @@ def _slots(world: Snapshot) -> list[str]:
         found += [f"slot {service}.{slot} is filled {n} times" for slot, n in sorted(filled.items()) if n > 1]
         live = world.services.get(service)
         if live is not None and live.spec.mode is Mode.GLOBAL:
-            pinned = Counter(task.pinned for task in tasks.values() if task.counts)
+            pinned = Counter(task.pinned for task in tasks.values() if task.counts and task.release == live.release)
             found += [f"{service} has {n} tasks for node {node}" for node, n in sorted(pinned.items()) if n > 1]
         for task in tasks.values():
             if task.id != task_id(service, task.slot, task.generation):

@@ -27,6 +27,9 @@ class Hello(_Message, frozen=True, kw_only=True):
     version: str
     labels: dict[str, str] = {}
     """Of the node, taken when it joins."""
+    token_sha256: str = ""
+    """Hash of the token that the worker will show from now on, taken when it joins. The worker makes it and keeps it
+    before it says hello, so a join whose answer is lost can be done again, and the secret itself never travels."""
     address: str
     """Where the node's published ports answer."""
     capacity: Capacity
@@ -91,8 +94,6 @@ class Welcome(_Message, frozen=True, kw_only=True):
 
     cluster: str
     node: str
-    token: str = ""
-    """A new node token, if this worker came with a join token; it is to be kept and used from now on."""
     heartbeat_s: float
 
 

@@ -45,7 +45,7 @@ class Site:
     def __init__(self, name: str, machine: FakeMachine) -> None:
         self.name = name
         self.machine = machine
-        self.identity = Identity(node=name)
+        self.identity = Identity(node=name, token=f"own-token-of-{name}")
         """On the machine's disk: it outlives the worker."""
         self.join_secret = ""
         self.on = True
@@ -214,14 +214,12 @@ class World:
         engine = FakeEngine(site.machine)
 
         def remember(identity: Identity) -> None:
-            site.identity = Identity(
-                cluster=identity.cluster, node=identity.node, token=identity.token or site.identity.token
-            )
+            site.identity = identity
 
         worker = Worker(
             engine,
             self.clock,
-            name=site.name,
+            identity=site.identity,
             address="127.0.0.1",
             labels={"zone": "ab"[int(site.name[1:]) % 2]},
             starts=asyncio.Semaphore(STARTS_AT_ONCE),
@@ -248,8 +246,9 @@ class World:
         manager = self.manager
         if manager is None:
             raise Unavailable("nobody listens")
-        secret = site.identity.token or site.join_secret
-        token = tokens.verify(manager.store.read(), secret, self.clock.now())
+        world, now = manager.store.read(), self.clock.now()
+        joining = "" if site.identity.cluster else site.join_secret
+        token = tokens.verify(world, site.identity.token, now) or tokens.verify(world, joining, now)
         if token is None:
             raise Denied("token unknown")
         site.link = link = Link(self.rng)

@@ -38,8 +38,10 @@ _OLDER = f"SELECT {EVENT_COLUMNS} FROM log WHERE revision <= ? ORDER BY revision
 
 
 def load(connection: sqlite3.Connection, path: Path, events_kept: int) -> tuple[Snapshot, Journal]:
-    """The state in the store file, and its log's last events. Raises Refused if they contradict each other, ValueError or TypeError
-    if something in them cannot be read."""
+    """The state in the store file, and its log's last events.
+
+    Raises Refused if they contradict each other, ValueError or TypeError if something in them cannot be read.
+    """
     collecting = gc.isenabled()
     gc.disable()  # with it, reading 100,000 records takes four times as long
     try:

@@ -1,0 +1,222 @@
+"""Placement the slow and obvious way: one task after the other, everything counted anew each time, no arrays.
+
+The reference that `decide.placement` is held to. Shares no code with it but the parser of constraints; every rule is
+written down here a second time, in the plainest words it has.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+from msgspec.structs import replace
+
+from longshore.decide.placement.constraints import parse
+from longshore.model.lifecycle import ON_NODE, State, Wanted
+from longshore.model.objects import Availability, Node, NodeStatus, PublishedPort, Task
+from longshore.model.reasons import Reason
+from longshore.model.snapshot import Snapshot
+from longshore.model.spec import ServiceSpec
+
+RETRY_S = 30.0
+
+
+@dataclass
+class Situation:
+    """The tasks as they are after so many placements."""
+
+    world: Snapshot
+    now: float
+    ports_to_choose: range
+    tasks: dict[str, Task] = field(default_factory=dict)
+
+    def spec(self, task: Task) -> ServiceSpec | None:
+        release = self.world.release(task.service, task.release)
+        return release.spec if release else None
+
+    def on(self, node: Node) -> list[Task]:
+        return [task for task in self.tasks.values() if task.node == node.name and task.state in ON_NODE]
+
+    def nodes(self) -> list[Node]:
+        return [self.world.nodes[name] for name in sorted(self.world.nodes)]
+
+    def cpu_free(self, node: Node) -> int:
+        specs = [self.spec(task) for task in self.on(node)]
+        return max(0, node.capacity.cpu_millis - sum(spec.resources.cpu_millis for spec in specs if spec))
+
+    def memory_free(self, node: Node) -> int:
+        specs = [self.spec(task) for task in self.on(node)]
+        return max(0, node.capacity.memory - sum(spec.resources.memory for spec in specs if spec))
+
+    def siblings(self, node: Node) -> list[Node]:
+        """All nodes on the machine of `node`."""
+        return [one for one in self.nodes() if (one.engine.id or one.name) == (node.engine.id or node.name)]
+
+    def refused_ports(self, node: Node) -> list[tuple[int, str, float]]:
+        return [
+            (port.host, port.protocol, task.finished_at + RETRY_S)
+            for one in self.siblings(node)
+            for task in self.tasks.values()
+            if task.node == one.name and not task.live and task.reason is Reason.PORT_TAKEN
+            if task.finished_at is not None and self.now - task.finished_at < RETRY_S
+            for port in task.ports
+        ]
+
+    def used_ports(self, node: Node) -> set[tuple[int, str]]:
+        used = {(host, protocol) for host, protocol, _ in self.refused_ports(node)}
+        for one in self.siblings(node):
+            used |= {(port.host, port.protocol) for task in self.on(one) for port in task.ports}
+        return used
+
+    def ports_for(self, spec: ServiceSpec, node: Node) -> list[PublishedPort] | str:
+        """The ports of a task on `node`, or which one it lacks."""
+        used = self.used_ports(node)
+        for port in spec.ports:
+            if port.host is not None and (port.host, port.protocol) in used:
+                return f"host port {port.host}/{port.protocol} in use"
+        used |= {(port.host, port.protocol) for port in spec.ports if port.host is not None}
+        given = []
+        for port in spec.ports:
+            host = port.host
+            if host is None:
+                free = [number for number in self.ports_to_choose if (number, port.protocol) not in used]
+                if not free:
+                    return "no host port free from 30000 to 32767"
+                host = free[0]
+                used.add((host, port.protocol))
+            given.append(PublishedPort(container=port.container, host=host, protocol=port.protocol, ip=port.ip))
+        return given
+
+    def refusal(self, task: Task, spec: ServiceSpec, node: Node) -> tuple[int, str] | None:
+        """Why `node` cannot take the task, and how far it came before it was refused."""
+        if task.pinned and task.pinned != node.name:
+            return 0, "pinned to another node"
+        if node.status is NodeStatus.DOWN:
+            return 1, "node is down"
+        if node.availability is not Availability.ACTIVE:
+            return 2, "node is paused or drained"
+        for place, text in enumerate(spec.placement.constraints):
+            if not parse(text).holds(node):
+                return 3 + place, f"constraint {parse(text)}"
+        if spec.resources.cpu_millis and spec.resources.cpu_millis > self.cpu_free(node):
+            return 100, "not enough cpu"
+        if spec.resources.memory and spec.resources.memory > self.memory_free(node):
+            return 101, "not enough memory"
+        ports = self.ports_for(spec, node)
+        if isinstance(ports, str):
+            named = [f"host port {port.host}/{port.protocol} in use" for port in spec.ports]
+            return 200 + (named.index(ports) if ports in named else 99), ports
+        return None
+
+
+Rank = Callable[[Situation, Task, ServiceSpec, Node], tuple[float | Fraction, ...]]
+"""The least rank wins."""
+
+
+def _first_fit(here: Situation, task: Task, spec: ServiceSpec, node: Node) -> tuple[float | Fraction, ...]:
+    return ()
+
+
+def _round_robin(here: Situation, task: Task, spec: ServiceSpec, node: Node) -> tuple[float | Fraction, ...]:
+    names = [one.name for one in here.nodes()]
+    placed = [one for one in here.tasks.values() if one.placed_at is not None and one.node in names]
+    if not placed:
+        return ()
+    last = max(placed, key=lambda one: (one.placed_at, one.created_at, one.service, one.slot, one.generation)).node
+    return ((names.index(node.name) - names.index(last) - 1) % len(names),)
+
+
+def _share(part: int, whole: int) -> Fraction:
+    return Fraction(part, whole) if whole else Fraction(0)
+
+
+def _spread(here: Situation, task: Task, spec: ServiceSpec, node: Node) -> tuple[float | Fraction, ...]:
+    tasks = here.on(node)
+    of_service = sum(one.service == task.service for one in tasks)
+    cpu, memory = node.capacity.cpu_millis, node.capacity.memory
+    return (of_service, len(tasks), -(_share(here.cpu_free(node), cpu) + _share(here.memory_free(node), memory)))
+
+
+def _binpack(here: Situation, task: Task, spec: ServiceSpec, node: Node) -> tuple[float | Fraction, ...]:
+    cpu, memory = here.cpu_free(node) - spec.resources.cpu_millis, here.memory_free(node) - spec.resources.memory
+    return (_share(cpu, node.capacity.cpu_millis) + _share(memory, node.capacity.memory),)
+
+
+def _epvm(here: Situation, task: Task, spec: ServiceSpec, node: Node) -> tuple[float | Fraction, ...]:
+    base = float(max(2, len(here.nodes())))
+    crowd = 1
+    while crowd < max(len(here.on(one)) for one in here.nodes()):
+        crowd *= 2
+    cost = math.pow(base, len(here.on(node)) / crowd) * (math.pow(base, 1 / crowd) - 1)
+    for free, whole, need in (
+        (here.cpu_free(node), node.capacity.cpu_millis, spec.resources.cpu_millis),
+        (here.memory_free(node), node.capacity.memory, spec.resources.memory),
+    ):
+        if need:
+            cost += math.pow(base, (whole - free) / whole) * (math.pow(base, need / whole) - 1)
+    return (cost,)
+
+
+RANKS: dict[str, Rank] = {
+    "first-fit": _first_fit,
+    "round-robin": _round_robin,
+    "spread": _spread,
+    "binpack": _binpack,
+    "epvm": _epvm,
+}
+
+
+def waiting(world: Snapshot) -> list[Task]:
+    tasks = [task for task in world.tasks() if task.state is State.NEW and task.wanted is Wanted.RUNNING]
+    return sorted(tasks, key=lambda task: (task.created_at, task.service, task.slot, task.generation))
+
+
+def decide(
+    world: Snapshot, now: float, policy: str, ports_to_choose: range
+) -> tuple[list[tuple[str, str, tuple[PublishedPort, ...], str]], float | None]:
+    """For each waiting task its id, node, ports and, if it stays, why; and when to look again."""
+    here = Situation(world, now, ports_to_choose, {task.id: task for task in world.tasks()})
+    rows: list[tuple[str, str, tuple[PublishedPort, ...], str]] = []
+    looks: list[float] = []
+    for task in waiting(world):
+        spec = here.spec(task)
+        if spec is None:
+            rows.append((task.id, "", (), f"release {task.release} is not kept"))
+            continue
+        refusals = {node.name: here.refusal(task, spec, node) for node in here.nodes()}
+        fitting = [node for node in here.nodes() if refusals[node.name] is None]
+        if not fitting:
+            rows.append((task.id, "", (), _sentence(refusals)))
+            looks += _looks(here, spec, refusals)
+            continue
+        rank = RANKS[policy]
+        best = min(fitting, key=lambda node: (rank(here, task, spec, node), node.name))  # noqa: B023  (used at once)
+        ports = here.ports_for(spec, best)
+        assert not isinstance(ports, str)
+        rows.append((task.id, best.name, tuple(ports), ""))
+        here.tasks[task.id] = replace(task, state=State.PLACED, node=best.name, ports=tuple(ports), placed_at=now)
+    return rows, min(looks, default=None)
+
+
+def _sentence(refusals: dict[str, tuple[int, str] | None]) -> str:
+    if not refusals:
+        return "no nodes have joined yet"
+    parts = []
+    for refusal in sorted({one for one in refusals.values() if one is not None}, reverse=True):
+        names = [name for name, one in refusals.items() if one == refusal]
+        more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+        parts.append(f"{refusal[1]} ({', '.join(names[:5])}{more})")
+    return f"0 of {len(refusals)} {'node' if len(refusals) == 1 else 'nodes'}: {', '.join(parts)}"
+
+
+def _looks(here: Situation, spec: ServiceSpec, refusals: dict[str, tuple[int, str] | None]) -> list[float]:
+    """When refused ports that the task could use, where it lacks nothing but a port, are tried again."""
+    fixed = {(port.host, port.protocol) for port in spec.ports if port.host is not None}
+    chosen = {port.protocol for port in spec.ports if port.host is None}
+    return [
+        until
+        for node in here.nodes()
+        if (refusal := refusals[node.name]) is not None and refusal[0] >= 200
+        for host, protocol, until in here.refused_ports(node)
+        if (host, protocol) in fixed or (protocol in chosen and host in here.ports_to_choose)
+    ]
