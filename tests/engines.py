@@ -5,13 +5,20 @@ those of a cluster that runs on the same engine.
 """
 
 import asyncio
+import hashlib
+import io
 import os
 import random
 import secrets
+import tarfile
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
 
+import msgspec
 import pytest
+from aiohttp import web
 
 from longshore.engine.docker import DockerEngine
 from longshore.engine.fake import FakeEngine, FakeMachine, Speeds
@@ -25,6 +32,8 @@ DEMO = "longshore/demo:1"
 NOWHERE = "127.0.0.1:1/longshore/missing:1"
 """An image of a registry that refuses connections; the fake refuses its name."""
 NODE = "n1"
+DISTRIBUTION = "application/vnd.docker.container"
+MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 QUICK = Speeds(
     create=(0.001, 0.002), start=(0.005, 0.01), stop=(0.005, 0.01), remove=(0.001, 0.002), pull=(0.005, 0.01)
 )
@@ -165,6 +174,143 @@ async def started(engine: Engine, order: ContainerOrder) -> str:
     return id
 
 
+async def heard(engine: Engine, id: str, text: str, within_s: float = 20.0) -> None:
+    """Return once it has written that line: a process that was started need not have got anywhere yet."""
+    async with asyncio.timeout(within_s):
+        async for line in engine.logs(id, follow=True, tail=None, since=None):
+            if line.text == text:
+                return
+    raise AssertionError(f"it never said {text!r}")
+
+
 async def ended(engine: Engine, orders: Orders, order: ContainerOrder) -> Container:
     """What is left of a container that was started and has exited by itself."""
     return await until(engine, orders, await started(engine, order), exited)
+
+
+class Peer:
+    """A real HTTP server that answers like an engine of a version that is not at hand, or like a broken one."""
+
+    def __init__(self, api: str = "1.41", api_min: str = "1.12") -> None:
+        self.api, self.api_min = api, api_min
+        self.pings_tell = True
+        """Whether its answer to a ping tells its version."""
+        self.asked: list[str] = []
+        """Each request as `METHOD /path`, with the version in it."""
+        self.answers: dict[str, Callable[[web.Request], Awaitable[web.StreamResponse]]] = {}
+        """By `METHOD /path` without the version."""
+        self.url = ""
+
+    def count(self, request: str) -> int:
+        return sum(request in one for one in self.asked)
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        self.asked.append(f"{request.method} {request.path}")
+        if request.path == "/_ping":
+            return web.Response(text="OK", headers={"Api-Version": self.api} if self.pings_tell else {})
+        if request.path == "/version":
+            return web.json_response({"ApiVersion": self.api, "MinAPIVersion": self.api_min})
+        _, version, path = request.path.split("/", 2)
+        spoken, oldest, newest = (number(one) for one in (version[1:], self.api_min, self.api))
+        if spoken < oldest:
+            words = f"client version {version[1:]} is too old. Minimum supported API version is {self.api_min}"
+            return web.json_response({"message": words}, status=400)
+        if spoken > newest:
+            words = f"client version {version[1:]} is too new. Maximum supported API version is {self.api}"
+            return web.json_response({"message": words}, status=400)
+        known = self.answers.get(f"{request.method} /{path}")
+        return await known(request) if known else web.json_response({"message": "page not found"}, status=404)
+
+
+def number(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split("."))
+
+
+@asynccontextmanager
+async def serving(peer: Peer, port: int = 0, path: Path | None = None) -> AsyncIterator[Peer]:
+    """On a loopback port, or on a socket at `path`."""
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", peer.answer)
+    runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
+    await runner.setup()
+    try:
+        if path is not None:
+            await web.UnixSite(runner, str(path)).start()
+            peer.url = f"unix://{path}"
+        else:
+            await web.TCPSite(runner, "127.0.0.1", port).start()
+            peer.url = f"tcp://127.0.0.1:{runner.addresses[0][1]}"
+        yield peer
+    finally:
+        await runner.cleanup()
+
+
+class Registry:
+    """As much of an image registry as a pull needs, with one image of one file. Engines take one on a loopback address
+    without TLS."""
+
+    def __init__(self) -> None:
+        self.pulls = 0
+        """How often the image's manifest was asked for by tag."""
+        self.broken_layer = False
+        self.hold: asyncio.Event | None = None
+        """If there is one, layers come once it is set."""
+        self._blobs: dict[str, bytes] = {}
+        layer = io.BytesIO()
+        with tarfile.open(fileobj=layer, mode="w") as tar:
+            # New in each test, or the engine would have it already.
+            tar.addfile(tarfile.TarInfo(secrets.token_hex(8)))
+        self._layer = self._add(layer.getvalue())
+        config = {
+            "architecture": "amd64",
+            "os": "linux",
+            "config": {},
+            "rootfs": {"type": "layers", "diff_ids": [self._layer["digest"]]},
+        }
+        self._manifest = msgspec.json.encode(
+            {
+                "schemaVersion": 2,
+                "mediaType": MANIFEST,
+                "config": {"mediaType": f"{DISTRIBUTION}.image.v1+json", **self._add(msgspec.json.encode(config))},
+                "layers": [{"mediaType": "application/vnd.docker.image.rootfs.diff.tar", **self._layer}],
+            }
+        )
+
+    def _add(self, content: bytes) -> dict[str, object]:
+        digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+        self._blobs[digest] = content
+        return {"size": len(content), "digest": digest}
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        kind, _, reference = request.path.rpartition("/")
+        if request.path == "/v2/":
+            return web.json_response({})
+        if kind.endswith("/manifests"):
+            if reference not in ("1", f"sha256:{hashlib.sha256(self._manifest).hexdigest()}"):
+                words = {"code": "MANIFEST_UNKNOWN", "message": "manifest unknown"}
+                return web.json_response({"errors": [words]}, status=404)
+            self.pulls += reference == "1" and request.method == "HEAD"
+            digest = f"sha256:{hashlib.sha256(self._manifest).hexdigest()}"
+            headers = {"Content-Type": MANIFEST, "Docker-Content-Digest": digest}
+            return web.Response(body=self._manifest, headers=headers)
+        if reference == self._layer["digest"]:
+            if self.hold is not None:
+                await self.hold.wait()
+            if self.broken_layer:
+                return web.json_response({"errors": [{"code": "DENIED", "message": "not for you"}]}, status=403)
+        return web.Response(body=self._blobs[reference])
+
+
+@asynccontextmanager
+async def registry() -> AsyncIterator[tuple[Registry, str]]:
+    """A registry and the name of its image."""
+    served = Registry()
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", served.answer)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        yield served, f"127.0.0.1:{runner.addresses[0][1]}/one/file:1"
+    finally:
+        await runner.cleanup()

@@ -3,7 +3,7 @@
 No controllers run: what the store holds is what a test put there.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -34,8 +34,11 @@ POLICY = "spread"
 class Manager:
     """One that serves: where it is, what it works with, and the secrets that open it."""
 
-    def __init__(self, url: str, deps: Deps, http: ClientSession, secrets: dict[str, str]) -> None:
+    def __init__(
+        self, url: str, deps: Deps, http: ClientSession, secrets: dict[str, str], stop: Callable[[], Awaitable[None]]
+    ) -> None:
         self.url = url
+        self.stop = stop
         self.deps = deps
         self.http = http
         self.secrets = secrets
@@ -167,7 +170,7 @@ async def serving(
         await site.start()
         url = "http://127.0.0.1:{1}".format(*runner.addresses[0])
         async with ClientSession() as http:
-            yield Manager(url, deps, http, secrets)
+            yield Manager(url, deps, http, secrets, runner.cleanup)
     finally:
         await runner.cleanup()
         await store.close()

@@ -179,7 +179,7 @@ NONSENSE: list[tuple[str, str, dict[str, Any], int, str | None]] = [
     ("PUT", "/v1/services/%FF", {"json": {"spec": SPEC}}, 400, "name"),
     ("PUT", "/v1/services/-a", {"json": {"spec": SPEC}}, 400, "name"),
     ("PUT", f"/v1/services/{_LONG}", {"json": {"spec": SPEC}}, 400, "name"),
-    ("PUT", "/v1/services/a", {"json": {"spec": SPEC}, "headers": {"If-Match": "42"}}, 400, "If-Match"),
+    ("PUT", "/v1/services/a", {"json": {"spec": SPEC}, "headers": {"If-Match": "a"}}, 400, "If-Match"),
     ("PUT", "/v1/services/a", {"json": {"spec": SPEC}, "headers": {"If-Match": 'W/"4"'}}, 400, "If-Match"),
     ("PUT", "/v1/services/a", {"json": {"spec": SPEC}, "headers": {"If-None-Match": '"4"'}}, 400, "If-None-Match"),
     ("PUT", "/v1/services/a", {"json": {"spec": SPEC}, "headers": {"If-Match": '"4"'}}, 412, None),

@@ -27,6 +27,7 @@ from tests.engines import (
     ended,
     engine,
     exited,
+    heard,
     machine,
     orders,
     started,
@@ -273,7 +274,8 @@ class TestStop:
     stopped."""
 
     async def test_one_that_obeys(self, engine: Engine, orders: Orders) -> None:
-        id = await started(engine, orders('trap "exit 3" TERM; sleep 60 & wait'))
+        id = await started(engine, orders('trap "exit 3" TERM; echo ready; sleep 60 & wait'))
+        await heard(engine, id, "ready")
         began = monotonic()
         await engine.stop(id, 10)
         assert monotonic() - began < 5
@@ -282,8 +284,9 @@ class TestStop:
         assert (seen.status, seen.exit_code) == (Status.EXITED, 3)
 
     async def test_a_signal_of_its_own(self, engine: Engine, orders: Orders) -> None:
-        order = with_spec(orders('trap "exit 5" USR1; sleep 60 & wait'), stop_signal="SIGUSR1")
+        order = with_spec(orders('trap "exit 5" USR1; echo ready; sleep 60 & wait'), stop_signal="SIGUSR1")
         id = await started(engine, order)
+        await heard(engine, id, "ready")
         await engine.stop(id, 10)
         seen = await engine.container(id)
         assert seen is not None

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from longshore.model.errors import Compacted, Refused, Unavailable
 from longshore.model.lifecycle import State
 from longshore.model.objects import Kind
+from longshore.store.database import Database
 from longshore.store.sqlite import SqliteStore
 from tests.clocks import StepClock
 from tests.contracts.commits import drop, put, rename
@@ -86,6 +87,14 @@ async def test_what_is_acknowledged_is_in_the_file(path: Path) -> None:
             )
     other.close()
     await store.close()
+
+
+def test_a_commit_is_on_the_disk_and_not_only_on_its_way(path: Path) -> None:
+    """No test here can pull the plug. What survives that rests on these two settings."""
+    database = Database.open(path, log_events=100)
+    assert database._connection.execute("PRAGMA synchronous").fetchone() == (2,), "FULL"
+    assert database._connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    database.close()
 
 
 async def test_commits_that_wait_are_written_together(path: Path) -> None:
@@ -195,6 +204,7 @@ def test_a_program_that_forgets_to_close_it_ends(path: Path) -> None:
     program = """
 import asyncio, sys
 from pathlib import Path
+from longshore.store.database import Database
 from longshore.store.sqlite import SqliteStore
 from tests.clocks import StepClock
 from tests.contracts.commits import put

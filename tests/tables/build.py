@@ -6,15 +6,38 @@ Nodes and snapshots are those of `tests.situations`; this adds what only placeme
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from longshore.decide.placement.place import decide
+from longshore.decide.placement.scores import DEFAULT
 from longshore.model.changes import Change
 from longshore.model.lifecycle import ON_NODE, TERMINAL, State
-from longshore.model.objects import PublishedPort, Service, Task, task_id
+from longshore.model.objects import Node, NodeStatus, Object, PublishedPort, Service, Task, task_id
 from longshore.model.reasons import Reason
 from longshore.model.spec import PlacementRules, Port, Protocol, Resources
 from tests import situations
 from tests.situations import GIB, NOW, node, world
 
-__all__ = ["GIB", "NOW", "node", "outcome", "port", "published", "service", "task", "waiting", "world"]
+__all__ = [
+    "GIB",
+    "NOW",
+    "THREE",
+    "node",
+    "nodes",
+    "outcome",
+    "placed",
+    "port",
+    "published",
+    "service",
+    "task",
+    "waiting",
+    "world",
+]
+
+THREE = (node("n1"), node("n2"), node("n3"))
+
+
+def nodes(count: int, status: NodeStatus = NodeStatus.READY) -> list[Node]:
+    """`n1` up to so many, all alike."""
+    return [node(f"n{number}", status=status) for number in range(1, count + 1)]
 
 
 def port(container: int, host: int | None = None, protocol: Protocol = Protocol.TCP) -> Port:
@@ -91,3 +114,8 @@ def outcome(changes: Sequence[Change]) -> dict[str, str]:
         else:
             told[change.id] = after.message
     return told
+
+
+def placed(*records: Object, policy: str = DEFAULT) -> dict[str, str]:
+    """What becomes of the tasks that wait among these records."""
+    return outcome(decide(world(*records), NOW, policy)[0])

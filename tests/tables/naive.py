@@ -52,18 +52,22 @@ class Situation:
         """All nodes on the machine of `node`."""
         return [one for one in self.nodes() if (one.engine.id or one.name) == (node.engine.id or node.name)]
 
-    def refused_ports(self, node: Node) -> list[tuple[int, str, float]]:
-        return [
-            (port.host, port.protocol, task.finished_at + RETRY_S)
-            for one in self.siblings(node)
-            for task in self.tasks.values()
-            if task.node == one.name and not task.live and task.reason is Reason.PORT_TAKEN
-            if task.finished_at is not None and self.now - task.finished_at < RETRY_S
-            for port in task.ports
-        ]
+    def refused_ports(self, node: Node) -> dict[tuple[int, str], float]:
+        """Ports of the machine that another program was found to hold, with when the last such refusal expires."""
+        until: dict[tuple[int, str], float] = {}
+        for one in self.siblings(node):
+            for task in self.tasks.values():
+                if task.node != one.name or task.live or task.reason is not Reason.PORT_TAKEN:
+                    continue
+                if task.finished_at is None or self.now - task.finished_at >= RETRY_S:
+                    continue
+                for port in task.ports:
+                    key = (port.host, port.protocol)
+                    until[key] = max(until.get(key, 0.0), task.finished_at + RETRY_S)
+        return until
 
     def used_ports(self, node: Node) -> set[tuple[int, str]]:
-        used = {(host, protocol) for host, protocol, _ in self.refused_ports(node)}
+        used = set(self.refused_ports(node))
         for one in self.siblings(node):
             used |= {(port.host, port.protocol) for task in self.on(one) for port in task.ports}
         return used
@@ -190,7 +194,7 @@ def decide(
             looks += _looks(here, spec, refusals)
             continue
         rank = RANKS[policy]
-        best = min(fitting, key=lambda node: (rank(here, task, spec, node), node.name))  # noqa: B023  (used at once)
+        best = min(fitting, key=lambda node: (rank(here, task, spec, node), node.name))
         ports = here.ports_for(spec, best)
         assert not isinstance(ports, str)
         rows.append((task.id, best.name, tuple(ports), ""))
@@ -217,6 +221,6 @@ def _looks(here: Situation, spec: ServiceSpec, refusals: dict[str, tuple[int, st
         until
         for node in here.nodes()
         if (refusal := refusals[node.name]) is not None and refusal[0] >= 200
-        for host, protocol, until in here.refused_ports(node)
+        for (host, protocol), until in here.refused_ports(node).items()
         if (host, protocol) in fixed or (protocol in chosen and host in here.ports_to_choose)
     ]

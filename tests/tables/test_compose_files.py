@@ -132,7 +132,7 @@ def test_examples_are_admitted(file: Path) -> None:
         admit_name(name, field="services")
         admit(spec)
     text = file.read_text()
-    assert f"longshore up {file.relative_to(ROOT)}" in text
+    assert f"longshore up -f {file.relative_to(ROOT)}" in text
 
 
 def test_the_demo_app() -> None:

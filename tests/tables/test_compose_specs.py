@@ -228,10 +228,10 @@ DEPLOY: list[tuple[str, dict[str, Any]]] = [
     ("mem_limit: 64m\ndeploy: {resources: {limits: {memory: 65536k}}}", {"limits": Limits(memory=64 * MIB)}),
     ("mem_reservation: 1g", {"resources": Resources(memory=1024 * MIB)}),
     (
-        "deploy: {placement: {constraints: [node.hostname==a, 'node.name != b', node.labels.z == x y, node.labels.a.b!=c]}}",
+        "deploy: {placement: {constraints: [node.hostname==a, node.name != b, node.labels.z==x y, node.labels.b!=c]}}",
         {
             "placement": PlacementRules(
-                constraints=("node.name==a", "node.name!=b", "node.labels.z==x y", "node.labels.a.b!=c")
+                constraints=("node.name==a", "node.name!=b", "node.labels.z==x y", "node.labels.b!=c")
             )
         },
     ),

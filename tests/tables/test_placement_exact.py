@@ -21,7 +21,7 @@ from longshore.model.spec import PlacementRules, Port, Protocol, Resources, Serv
 from tests.tables import naive
 from tests.tables.build import GIB, NOW, node, port, service, task, waiting, world
 
-WORLDS = 800
+WORLDS = 2000
 """Random worlds for each policy."""
 FEW = range(30000, 30006)
 """So few host ports to choose from that they run out."""
@@ -32,7 +32,10 @@ def few_ports(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hostports, "CHOSEN_LAST", FEW[-1])
 
 
-def random_spec(rng: Random) -> ServiceSpec:
+def random_spec(rng: Random, *, contended: bool) -> ServiceSpec:
+    if contended:
+        chosen = [port(number, protocol=rng.choice([*Protocol])) for number in range(rng.choice([1, 1, 2, 4]))]
+        return ServiceSpec(image="x", ports=(port(80, rng.choice([8080, 8080, FEW[0]])), *chosen))
     ports: dict[tuple[int | None, Protocol, int], Port] = {}
     for container in range(rng.choice([0, 0, 0, 1, 1, 2, 3])):
         host = rng.choice([None, None, 8080, 8081, 30000, 30002])
@@ -47,7 +50,7 @@ def random_spec(rng: Random) -> ServiceSpec:
     )
 
 
-def random_nodes(rng: Random) -> list[Object]:
+def random_nodes(rng: Random, *, contended: bool) -> list[Object]:
     """All shares of cpu and memory are whole 64ths or so, so that sums of doubles are exact and ties are ties."""
     return [
         node(
@@ -59,17 +62,19 @@ def random_nodes(rng: Random) -> list[Object]:
             machine=rng.choice(["", "", "", "m1", "m2"]),
             zone=rng.choice("ab"),
         )
-        for number in rng.sample(range(1, 30), rng.choice([0, 1, 2, 3, 4, 5, 6, 9]))
+        for number in rng.sample(range(1, 30), rng.choice([1, 2] if contended else [0, 1, 2, 3, 4, 5, 6, 9]))
     ]
 
 
 def random_world(rng: Random) -> Snapshot:
-    nodes = random_nodes(rng)
+    contended = rng.random() < 0.2
+    """A few nodes where everybody wants the same ports."""
+    nodes = random_nodes(rng, contended=contended)
     names = [one.name for one in nodes if hasattr(one, "name")]
     records = nodes.copy()
     for name in rng.sample(["api", "db", "web", "zap"], rng.choice([1, 2, 3, 4])):
         kept = range(1, rng.choice([1, 1, 2]) + 1)
-        records += [Release(service=name, number=number, spec=random_spec(rng)) for number in kept]
+        records += [Release(service=name, number=number, spec=random_spec(rng, contended=contended)) for number in kept]
         for slot in range(1, rng.choice([1, 3, 6, 12])):
             release = rng.choice(kept) if rng.random() < 0.98 else 7
             created_at = rng.choice([1.0, 2.0, 2.0, 3.0])
@@ -84,8 +89,8 @@ def random_world(rng: Random) -> Snapshot:
 
 def old_task(rng: Random, name: str, slot: int, release: int, created_at: float, on: str) -> Task:
     """A task that was placed once; the worlds take no care that its node had room for it, or the port was free."""
-    state = rng.choice([*ON_NODE, *ON_NODE, *sorted(TERMINAL)])
-    hosts = rng.sample([8080, 8081, *FEW], rng.choice([0, 0, 1, 2]))
+    state = rng.choice([*ON_NODE, *sorted(TERMINAL), State.FAILED, State.FAILED])
+    hosts = rng.sample([8080, 8080, 8081, *FEW], rng.choice([0, 0, 1, 2]))
     ports = tuple(PublishedPort(container=1, host=host, protocol=rng.choice([*Protocol])) for host in hosts)
     old = task(
         name,
@@ -98,7 +103,7 @@ def old_task(rng: Random, name: str, slot: int, release: int, created_at: float,
         placed_at=rng.choice([5.0, 5.0, 6.0]),
         wanted=rng.choice([*Wanted]),
     )
-    if state is State.FAILED and rng.random() < 0.8:
+    if state is State.FAILED:
         old = replace(old, reason=Reason.PORT_TAKEN, finished_at=NOW - rng.choice([0.0, 10.0, 29.0, 30.0, 99.0]))
     return old
 
@@ -138,7 +143,7 @@ def test_bulk_is_one_by_one(policy: str) -> None:
         waited += sum(not row[1] for row in expected)
         again += look is not None
     assert min(placed, waited) > WORLDS, "the worlds say nothing"
-    assert again > WORLDS / 100, "the worlds say nothing about refused ports"
+    assert again > WORLDS / 40, "the worlds say nothing about refused ports"
 
 
 @pytest.mark.parametrize("policy", ["first-fit", "round-robin", "epvm"])
@@ -149,12 +154,17 @@ def test_bulk_is_one_by_one_in_awkward_numbers(policy: str) -> None:
         assert rows_of(decide(here, NOW, policy)[0]) == naive.decide(here, NOW, policy, FEW)[0], f"seed {seed}"
 
 
+def troubles(here: Snapshot) -> set[str]:
+    """The broken sentences, without the figures after the colon."""
+    return {line.split(":")[0] for line in broken(here)}
+
+
 @pytest.mark.parametrize("policy", POLICIES)
 def test_nothing_is_made_worse(policy: str) -> None:
-    """Whatever was broken before (the random worlds are careless) placement breaks nothing more, at no prefix."""
+    """Whatever was broken before (the random worlds are careless), placement breaks nothing more."""
     for seed in range(WORLDS // 4):
         here = random_world(Random(seed))
-        before = {line.split(":")[0] for line in broken(here) if "release" not in line}
+        before = troubles(here)
         changes, _ = decide(here, NOW, policy)
         for change in changes:
             here, _ = here.apply([change], (), NOW)
@@ -164,10 +174,7 @@ def test_nothing_is_made_worse(policy: str) -> None:
                 chosen = here.nodes[after.node]
                 assert chosen.status is NodeStatus.READY
                 assert chosen.availability is Availability.ACTIVE
-        found = {line.split(":")[0] for line in broken(here) if "release" not in line}
-        assert {line for line in found - before if "port" not in line or "is given to 2" in line} == set(), (
-            f"seed {seed}"
-        )
+        assert troubles(here) <= before, f"seed {seed}"
 
 
 @pytest.mark.parametrize("policy", POLICIES)

@@ -232,8 +232,7 @@ class Runner:
             await self._engine.start(container_id)
         except NotFound:
             log.info("container went before its start", node=self._node, container=container_id)
-        finally:
-            await self._look_at(container_id)
+        await self._look_at(container_id)
 
     def _advance(self, task: str, progress: Progress) -> None:
         """Note how far the task has come, and say so."""

@@ -14,7 +14,8 @@ from aiohttp import web
 from longshore.model.errors import Compacted, Conflict, Invalid, NotFound
 from longshore.model.objects import Record
 
-_ETAG = re.compile(r'"(?P<revision>[0-9]{1,18})"')
+REVISION = re.compile(r'"[0-9]{1,18}"|[0-9]{1,18}')
+"""The quotes belong there, but shells eat them, and without them it means the same."""
 
 
 class Condition(msgspec.Struct, frozen=True):
@@ -35,10 +36,9 @@ def demanded(headers: Mapping[str, str]) -> Condition:
     """Raises Invalid for the forms that this API has no use for."""
     revision, absent = None, False
     if (wanted := headers.get("If-Match")) is not None:
-        match = _ETAG.fullmatch(wanted.strip())
-        if match is None:
+        if REVISION.fullmatch(wanted) is None:
             raise Invalid('If-Match takes one revision in double quotes, such as "42"', field="If-Match")
-        revision = int(match["revision"])
+        revision = int(wanted.strip('"'))
     if (unwanted := headers.get("If-None-Match")) is not None:
         if unwanted.strip() != "*":
             raise Invalid("If-None-Match takes only *", field="If-None-Match")

@@ -24,7 +24,7 @@ from longshore.model.objects import Kind
 from longshore.model.views import EventView, Page
 from longshore.ports import Store
 
-_MARK = r"^[0-9]{1,15}(\.[0-9]{1,3})?$"
+MARK = r"^[0-9]{1,15}(\.[0-9]{1,3})?$"
 
 Mark = tuple[int, float]
 """A place in the log: revision and position. Without a position, behind the whole revision."""
@@ -35,11 +35,11 @@ class EventsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     name: str | None = None
     service: str | None = None
     limit: Limit = LIMIT
-    after: Annotated[str, msgspec.Meta(pattern=_MARK, description="Id of an event, or a revision.")] | None = None
+    after: Annotated[str, msgspec.Meta(pattern=MARK, description="Id of an event, or a revision.")] | None = None
     watch: bool = False
 
 
-@route("GET", "/v1/events", "List or watch events", {200: Page[EventView]}, refuses=(410,), streams=EVENT_STREAM)
+@route("GET", "/v1/events", "List or watch events", {200: Page[EventView]}, refuses=(410,), streams=EventView)
 async def list_events(ask: Ask[EventsQuery, None]) -> web.StreamResponse:
     query, store = ask.query, ask.deps.store
     after = _mark(query.after) if query.after is not None else None
@@ -96,7 +96,7 @@ def _matches(query: EventsQuery, event: Event) -> bool:
 
 
 def _mark(text: str) -> Mark:
-    if re.fullmatch(_MARK, text) is None:
+    if re.fullmatch(MARK, text) is None:
         raise Invalid("this is not the id of an event", field="Last-Event-ID")
     revision, _, position = text.partition(".")
     return (int(revision), int(position) if position else math.inf)

@@ -19,7 +19,7 @@ class NodesQuery(pages.PageQuery, frozen=True, kw_only=True, forbid_unknown_fiel
     watch: bool = False
 
 
-@route("GET", "/v1/nodes", "List or watch nodes", {200: Page[NodeView]}, streams=watching.EVENT_STREAM)
+@route("GET", "/v1/nodes", "List or watch nodes", {200: Page[NodeView]}, streams=NodeView)
 async def list_nodes(ask: Ask[NodesQuery, None]) -> web.StreamResponse:
     if ask.query.watch:
         watched = watching.Watched(

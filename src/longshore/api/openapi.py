@@ -11,9 +11,12 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from longshore.api.conditions import REVISION
+from longshore.api.events import MARK
 from longshore.api.routes import KEY, Ask, NoQuery, Route, route
+from longshore.api.watching import EVENT_STREAM
 from longshore.api.wire import JSON, PROBLEM
-from longshore.model.views import Problem
+from longshore.model.views import EventView, Problem
 
 Schema = dict[str, Any]
 """JSON Schema is the one thing here without a type of its own: it is written, never read."""
@@ -68,6 +71,8 @@ def document(routes: Sequence[Route], version: str) -> bytes:
 def _types(route: Route) -> Iterable[Any]:
     """All types that a route's part of the document refers to."""
     yield route.query
+    if route.streams is not None:
+        yield route.streams
     if route.body is not None:
         yield route.body
     yield from (kind for kind in route.answers.values() if kind is not None and not isinstance(kind, str))
@@ -112,7 +117,7 @@ def _parameters(route: Route, schemas: dict[str, Schema]) -> list[Schema]:
     for name, schema in schemas[route.query.__name__].get("properties", {}).items():
         found.append(_parameter("query", name, _given(schema)))
     if route.conditional:
-        found.append(_parameter("header", "If-Match", {"type": "string", "pattern": '^"[0-9]{1,18}"$'}))
+        found.append(_parameter("header", "If-Match", {"type": "string", "pattern": f"^({REVISION.pattern})$"}))
     if route.conditional and 201 in route.answers:
         found.append(_parameter("header", "If-None-Match", {"type": "string", "enum": ["*"]}))
     return found
@@ -137,8 +142,18 @@ def _answer(route: Route, status: int, kind: Any) -> Schema:
     media, schema = (kind, {"type": "string"}) if isinstance(kind, str) else (JSON, _schema(kind))
     answer = _content(status, media, {} if media == JSON and isinstance(kind, str) else schema)
     if route.streams is not None:
-        answer["content"][route.streams] = {"schema": {"type": "string"}}
+        answer["content"][EVENT_STREAM] = {"schema": _event(route.streams)}
     return answer
+
+
+def _event(kind: Any) -> Schema:
+    """One server-sent event, as OpenAPI 3.2 has it: its fields are text, and its data holds JSON."""
+    data = {"type": "string", "contentMediaType": JSON, "contentSchema": _schema(kind)}
+    if kind is EventView:
+        return {"type": "object", "properties": {"id": {"type": "string", "pattern": MARK}, "data": data}}
+    # What is gone is only named, and `ready` tells the revision.
+    data["contentSchema"] = {"anyOf": [_schema(kind), {"type": "object", "additionalProperties": True}]}
+    return {"type": "object", "properties": {"event": {"enum": ["item", "ready", "gone"]}, "data": data}}
 
 
 def _content(status: int, media: str, schema: Schema) -> Schema:

@@ -97,8 +97,8 @@ class Route:
     opens_to: frozenset[Role] | None
     conditional: bool
     """Whether it heeds If-Match and, if it creates, If-None-Match."""
-    streams: str | None
-    """Media type of the stream that it may answer with instead."""
+    streams: Any
+    """Type of what it sends as server-sent events if it is asked to watch; None if it cannot."""
     head: bool
     """Whether HEAD is answered too; not where it would start something that goes on."""
     query: type[msgspec.Struct]
@@ -145,7 +145,7 @@ def route(
     refuses: Iterable[int] = (),
     opens_to: frozenset[Role] | None = ADMINS,
     conditional: bool = False,
-    streams: str | None = None,
+    streams: Any = None,
     head: bool = True,
 ) -> Callable[[Answering[Q, B]], Route]:
     """Declare the decorated function as a route; what it reads is in its signature."""

@@ -20,7 +20,7 @@ class ServicesQuery(pages.PageQuery, frozen=True, kw_only=True, forbid_unknown_f
     watch: bool = False
 
 
-@route("GET", "/v1/services", "List or watch services", {200: Page[ServiceView]}, streams=watching.EVENT_STREAM)
+@route("GET", "/v1/services", "List or watch services", {200: Page[ServiceView]}, streams=ServiceView)
 async def list_services(ask: Ask[ServicesQuery, None]) -> web.StreamResponse:
     if ask.query.watch:
         watched = watching.Watched(

@@ -39,7 +39,7 @@ class LogsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     since: Annotated[str, msgspec.Meta(description="Seconds since the epoch, or RFC 3339.")] | None = None
 
 
-@route("GET", "/v1/tasks", "List or watch tasks", {200: Page[Task]}, streams=watching.EVENT_STREAM)
+@route("GET", "/v1/tasks", "List or watch tasks", {200: Page[Task]}, streams=Task)
 async def list_tasks(ask: Ask[TasksQuery, None]) -> web.StreamResponse:
     query = ask.query
     if query.watch:

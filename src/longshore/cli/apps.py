@@ -8,7 +8,7 @@ import click
 
 from longshore.cli import plans
 from longshore.cli.convergence import Goal
-from longshore.cli.following import Ending, Patience, finish, tasks_before
+from longshore.cli.following import Ending, Waiting, finish, tasks_before
 from longshore.cli.group import Settings, command, pass_settings
 from longshore.cli.parameters import waiting
 from longshore.cli.tables import note, show_json
@@ -70,7 +70,7 @@ def up(
                 show_json(Ending(outcome="unchanged" if nothing else "applied", app=app.name, plan=plan))
             return
         ending = Ending(outcome="", app=app.name, plan=plan)
-        finish(client, goal, known, Patience(timeout_s, steady_s), ending, as_json=settings.as_json)
+        finish(client, goal, known, Waiting(timeout_s, steady_s), ending, as_json=settings.as_json)
 
 
 @command("down", "longshore down", "longshore down shop", "longshore down -f deploy/compose.yaml --no-wait")
@@ -105,7 +105,7 @@ def down(settings: Settings, app: str | None, file: str | None, wait: bool, time
                 show_json(Ending(outcome="removing", app=name))
             return
         ending = Ending(outcome="", app=name)
-        finish(client, goal, known, Patience(timeout_s, steady_s), ending, as_json=settings.as_json)
+        finish(client, goal, known, Waiting(timeout_s, steady_s), ending, as_json=settings.as_json)
 
 
 def _loaded(file: str | None, project: str | None) -> "ComposeApp":

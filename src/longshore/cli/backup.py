@@ -24,9 +24,10 @@ from longshore.model.errors import Refused
 @click.option("--force", is_flag=True, help="Write over FILE if it exists.")
 @pass_settings
 def backup(settings: Settings, file: str, force: bool) -> None:
-    """Write a consistent copy of the cluster's database to a new file, while everything goes on.
+    """Write a copy of the cluster's database to a file.
 
-    `longshore restore` starts a manager from it. It holds no secrets in the clear, but all that the cluster knows.
+    `longshore restore` starts a manager from it. Everything goes on meanwhile, and
+    the copy is consistent. It holds no tokens, but all else that the cluster knows, variables of services included.
     """
     with settings.client() as client:
         if file == "-":

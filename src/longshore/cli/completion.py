@@ -16,7 +16,7 @@ from longshore.cli.tables import show_json
 @click.pass_context
 @pass_settings
 def completion(settings: Settings, ctx: click.Context, shell: str) -> None:
-    """Print a script that completes commands and options in your shell."""
+    """Print a completion script for your shell."""
     from click.shell_completion import get_completion_class
 
     kind = get_completion_class(shell)

@@ -11,15 +11,17 @@ from enum import StrEnum
 import msgspec
 
 from longshore.cli.exits import CONVERGED, FAILED, TIMED_OUT
-from longshore.cli.references import newest, slot_name
-from longshore.client import Gone, Item, Ready, Watched
+from longshore.cli.references import newest
+from longshore.client import Broken, Gone, Item, Ready, Watched
 from longshore.model.lifecycle import State, Wanted
 from longshore.model.objects import Task
 from longshore.model.spec import Mode
 from longshore.model.views import Phase, ServiceView
 
 SERVICES = "services"
-"""Name of the watch on services; any other watch is one on tasks."""
+"""Name of the watch on services."""
+TASKS_OF_APP = "tasks"
+"""Name of the watch on an app's tasks."""
 
 ENDED_BADLY = frozenset({State.FAILED, State.REJECTED, State.LOST})
 
@@ -62,31 +64,35 @@ class Convergence:
         self._awaited: set[str] = set()
 
     def expect(self, source: str) -> None:
-        """Nothing is decided before this watch has told everything once."""
+        """Nothing is decided before this watch has told everything."""
         self._awaited.add(source)
 
     def take(self, source: str, message: Watched[ServiceView] | Watched[Task]) -> Told | None:
         """Learn one message of a watch; what is worth telling of it."""
         match message:
+            case Broken():
+                self.expect(source)
             case Ready():
                 self._awaited.discard(source)
             case Gone(id) if source == SERVICES:
                 if self.services.pop(id, None) is not None:
                     self.lost.add(id)
             case Gone(id):
-                if (task := self.tasks.pop(id, None)) is not None:
-                    return Told(task, gone=True)
+                task = self.tasks.get(id)
+                if task is not None and self._concerns(source, task):
+                    return Told(self.tasks.pop(id), gone=True)
             case Item(ServiceView() as service):
                 if service.name in self.goal.settle:
                     self.services[service.name] = service
                     self.lost.discard(service.name)
-            case Item(Task() as task):
+            case Item(Task() as task) if self._concerns(source, task):
                 return self._learn(task)
         return None
 
     def outcome(self, now: float) -> Outcome | None:
         """None is not yet. `now` is of any clock that never goes back."""
         if self._awaited:
+            self._settled_at = None
             return None
         if self.lost or any(view.status.phase is Phase.FAILED for view in self.services.values()):
             return Outcome.FAILED
@@ -99,15 +105,6 @@ class Convergence:
             return Outcome.CONVERGED
         return None
 
-    def troubled(self) -> list[Task]:
-        """The newest task of each slot that is not as it should be."""
-        return [task for task in newest(self._of_goal()) if in_trouble(task)]
-
-    def with_log(self, task: Task) -> Task | None:
-        """The newest task in the slot of `task` that had a container: its log says why."""
-        of_slot = [one for one in self.tasks.values() if slot_name(one) == slot_name(task) and one.container_id]
-        return max(of_slot, key=lambda one: one.generation, default=None)
-
     def shown(self) -> list[Task]:
         """What a person wants to see: of each slot the newest task, and older ones that still live."""
         live = [task for task in self.tasks.values() if task.live]
@@ -116,9 +113,14 @@ class Convergence:
 
     # -- inside
 
+    def _concerns(self, source: str, task: Task) -> bool:
+        """Whether this watch is the one to believe about `task`. An app's watch says of a service that is being removed
+        that its tasks are gone, because they are nobody's app's any more, while they still run."""
+        if source == TASKS_OF_APP:
+            return task.service in self.goal.settle
+        return source == watch_of(task.service)
+
     def _learn(self, task: Task) -> Told | None:
-        if task.service not in self.goal.settle and task.service not in self.goal.leave:
-            return None
         before = self.tasks.get(task.id) or self._known.get(task.id)
         self.tasks[task.id] = task
         if before is not None and _face(before) == _face(task):
@@ -145,6 +147,11 @@ class Convergence:
         return bool(new) or sum(task.ready for task in running) < view.status.ready
 
 
+def watch_of(service: str) -> str:
+    """Name of the watch on one service's tasks."""
+    return f"tasks of {service}"
+
+
 def in_trouble(task: Task) -> bool:
     """Whether a slot's newest task keeps its service from being as wished."""
     if task.state in ENDED_BADLY:
@@ -154,4 +161,4 @@ def in_trouble(task: Task) -> bool:
 
 def _face(task: Task) -> tuple[object, ...]:
     """What a change has to change to be worth a line."""
-    return task.state, task.ready, task.node, task.wanted is Wanted.RUNNING
+    return task.state, task.ready, task.node, task.live and task.wanted is not Wanted.RUNNING

@@ -36,7 +36,10 @@ def events(
     after: str | None,
     tail: int | None,
 ) -> None:
-    """Show what happened, when, by whom, and why: as far as it is kept, oldest first."""
+    """Show what happened, when, by whom, and why.
+
+    Oldest first, as far as it is kept.
+    """
     of_kind = Kind(kind) if kind else None
     with settings.client() as client:
         kept = client.story(kind=of_kind, name=name, service=service, after=after)

@@ -12,7 +12,7 @@ import click
 import msgspec
 
 from longshore.cli import trouble
-from longshore.cli.convergence import EXIT_OF_OUTCOME, SERVICES, Convergence, Goal, Outcome
+from longshore.cli.convergence import EXIT_OF_OUTCOME, SERVICES, TASKS_OF_APP, Convergence, Goal, Outcome, watch_of
 from longshore.cli.exits import INTERRUPTED
 from longshore.cli.merged import Came, Ended, Merged
 from longshore.cli.progress import FRAME_S, display
@@ -26,7 +26,7 @@ from longshore.model.spec import Mode
 from longshore.model.views import Plan, ServiceView
 
 
-class Patience(msgspec.Struct, frozen=True):
+class Waiting(msgspec.Struct, frozen=True):
     """How long a command waits."""
 
     timeout_s: float
@@ -54,21 +54,21 @@ def tasks_before(client: Client, goal: Goal, app: str | None = None) -> list[Tas
 
 
 def follow(
-    client: Client, goal: Goal, known: Iterable[Task], patience: Patience, *, app: str | None = None, silent: bool
+    client: Client, goal: Goal, known: Iterable[Task], waiting: Waiting, *, app: str | None = None, silent: bool
 ) -> tuple[Outcome, Convergence]:
-    """Watch until the goal is reached, missed, or `patience` is at its end."""
+    """Watch until the goal is reached, missed, or waiting is at its end."""
     began = time.monotonic()
-    convergence = Convergence(goal, known, steady_s=patience.steady_s)
+    convergence = Convergence(goal, known, steady_s=waiting.steady_s)
     merged = _watches(client, goal, convergence, app)
     with display(convergence, silent=silent) as shown:
         while True:
             now = time.monotonic()
             outcome = convergence.outcome(now)
-            if outcome is None and now - began >= patience.timeout_s:
+            if outcome is None and now - began >= waiting.timeout_s:
                 outcome = Outcome.TIMED_OUT
             if outcome is not None:
                 return outcome, convergence
-            match merged.next(min(FRAME_S, began + patience.timeout_s - now)):
+            match merged.next(min(FRAME_S, began + waiting.timeout_s - now)):
                 case Came(source, message):
                     told = convergence.take(source, message)
                     if told is not None:
@@ -80,15 +80,15 @@ def follow(
 
 
 def finish(
-    client: Client, goal: Goal, known: Iterable[Task], patience: Patience, ending: Ending, *, as_json: bool
+    client: Client, goal: Goal, known: Iterable[Task], waiting: Waiting, ending: Ending, *, as_json: bool
 ) -> None:
     """Follow to the end, say how it ended, and leave with its exit code."""
     began = time.monotonic()
     try:
-        outcome, convergence = follow(client, goal, known, patience, app=ending.app or None, silent=as_json)
+        outcome, convergence = follow(client, goal, known, waiting, app=ending.app or None, silent=as_json)
     except KeyboardInterrupt:
         _interrupted()
-    troubles = [] if outcome is Outcome.CONVERGED else trouble.learn(client, convergence)
+    troubles = [] if outcome is Outcome.CONVERGED else trouble.learn(client, goal.settle)
     if as_json:
         views = tuple(view for _, view in sorted(convergence.services.items()))
         answer = msgspec.structs.replace(ending, outcome=outcome, services=views, trouble=tuple(troubles))
@@ -98,7 +98,7 @@ def finish(
         _show_urls(client, convergence)
     else:
         trouble.show(troubles)
-        note(_undone(outcome, convergence, patience))
+        note(_undone(outcome, convergence, waiting))
     click.get_current_context().exit(EXIT_OF_OUTCOME[outcome])
 
 
@@ -113,11 +113,12 @@ def _watches(
         merged.add(SERVICES, client.watch_services(app=app))
     by_name = goal.leave if app else (*goal.leave, *goal.settle)
     for name in by_name:
-        convergence.expect(f"tasks of {name}")
-        merged.add(f"tasks of {name}", client.watch_tasks(service=name))
+        source = watch_of(name)
+        convergence.expect(source)
+        merged.add(source, client.watch_tasks(service=name))
     if app and goal.settle:
-        convergence.expect("tasks")
-        merged.add("tasks", client.watch_tasks(app=app))
+        convergence.expect(TASKS_OF_APP)
+        merged.add(TASKS_OF_APP, client.watch_tasks(app=app))
     return merged
 
 
@@ -138,7 +139,7 @@ def _done(goal: Goal, convergence: Convergence) -> str:
     return "Done: " + "; ".join(parts)
 
 
-def _undone(outcome: Outcome, convergence: Convergence, patience: Patience) -> str:
+def _undone(outcome: Outcome, convergence: Convergence, waiting: Waiting) -> str:
     """The last words when it did not work out."""
     parts = [f"{name} was removed meanwhile" for name in sorted(convergence.lost)]
     for name, view in sorted(convergence.services.items()):
@@ -151,7 +152,7 @@ def _undone(outcome: Outcome, convergence: Convergence, patience: Patience) -> s
     how = (
         "Failed"
         if outcome is Outcome.FAILED
-        else f"Not converged within {patience.timeout_s:g} s; the cluster goes on with it"
+        else f"Not converged within {waiting.timeout_s:g} s; the cluster goes on with it"
     )
     return f"\n{how}. {'; '.join(parts)}".rstrip()
 

@@ -90,7 +90,7 @@ class _Sharing(click.Command):
         shared: list[tuple[str, str]] = []
         for param in self.get_params(ctx):
             record = param.get_help_record(ctx)
-            if record is not None:
+            if record is not None and isinstance(param, click.Option):
                 (shared if isinstance(param, _SharedOption) else own).append(record)
         with formatter.section("Options"):
             formatter.write_dl(own)

@@ -82,7 +82,10 @@ def colour_of(slot: str) -> str:
 def logs(
     settings: Settings, names: tuple[str, ...], follow: bool, tail: int | None, since: float | None, timestamps: bool
 ) -> None:
-    """Show what containers wrote: all replicas of a service, one slot (web.2), or one task (web.2.1)."""
+    """Show what containers wrote.
+
+    A name is a service (all its replicas), one slot of it (web.2), or one task (web.2.1).
+    """
     printer = Printer(as_json=settings.as_json, stamped=timestamps)
     wish = Wish(tail=tail, since=None if since is None else time.time() - since)
     with settings.client() as client:

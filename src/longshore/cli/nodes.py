@@ -15,7 +15,10 @@ from longshore.model.views import NodePatch, NodeView
 @command("nodes", "longshore nodes", "longshore nodes --json")
 @pass_settings
 def nodes(settings: Settings) -> None:
-    """List nodes: how they are, what they have, and what of it is set aside."""
+    """List nodes: how they are and what they have.
+
+    CPU and MEMORY show what tasks have set aside of what there is; USED is what is really in use.
+    """
     with settings.client() as client:
         found = list(client.nodes())
     if settings.as_json:

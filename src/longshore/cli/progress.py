@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.live import Live
 
-_WAY = frozenset({State.NEW, State.PLACED, State.ACCEPTED, State.PREPARING, State.STARTING})
 FRAME_S = 0.1
 """How often a display moves by itself."""
 _FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"

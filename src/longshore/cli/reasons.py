@@ -18,7 +18,7 @@ from longshore.model.views import EventView, Why
 @click.argument("name", metavar="TASK|SERVICE")
 @pass_settings
 def why(settings: Settings, name: str) -> None:
-    """Explain a task: why it waits, failed, or is where it is, and its story.
+    """Explain why a task waits, failed, or is where it is.
 
     Of a service, the first task in trouble is explained, or its first one if there is none.
     """

@@ -19,7 +19,7 @@ KINDS = ("service", "task", "node", "app")
 @click.option("--kind", type=click.Choice(KINDS), help=f"[the first of {', '.join(KINDS)} of that name]")
 @pass_settings
 def inspect(settings: Settings, name: str, kind: str | None) -> None:
-    """Show one record as JSON, with everything the API tells of it."""
+    """Show everything about one thing, as JSON."""
     with settings.client() as client:
         show_json(_found(client, name, (kind,) if kind else KINDS))
 

@@ -5,7 +5,7 @@ import re
 import click
 
 from longshore.cli.convergence import Goal
-from longshore.cli.following import Ending, Patience, finish
+from longshore.cli.following import Ending, Waiting, finish
 from longshore.cli.group import Command, Settings, pass_settings
 from longshore.cli.parameters import MOUNT, PORT, SIZE, VARIABLE, waiting
 from longshore.cli.tables import show_json
@@ -120,12 +120,14 @@ def run(
         try:
             view = client.put_service(name, spec, if_absent=True)
         except Conflict as taken:
-            raise Conflict(f"{taken.message}; give another --name, or remove it with `longshore rm {name}`") from taken
+            raise Conflict(
+                f"there is a service {name} already; give another --name, or remove it with `longshore rm {name}`"
+            ) from taken
         if not settings.as_json:
             click.echo(f"{view.name} is created")
         if wait:
-            patience = Patience(timeout_s, steady_s)
-            finish(client, Goal(settle=(view.name,)), [], patience, Ending(outcome=""), as_json=settings.as_json)
+            waiting_for = Waiting(timeout_s, steady_s)
+            finish(client, Goal(settle=(view.name,)), [], waiting_for, Ending(outcome=""), as_json=settings.as_json)
         elif settings.as_json:
             show_json(view)
 

@@ -5,7 +5,7 @@ import time
 import click
 
 from longshore.cli.convergence import Goal
-from longshore.cli.following import Ending, Patience, finish, tasks_before
+from longshore.cli.following import Ending, Waiting, finish, tasks_before
 from longshore.cli.group import Settings, command, pass_settings
 from longshore.cli.parameters import COUNT, waiting
 from longshore.cli.tables import BAD, DOUBTFUL, FAINT, GOOD, Cell, Row, note, show, show_json
@@ -56,8 +56,8 @@ def scale(
             for view in views:
                 click.echo(f"{view.name} is to have {view.spec.replicas}, {view.status.ready} ready now")
         if wait:
-            patience = Patience(timeout_s, steady_s)
-            finish(client, goal, known, patience, Ending(outcome=""), as_json=settings.as_json)
+            waiting_for = Waiting(timeout_s, steady_s)
+            finish(client, goal, known, waiting_for, Ending(outcome=""), as_json=settings.as_json)
         elif settings.as_json:
             show_json(views)
 
@@ -67,7 +67,7 @@ def scale(
 @waiting(default=False)
 @pass_settings
 def restart(settings: Settings, names: tuple[str, ...], wait: bool, timeout_s: float, steady_s: float) -> None:
-    """Replace all tasks of services by new ones, one after the other."""
+    """Replace all tasks of services, one after the other."""
     goal = Goal(settle=tuple(dict.fromkeys(names)))
     with settings.client() as client:
         known = tasks_before(client, goal) if wait else []
@@ -76,8 +76,8 @@ def restart(settings: Settings, names: tuple[str, ...], wait: bool, timeout_s: f
             for view in views:
                 click.echo(f"{view.name} is restarting")
         if wait:
-            patience = Patience(timeout_s, steady_s)
-            finish(client, goal, known, patience, Ending(outcome=""), as_json=settings.as_json)
+            waiting_for = Waiting(timeout_s, steady_s)
+            finish(client, goal, known, waiting_for, Ending(outcome=""), as_json=settings.as_json)
         elif settings.as_json:
             show_json(views)
 
@@ -96,8 +96,8 @@ def rm(settings: Settings, names: tuple[str, ...], wait: bool, timeout_s: float,
             for view in views:
                 click.echo(f"Removing {view.name}")
         if wait:
-            patience = Patience(timeout_s, steady_s)
-            finish(client, goal, known, patience, Ending(outcome=""), as_json=settings.as_json)
+            waiting_for = Waiting(timeout_s, steady_s)
+            finish(client, goal, known, waiting_for, Ending(outcome=""), as_json=settings.as_json)
         elif settings.as_json:
             show_json(views)
 

@@ -27,6 +27,8 @@ class Cell(msgspec.Struct, frozen=True):
     link: str = ""
 
 
+_SENTENCE_MIN = 30
+
 Row = Sequence[str | Cell]
 
 
@@ -84,9 +86,11 @@ def _show_rich(headings: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for at, heading in enumerate(headings):
-        # The last column is the one with sentences in it: it alone is broken where the window ends.
-        table.add_column(heading, overflow="fold", no_wrap=at < len(headings) - 1)
+    widths = [max(map(len, [heading, *(row[at].text or "-" for row in rows)])) for at, heading in enumerate(headings)]
+    for heading, width in zip(headings[:-1], widths, strict=False):
+        table.add_column(heading, no_wrap=True, min_width=width)
+    # The last column is the one with sentences in it: it alone is broken where the window ends.
+    table.add_column(headings[-1], overflow="fold")
     for row in rows:
         texts = []
         for cell in row:
@@ -96,4 +100,7 @@ def _show_rich(headings: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
                 text.stylize(f"link {cell.link}")
             texts.append(text)
         table.add_row(*texts)
-    Console().print(table)
+    console = Console()
+    # In a window too narrow for the rest, lines that the terminal breaks are better than names cut short.
+    least = sum(widths[:-1]) + 2 * len(widths) + min(widths[-1], _SENTENCE_MIN)
+    (Console(width=least) if least > console.width else console).print(table, crop=False)

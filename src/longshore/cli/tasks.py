@@ -23,7 +23,7 @@ from longshore.model.objects import Task
 @click.option("--node", metavar="NODE", help="Only tasks on this node.")
 @pass_settings
 def ps(settings: Settings, service: str | None, every: bool, app: str | None, node: str | None) -> None:
-    """List tasks: what runs, where, since when, and what is wrong with it.
+    """List tasks: what runs, where, and what is wrong with it.
 
     Without --all, of a slot that failed only its last task is shown.
     """

@@ -5,19 +5,21 @@ left out, because it speaks when things are broken already.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import click
 import msgspec
 
-from longshore.cli.convergence import Convergence
+from longshore.cli.convergence import in_trouble
 from longshore.cli.merged import Came, Ended, Merged
 from longshore.cli.progress import remark, state_word
+from longshore.cli.references import newest, slot_name
 from longshore.cli.tables import BAD, coloured
 from longshore.cli.units import listed, plain
 from longshore.client import Client
 from longshore.model.containers import LogLine
 from longshore.model.errors import Failure
+from longshore.model.lifecycle import State
 from longshore.model.objects import Task
 from longshore.model.views import Verdict, Why
 
@@ -26,6 +28,8 @@ LINES = 10
 TOLD_MAX = 5
 """Replicas told in full. The others mostly fail for the same reason."""
 PATIENCE_S = 5.0
+_ON_ITS_WAY = frozenset({State.PLACED, State.ACCEPTED, State.PREPARING, State.STARTING})
+"""What is said of these is what they do, not what is wrong."""
 
 
 class Trouble(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,12 +48,18 @@ class Trouble(msgspec.Struct, frozen=True, kw_only=True):
     log: tuple[str, ...] = ()
 
 
-def learn(client: Client, convergence: Convergence) -> list[Trouble]:
-    """Everything about the replicas in trouble, the first ones in full."""
-    return [
-        _learn_one(client, task, convergence.with_log(task), in_full=at < TOLD_MAX)
-        for at, task in enumerate(convergence.troubled())
-    ]
+def learn(client: Client, services: Iterable[str]) -> list[Trouble]:
+    """Everything about the replicas of these services that are in trouble, the first ones in full. Their tasks are read
+    anew: the watch that ended the waiting may have been ahead of the one that tells of tasks."""
+    tasks = [task for service in services for task in client.tasks(service=service)]
+    troubled = [task for task in newest(tasks) if in_trouble(task)]
+    return [_learn_one(client, task, with_log(tasks, task), in_full=at < TOLD_MAX) for at, task in enumerate(troubled)]
+
+
+def with_log(tasks: Iterable[Task], task: Task) -> Task | None:
+    """The newest task in the slot of `task` that had a container: its log says why."""
+    of_slot = [one for one in tasks if slot_name(one) == slot_name(task) and one.container_id]
+    return max(of_slot, key=lambda one: one.generation, default=None)
 
 
 def show(troubles: Sequence[Trouble]) -> None:
@@ -79,7 +89,7 @@ def _learn_one(client: Client, task: Task, with_log: Task | None, *, in_full: bo
         task=task.id,
         node=task.node,
         state=state_word(task),
-        error=remark(task),
+        error=remark(task) if task.state not in _ON_ITS_WAY else "",
         why=plain(why.summary) if why else "",
         refusals=why.refusals if why else (),
         log_of=with_log.id if with_log and log else "",

@@ -2,7 +2,18 @@
 it alone. Built on the standard library, because a command has to start faster than a person waits."""
 
 from longshore.client.routes import Client
-from longshore.client.streams import Gone, Item, Ready, Watched
+from longshore.client.streams import Broken, Gone, Item, Ready, Watched
 from longshore.client.target import DEFAULT_URL, Target, chosen_data_dir, default_data_dir
 
-__all__ = ["DEFAULT_URL", "Client", "Gone", "Item", "Ready", "Target", "Watched", "chosen_data_dir", "default_data_dir"]
+__all__ = [
+    "DEFAULT_URL",
+    "Broken",
+    "Client",
+    "Gone",
+    "Item",
+    "Ready",
+    "Target",
+    "Watched",
+    "chosen_data_dir",
+    "default_data_dir",
+]

@@ -42,6 +42,8 @@ from longshore.model.views import (
 T = TypeVar("T")
 
 _PIECE_BYTES = 64 * 1024
+_PAGE_ITEMS = 1000
+"""The most that a manager gives at once."""
 
 
 class _LogText(msgspec.Struct, frozen=True):
@@ -243,9 +245,7 @@ class Client:
     ) -> Iterator[EventView]:
         """What happens after event `after`, or from now on; never ends. Raises Compacted if that is not kept."""
         query: Query = {"kind": kind, "name": name, "service": service, "watch": True}
-        # A stream that breaks before its first event has no id to go on from; the revision stands in for it then.
-        start = after or f"{self.cluster().revision}.0"
-        for one in self._events("/v1/events", {**query, "after": after}, start):
+        for one in self._events("/v1/events", query, after or ""):
             if one is not None and one.text:
                 yield decoded(one.text, EventView)
 
@@ -278,27 +278,25 @@ class Client:
         self, path: str, type: type[Page[T]], query: Query | None = None, after: str | None = None
     ) -> Iterator[T]:
         while True:
-            page = decoded(self._get(path, {**(query or {}), "after": after}).body, type)
+            asked = {**(query or {}), "limit": _PAGE_ITEMS, "after": after}
+            page = decoded(self._get(path, asked).body, type)
             yield from page.items
             if page.next is None:
                 return
             after = page.next
 
-    def _events(self, path: str, query: Query, start: str = "") -> Iterator[ServerEvent | None]:
-        """A stream of server-sent events. After a break it goes on after the last id, or `start` if none came; a watch
-        has no start and begins anew."""
-        began = False
+    def _events(self, path: str, query: Query, after: str = "") -> Iterator[ServerEvent | None]:
+        """A stream of server-sent events. After a break it goes on after the last id; a watch gives none and begins
+        anew."""
 
         @contextmanager
         def opened(last: str) -> Iterator[Iterable[bytes]]:
-            nonlocal began
-            asked = {**query, "after": last} if began and start else query
+            asked = {**query, "after": last or None}
             headers = {"Accept": "text/event-stream"}
             with self._connection.stream(path, query=asked, headers=headers, silence_s=SILENCE_S) as response:
-                began = True
                 yield _pieces(response)
 
-        return resumed(opened, start, Patience())
+        return resumed(opened, after, Patience())
 
 
 def _path(*parts: str) -> str:

@@ -40,7 +40,11 @@ class Item(msgspec.Struct, Generic[T], frozen=True):
 
 
 class Ready(msgspec.Struct, frozen=True):
-    """Everything that matched at the start has been given."""
+    """Everything that matches has been given. Comes again after each break."""
+
+
+class Broken(msgspec.Struct, frozen=True):
+    """From here to the next Ready, what was given may be true no more."""
 
 
 class Gone(msgspec.Struct, frozen=True):
@@ -49,7 +53,7 @@ class Gone(msgspec.Struct, frozen=True):
     id: str
 
 
-Watched = Item[T] | Ready | Gone
+Watched = Item[T] | Ready | Broken | Gone
 Open = Callable[[str], AbstractContextManager[Iterable[bytes]]]
 """Opens a stream after the event with this id (empty: from its beginning) and gives its bytes."""
 
@@ -116,19 +120,22 @@ class Patience:
         """The other side was there once, so it is worth waiting for."""
         self._reached = True
 
-    def wait(self, failure: Unavailable) -> None:
-        """Wait before the next try, or raise `failure`: never reached yet, or silent for too long."""
+    def check(self, failure: Unavailable) -> None:
+        """Raise `failure` if there is no point in another try: never reached yet, or silent for too long."""
         now = self._clock()
         if self._broken_at is None:
             self._broken_at = now
         if not self._reached or now - self._broken_at > self._limit_s:
             raise failure
+
+    def wait(self) -> None:
+        """Wait before the next try."""
         self._sleep(self._wait_s)
         self._wait_s = min(2 * self._wait_s, _BACK_OFF_MAX_S)
 
 
 def resumed(open_stream: Open, last: str = "", patience: Patience | None = None) -> Iterator[ServerEvent | None]:
-    """Every event of a stream, across breaks; None wherever it was taken up again."""
+    """Every event of a stream, across breaks; None for each break."""
     patience = patience or Patience()
     while True:
         failure = Unavailable("the stream ended")
@@ -140,8 +147,9 @@ def resumed(open_stream: Open, last: str = "", patience: Patience | None = None)
                     yield event
         except Unavailable as broken:
             failure = broken
-        patience.wait(failure)
+        patience.check(failure)
         yield None
+        patience.wait()
 
 
 def watched(events: Iterable[ServerEvent | None], type: type[T], key: Callable[[T], str]) -> Iterator[Watched[T]]:
@@ -149,10 +157,10 @@ def watched(events: Iterable[ServerEvent | None], type: type[T], key: Callable[[
     dropped, and what is missing is told as gone."""
     known: dict[str, T] = {}
     missing: set[str] = set()
-    was_ready = False
     for one in events:
         if one is None:
             missing = set(known)
+            yield Broken()
         elif one.event == "item":
             value = decoded(one.text, type)
             missing.discard(key(value))
@@ -169,9 +177,7 @@ def watched(events: Iterable[ServerEvent | None], type: type[T], key: Callable[[
                 del known[id]
                 yield Gone(id)
             missing = set()
-            if not was_ready:
-                was_ready = True
-                yield Ready()
+            yield Ready()
 
 
 def decoded(content: bytes | str, type: type[T]) -> T:

@@ -17,7 +17,7 @@ the key and what to write instead, and all refusals of a file come at once:
 
 ```
 compose.yaml:4: services.web.build: not supported: images are not built here; build and push it, then name it in image
-compose.yaml:9: services.web.ports[1]: '80:http' is no port; write "8080:80", "80" to have the host port chosen, …
+compose.yaml:9: services.web.ports[1]: 'http' is no port number; write "8080:80", "80" to have the host port chosen, …
 compose.yaml:12: services.web.enviroment: unknown key; did you mean environment?
 ```
 

@@ -8,7 +8,7 @@ import re
 
 from msgspec.structs import replace
 
-from longshore.decide.admission import admit_node_name
+from longshore.decide.admission import admit_node_labels, admit_node_name
 from longshore.model.changes import Change, deleted
 from longshore.model.errors import Conflict, Denied, Invalid
 from longshore.model.lifecycle import Owner
@@ -26,6 +26,7 @@ def admitted(world: Snapshot, hello: Hello, token: Token | None, *, now: float, 
     Raises Denied or Invalid for good, Conflict if it may try again later.
     """
     admit_node_name(hello.node, field="node")
+    admit_node_labels(hello.labels, field="labels")
     node = world.nodes.get(hello.node)
     if token is None:
         return _node_changes(node, hello, now)

@@ -16,7 +16,7 @@ from longshore.decide.status import app_phase, removing, status_of
 from longshore.decide.why import Explanation, sequel_of, why
 from longshore.model.changes import Change, deleted
 from longshore.model.errors import Conflict, Invalid, NotFound, Unavailable
-from longshore.model.lifecycle import ON_NODE, Owner, State, Wanted
+from longshore.model.lifecycle import Owner, State, Wanted
 from longshore.model.objects import Capacity, Kind, Node, NodeStats, Role, Service, Task, Token
 from longshore.model.reasons import Reason
 from longshore.model.snapshot import Snapshot
@@ -360,7 +360,7 @@ def _reserved(world: Snapshot, live: Sequence[Task]) -> Capacity:
     cpu_millis = memory = 0
     for task in live:
         release = world.release(task.service, task.release)
-        if release is not None and task.state in ON_NODE:
+        if release is not None:
             cpu_millis += release.spec.resources.cpu_millis
             memory += release.spec.resources.memory
     return Capacity(cpu=cpu_millis / 1000, memory=memory)

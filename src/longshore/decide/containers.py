@@ -48,9 +48,9 @@ def next_step(
     """The next thing to do; None if all is as wanted."""
     mark = fingerprint(assigned) if assigned is not None else ""
     grace_s = assigned.spec.stop_grace_s if assigned is not None else STALE_GRACE_S
-    for container in seen:
-        if container.fingerprint != mark:
-            return _clear(container, STALE_GRACE_S)
+    for other in seen:
+        if other.fingerprint != mark:
+            return _clear(other, STALE_GRACE_S)
     container = seen[0] if seen else None
     if assigned is None:
         return None
@@ -60,8 +60,7 @@ def next_step(
     if not task.live or (progress is not None and progress.state in _ENDED):
         return None  # kept as it is, for its logs
     if task.wanted is Wanted.STOPPED:
-        running = container is not None and container.status is Status.RUNNING
-        return Stop(container.id, grace_s) if container is not None and running else None
+        return Stop(container.id, grace_s) if container is not None and container.status is Status.RUNNING else None
     if container is None:
         return None if reached(assigned, progress) >= RANK[State.STARTING] else _make(assigned, progress, cluster, node)
     return Start(container.id) if container.status is Status.CREATED else None

@@ -63,7 +63,7 @@ def _size(count: int) -> str:
 def _list(values: tuple[object, ...]) -> str:
     if any(isinstance(one, Port | Mount) for one in values):
         return ", ".join(_item(one) for one in values)
-    return msgspec.json.encode(values).decode() if values else ""
+    return msgspec.json.encode(values).decode()
 
 
 def _item(value: object) -> str:

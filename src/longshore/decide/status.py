@@ -120,7 +120,7 @@ def _is_done(service: Service, here: list[Task]) -> bool:
 
 def _is_spent(service: Service, here: list[Task]) -> bool:
     """Whether a slot was given up: its newest task ended by itself and the restart policy says never again."""
-    if not here or any(task.live for task in here):
+    if not here:
         return False
     newest = here[-1]
     # A new release starts every slot afresh, whatever became of the old one.

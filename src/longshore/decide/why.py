@@ -195,7 +195,7 @@ def _after(task: Task, sequel: Sequel | None) -> str:
     """What comes next. A task that ended like others before it is part of a crash loop, and that is said."""
     if sequel is None:
         return ""
-    own = task.state in (State.FAILED, State.REJECTED, State.FINISHED)
+    own = task.state in (State.FAILED, State.REJECTED) or (task.state is State.FINISHED and not sequel.never)
     row = f"; it is number {task.attempt + 1} in a row to end" if own and task.attempt else ""
     if sequel.task:
         return f"{row}; {sequel.task} took its place"

@@ -43,7 +43,7 @@ REMEMBERED_EVENTS = 512
 T = TypeVar("T")
 
 _PORT_TAKEN = ("port is already allocated", "address already in use")
-_PORT = re.compile(r"(?:Bind for|listen \w+|bind host port(?: for)?) (\S+:\d+)")
+_PORT = re.compile(r"(?:Bind for|listen \w+|bind host port(?: for)?) ((?:[\d.]+|\[[\da-f:]*\]|::):\d+)")
 # What the engine says when it is itself without its containerd: a fault of the moment, not of the order.
 _NOT_NOW = (
     "error while dialing",

@@ -5,9 +5,9 @@ parts when it runs.
 """
 
 from longshore.cli import root
-from longshore.main.commands import add_server_commands
 
-add_server_commands(root)
+for _name in ("dev", "manager", "worker", "restore", "simulate"):
+    root.add_lazy(_name, f"longshore.main.commands:{_name}")
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from longshore.agent.dialling import keep_dialling
 from longshore.agent.host import Host
-from longshore.agent.worker import Worker
+from longshore.agent.worker import Identity, Worker
 from longshore.main import folder
 from longshore.main.clock import MachineClock
 from longshore.main.manager import ManagerSettings, RunningManager, running_manager
@@ -37,24 +37,23 @@ async def run_dev(
             where = folder.prepare(settings.folder / "nodes" / name)
             connection = open_engine(engine, clock, machine)
             stack.push_async_callback(connection.close)
-            workers.append(
-                (_worker(connection, clock, name, where, starts, nodes), await _secret(manager, where, name))
-            )
+            worker = _worker(connection, clock, folder.identity(where, name), where, starts, nodes)
+            workers.append((worker, await _join_token(manager, worker)))
         group = await stack.enter_async_context(asyncio.TaskGroup())
-        for worker, secret in workers:
+        for worker, joining in workers:
             group.create_task(worker.run(), name=f"worker {worker.name}")
-            group.create_task(keep_dialling(worker, manager.url, secret), name=f"dial {worker.name}")
+            group.create_task(keep_dialling(worker, manager.url, joining), name=f"dial {worker.name}")
         started(manager)
         await asyncio.Event().wait()
 
 
 def _worker(
-    engine: Engine, clock: MachineClock, name: str, where: Path, starts: asyncio.Semaphore, nodes: int
+    engine: Engine, clock: MachineClock, identity: Identity, where: Path, starts: asyncio.Semaphore, nodes: int
 ) -> Worker:
     return Worker(
         engine,
         clock,
-        name=name,
+        identity=identity,
         address="127.0.0.1",
         labels={},
         starts=starts,
@@ -64,10 +63,10 @@ def _worker(
     )
 
 
-async def _secret(manager: RunningManager, where: Path, name: str) -> Callable[[], str]:
-    """What the worker shows at the door: its own token, or a join token made for it now."""
-    joining = ""
-    if not folder.identity(where, name).token:
+async def _join_token(manager: RunningManager, worker: Worker) -> Callable[[], str]:
+    """A join token for a worker that does not belong to this cluster yet."""
+    secret = ""
+    if not worker.identity.cluster:
         view = await manager.operations.create_token(TokenWish(uses=1, lifetime_s=JOIN_S))
-        joining = view.secret or ""
-    return lambda: folder.identity(where, name).token or joining
+        secret = view.secret or ""
+    return lambda: secret

@@ -6,6 +6,7 @@ are readable by their owner alone.
 """
 
 import os
+import secrets
 from pathlib import Path
 
 import msgspec
@@ -48,18 +49,19 @@ def read(path: Path) -> str:
 
 
 def identity(folder: Path, node: str) -> Identity:
-    """What a worker remembers; a new one if this folder never was a worker's."""
-    text = read(folder / "worker.json")
-    if not text:
-        return Identity(node=node)
-    try:
-        return msgspec.json.decode(text, type=Identity)
-    except msgspec.MsgspecError as error:
-        raise Refused(f"{folder / 'worker.json'} is damaged ({error}); remove it and join again") from error
+    """What a worker remembers. One that never was gets its secret here, safely on disk before it is ever used."""
+    path = folder / "worker.json"
+    text = read(path)
+    if text:
+        try:
+            return msgspec.json.decode(text, type=Identity)
+        except msgspec.MsgspecError as error:
+            raise Refused(f"{path} is damaged ({error}); remove it and join again") from error
+    made = Identity(node=node, token="lsn_" + secrets.token_urlsafe(32))
+    remember(folder, made)
+    return made
 
 
 def remember(folder: Path, one: Identity) -> None:
-    """Keep a worker's identity. A token that was not given again is kept."""
-    standing = identity(folder, one.node)
-    token = one.token or standing.token
-    write(folder / "worker.json", msgspec.json.encode(msgspec.structs.replace(one, token=token)).decode() + "\n")
+    """Keep a worker's identity."""
+    write(folder / "worker.json", msgspec.json.encode(one).decode() + "\n")

@@ -13,11 +13,11 @@ import structlog
 from aiohttp import web
 
 from longshore import __version__
-from longshore.api.server import Deps, make_app
+from longshore.api.server import Deps, make_app, make_runner
 from longshore.control import tokens
 from longshore.control.controllers import controllers
 from longshore.control.dialling import keep_dialling
-from longshore.control.metrics import Metrics
+from longshore.control.metrics import MeasuredStore, Metrics, measured
 from longshore.control.operations import Operations
 from longshore.control.sessions import Sessions
 from longshore.decide import services
@@ -98,7 +98,7 @@ async def _open_store(settings: ManagerSettings, clock: MachineClock) -> Store:
         scheme, separator, rest = settings.store.partition("://")
         if scheme != "sqlite" or not separator or not rest.startswith("/") or len(rest) < 2:
             raise Invalid(f"--store {settings.store}: use memory or sqlite:///PATH")
-        path = Path(rest if rest.startswith("//") else rest).absolute()
+        path = Path(rest)
     return await SqliteStore.open(path, clock)
 
 
@@ -138,14 +138,17 @@ async def _admin_token(store: Store, clock: MachineClock, where: Path) -> None:
 
 
 @asynccontextmanager
-async def _serving(settings: ManagerSettings, store: Store, clock: MachineClock) -> AsyncIterator[RunningManager]:
+async def _serving(settings: ManagerSettings, plain: Store, clock: MachineClock) -> AsyncIterator[RunningManager]:
+    metrics = Metrics(__version__)
+    store = MeasuredStore(plain, metrics)
     sessions = Sessions(
         store,
         clock,
         heartbeat_timeout_s=settings.heartbeat_timeout_s,
         wake_node=lambda node: loop.wake("nodes", node),
     )
-    loop = ControlLoop(store, clock, controllers(settings.scheduler, sessions.silence_left_s))
+    rows = controllers(settings.scheduler, sessions.silence_left_s)
+    loop = ControlLoop(store, clock, [measured(row, metrics) for row in rows])
     operations = Operations(
         store,
         clock,
@@ -155,7 +158,6 @@ async def _serving(settings: ManagerSettings, store: Store, clock: MachineClock)
         explain=lambda world, task, now: explain.explain(world, task, now, settings.scheduler),
         usage=sessions.usage,
     )
-    metrics = Metrics(store, sessions)
     app = make_app(
         Deps(
             store=store,
@@ -170,7 +172,7 @@ async def _serving(settings: ManagerSettings, store: Store, clock: MachineClock)
             folder=settings.folder,
         )
     )
-    runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=SHUTDOWN_S)
+    runner = make_runner(app, shutdown_s=SHUTDOWN_S)
     await runner.setup()
     try:
         port = await _listen(runner, settings)

@@ -14,7 +14,7 @@ import structlog
 _SECRET = re.compile(r"\bls[ajnw]_[A-Za-z0-9_-]{8,}")
 
 
-def _mask(_logger: Any, _method: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:  # noqa: ANN401
+def _mask(_logger: Any, _method: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
     for key, value in line.items():
         if isinstance(value, str) and "ls" in value:
             line[key] = _SECRET.sub("ls*_…", value)

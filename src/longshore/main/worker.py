@@ -55,7 +55,7 @@ def open_engine(url: str, clock: Clock, machine: FakeMachine | None = None) -> E
 
 def fake_machine(clock: Clock) -> FakeMachine:
     """A simulated machine for a real program: its delays are real seconds."""
-    return FakeMachine(random.Random(0), clock)
+    return FakeMachine(random.Random(0), clock)  # noqa: S311  (it shapes delays, not secrets)
 
 
 async def run_worker(settings: WorkerSettings) -> None:
@@ -64,7 +64,7 @@ async def run_worker(settings: WorkerSettings) -> None:
     clock = MachineClock()
     engine = open_engine(settings.engine, clock)
     standing = folder.identity(settings.folder, settings.name)
-    if standing.token and standing.node != settings.name:
+    if standing.node != settings.name:
         raise Refused(
             f"{settings.folder} belongs to node {standing.node}; start it with -n {standing.node}, or give node "
             f"{settings.name} a folder of its own with --data"
@@ -73,7 +73,7 @@ async def run_worker(settings: WorkerSettings) -> None:
     worker = Worker(
         engine,
         clock,
-        name=settings.name,
+        identity=standing,
         address=address,
         labels=settings.labels,
         starts=starts_at_once(),
@@ -84,7 +84,7 @@ async def run_worker(settings: WorkerSettings) -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(worker.run(), name="runner")
             if settings.join:
-                group.create_task(keep_dialling(worker, settings.join, lambda: _secret(settings)), name="dial")
+                group.create_task(keep_dialling(worker, settings.join, lambda: _join_token(settings)), name="dial")
             else:
                 group.create_task(_wait_to_be_dialled(settings, worker), name="door")
     finally:
@@ -92,11 +92,7 @@ async def run_worker(settings: WorkerSettings) -> None:
             await engine.close()
 
 
-def _secret(settings: WorkerSettings) -> str:
-    """The node token once there is one, the join token before."""
-    standing = folder.identity(settings.folder, settings.name)
-    if standing.token:
-        return standing.token
+def _join_token(settings: WorkerSettings) -> str:
     if settings.token is None:
         raise Invalid("a worker joins with a token: on the manager, longshore token create; then --token FILE")
     secret = folder.read(settings.token)

@@ -12,7 +12,7 @@ from longshore.decide.placement.constraints import eligible
 from longshore.model.containers import Container, Status
 from longshore.model.invariants import broken
 from longshore.model.lifecycle import State, Wanted
-from longshore.model.objects import NodeStatus, Service, Task
+from longshore.model.objects import Availability, NodeStatus, Service, Task
 from longshore.model.reasons import Reason
 from longshore.model.snapshot import Snapshot
 from longshore.model.spec import Mode, ServiceSpec
@@ -65,9 +65,13 @@ def _service(world: World, snapshot: Snapshot, name: str, service: Service) -> l
     found = []
     tasks = sorted(snapshot.tasks_of_service(name).values(), key=lambda task: (task.slot, task.generation))
     newest: dict[int, Task] = {task.slot: task for task in tasks}
+    # A slot that is not served holds the rollout of the others up: that is what keeps them serving.
+    held_up = any(not (task.counts and task.ready) for task in newest.values())
     for task in tasks:
-        if task.counts and task.release != service.release:
+        if task.counts and task.release != service.release and not (task.ready and held_up):
             found.append(f"{task.id} still runs release {task.release}")
+        if task.state is State.RUNNING and service.spec.mode is Mode.JOB:
+            found.append(f"{task.id} has not finished")
         if task.live and task.wanted is not Wanted.RUNNING:
             found.append(f"{task.id} is to go, but is {task.state}")
         if task.wanted is Wanted.REMOVED and snapshot.nodes[task.node].status is NodeStatus.READY:
@@ -78,7 +82,8 @@ def _service(world: World, snapshot: Snapshot, name: str, service: Service) -> l
         wanted = {node.name for node in snapshot.nodes.values() if eligible(node, service.spec)}
         have = {task.pinned for task in tasks if task.counts}
         spent = {task.pinned for task in newest.values() if not task.live and restart.again(task, service.spec) is None}
-        if not wanted <= have | spent or not have <= wanted:
+        kept = {node.name for node in snapshot.nodes.values() if node.availability is Availability.PAUSED}
+        if not wanted <= have | spent or not have <= wanted | kept:
             found.append(f"{name} is on {sorted(have)}, not on {sorted(wanted)}")
         return found
     for slot in range(1, service.spec.replicas + 1):

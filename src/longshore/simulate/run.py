@@ -14,6 +14,8 @@ from longshore.simulate.world import World
 
 REST_S = 400.0
 """After the last fault: longer than every back-off, retry and timeout there is."""
+NOTICE_S = 30.0
+"""After this even a cut that nobody was told of has been noticed."""
 LOOK_EVERY_S = 2.0
 DEAD_FOR_GOOD = 0.3
 """Chance that a world ends with one machine that never returns."""
@@ -97,6 +99,7 @@ async def _settle(world: World, player: Player, dead_for_good: bool, note: Calla
     if dead_for_good and len(sites) > 1:
         world.power_off(sites[-1])
     world.tell("no more faults")
+    await asyncio.sleep(NOTICE_S)
     deadline = world.clock.monotonic() + REST_S
     wrong = at_rest(world, player.wishes)
     while wrong and not world.bugs and world.clock.monotonic() < deadline:
@@ -113,8 +116,11 @@ async def _stays(world: World, player: Player) -> list[str]:
     """Rest is rest: a while later the same tasks run, and nothing was written."""
     before = world.durable.read().revision
     await asyncio.sleep(REST_S / 4)
-    after = world.durable.read().revision
     wrong = at_rest(world, player.wishes)
-    if after != before:
-        wrong.append(f"{after - before} commits although all was as wished")
+    restless = [event for kind, id, _ in world.durable.read().objects() for event in world.durable.story(kind, id)]
+    wrong += [
+        f"{event.by} changed {event.kind} {event.id} although all was as wished: {event.reason}"
+        for event in restless
+        if event.revision > before
+    ]
     return wrong

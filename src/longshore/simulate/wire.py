@@ -18,6 +18,7 @@ S = TypeVar("S")
 R = TypeVar("R")
 
 LATENCY_S = (0.0005, 0.02)
+INSTANT_S = 1e-6
 
 
 class End(Generic[S, R]):
@@ -37,7 +38,8 @@ class End(Generic[S, R]):
         if self._link.silent:
             return  # lost, and nobody notices
         loop = asyncio.get_running_loop()
-        self.other._arrives_at = max(self.other._arrives_at, loop.time() + self._link.latency_s())
+        # Strictly later than the one before: timers of the same instant fire in no particular order.
+        self.other._arrives_at = max(self.other._arrives_at + INSTANT_S, loop.time() + self._link.latency_s())
         loop.call_at(self.other._arrives_at, self.other._arrive, frame)
 
     def _arrive(self, frame: bytes) -> None:

@@ -64,12 +64,13 @@ class _Class:
         self._ask = ask
         self._policy = policy
         self._room = sieve(table, ask).room
-        self._scores = self._scored()
+        self._scores: Vector | None = None
+        """None while nobody asks, or after something that moved the scores of all nodes."""
         self._why_not: dict[str, tuple[str, Again]] = {}
 
     def settle(self, task: Task, now: float) -> tuple[Change | None, Again]:
         """Place `task`, or say why not. No change if that has been said already."""
-        row = self._best(task.pinned)
+        row = self._own(task.pinned) if task.pinned else self._best()
         if row is None:
             text, again = self._refusal(task.pinned)
             return _refused(task, text), again
@@ -83,40 +84,48 @@ class _Class:
             reason=Reason.PLACED,
             message=message,
         )
+        if task.pinned:
+            self._scores = None  # a node was taken out of turn
         return _change(task, after), None
 
-    def _best(self, pinned: str) -> int | None:
-        """The row to take; the first of equals, which is the first by name."""
-        row = self._table.row_of.get(pinned, -1) if pinned else int(self._scores.argmax()) if len(self._table) else -1
-        return row if row >= 0 and self._scores[row] != -np.inf else None
+    def _own(self, pinned: str) -> int | None:
+        """The only row to take, if it has room."""
+        row = self._table.row_of.get(pinned)
+        return row if row is not None and self._room[row] > 0 else None
+
+    def _best(self) -> int | None:
+        """The best row with room; the first of equals, which is the first by name."""
+        if not len(self._table):
+            return None
+        if self._scores is None:
+            self._table.start_round()
+            scores = self._policy.score(columns(self._table, self._ask), self._ask)
+            self._scores = np.where(self._room > 0, scores, -np.inf)
+        row = int(self._scores.argmax())
+        return row if self._room[row] > 0 else None
 
     def _take(self, row: int) -> tuple[PublishedPort, ...]:
         """Put a task on a node and bring its row up to date."""
         table, crowd = self._table, self._table.crowd
-        self._why_not.clear()
         ports = table.take(row, self._ask)
+        closed = [row]
         self._room[row] -= 1
         machine = table.machine.item(row)
         if ports and not table.ports.fits(machine, self._ask):
             # The ports were the machine's: with them goes the room of every node that shares it.
-            self._room[table.rows_of_machine[machine]] = 0
-            self._scores[table.rows_of_machine[machine]] = -np.inf
+            closed = table.rows_of_machine[machine]
+            self._room[closed] = 0
         if table.crowd != crowd:
-            self._scores = self._scored()
-        elif self._room[row] > 0:
-            self._scores[row] = self._policy.score(numbers(table, self._ask, row), self._ask)
-        else:
-            self._scores[row] = -np.inf
+            self._scores = None
+        elif self._scores is not None:
+            self._scores[closed] = -np.inf
+            if self._room[row] > 0:
+                self._scores[row] = self._policy.score(numbers(table, self._ask, row), self._ask)
         return ports
 
-    def _scored(self) -> Vector:
-        self._table.start_round()
-        scores = self._policy.score(columns(self._table, self._ask), self._ask)
-        return np.where(self._room > 0, scores, -np.inf)
-
     def _refusal(self, pinned: str) -> tuple[str, Again]:
-        """Why no node takes a task, and when a host port that another program held is to be tried again. Remembered
-        until the next task is placed: of a class that does not fit, each would ask the same."""
+        """Why no node takes a task, and when a host port that another program held is to be tried again. Remembered,
+        because it stays true: where the class has no room, none of it goes, so what refused goes on refusing."""
         if pinned not in self._why_not:
             left = sieve(self._table, self._ask)
             text = no_node(left.verdicts(self._table, pinned), len(self._table))
@@ -127,7 +136,7 @@ class _Class:
 
 def _refused(task: Task, text: str) -> Change | None:
     """The change that says why `task` has no node yet; None if its record says so already."""
-    if task.reason is Reason.NO_NODE and task.message == text:
+    if task.message == text:
         return None
     return _change(task, replace(task, reason=Reason.NO_NODE, message=text))
 
