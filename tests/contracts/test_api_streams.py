@@ -1,40 +1,24 @@
-"""What goes on: events, watches, logs and sessions, how they are taken up again and how they end."""
+"""Events and watches: in order, without gaps, taken up again, and what becomes of readers that do not read."""
 
 import asyncio
 import socket
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from aiohttp import ClientResponse, ClientSession
 
 from longshore.api.streams import Streams
-from longshore.channel import MESSAGE_BYTES_MAX, SESSION_PATH, WebSocketChannel, dial, worker_end
 from longshore.main.clock import MachineClock
-from longshore.model.containers import LogLine
-from longshore.model.errors import Denied, Unavailable
 from longshore.model.lifecycle import State
-from longshore.model.messages import (
-    Assignment,
-    Down,
-    Farewell,
-    Hello,
-    LogEnd,
-    LogLines,
-    LogsUnwanted,
-    LogsWanted,
-    Up,
-    Welcome,
-)
-from longshore.model.objects import Capacity, EngineFacts, Kind, Object, Task
+from longshore.model.objects import Kind, Object, Task
 from longshore.model.views import EventView, Problem, ServiceView
 from longshore.store.memory import MemoryStore
 from tests import situations
 from tests.contracts.serving import Manager, put, remove, serving
+from tests.contracts.sse import Frame, reading
 
 WEB = situations.service("web", replicas=3)
 RECORDS: tuple[Object, ...] = (
@@ -42,63 +26,12 @@ RECORDS: tuple[Object, ...] = (
     *situations.releases(WEB),
     *(situations.task(slot, state=State.NEW) for slot in (1, 2, 3)),
 )
-Frame = dict[str, str]
 
 
 @pytest.fixture
 async def manager(tmp_path: Path) -> AsyncIterator[Manager]:
     async with serving(tmp_path, *RECORDS) as running:
         yield running
-
-
-class Reading:
-    """A reader of server-sent events."""
-
-    def __init__(self, response: ClientResponse) -> None:
-        self.response = response
-
-    async def blocks(self) -> AsyncIterator[Frame]:
-        """Every block, also those that say nothing but an id or a comment (under the name of nothing)."""
-        block: Frame = {}
-        async for line in self.response.content:
-            text = line.decode().rstrip("\n")
-            if text:
-                name, _, value = text.partition(":")
-                block[name] = value.removeprefix(" ")
-            else:
-                yield block
-                block = {}
-
-    async def take(self, count: int, within_s: float = 5.0) -> list[Frame]:
-        """The next events that carry data."""
-        found: list[Frame] = []
-        async with asyncio.timeout(within_s):
-            while len(found) < count:
-                block = await anext(self._blocks)
-                found += [block] if "data" in block else []
-        return found
-
-    async def rest(self, within_s: float = 5.0) -> list[Frame]:
-        """All that comes until the stream ends."""
-        async with asyncio.timeout(within_s):
-            return [block async for block in self._blocks]
-
-    async def __aenter__(self) -> "Reading":
-        self._blocks = self.blocks()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self.response.close()
-
-
-@asynccontextmanager
-async def reading(
-    manager: Manager, path: str, headers: dict[str, str] | None = None, *, status: int = 200
-) -> AsyncIterator[Reading]:
-    async with manager.http.get(manager.url + path, headers=manager.bearing("admin") | (headers or {})) as response:
-        assert response.status == status, await response.read()
-        async with Reading(response) as one:
-            yield one
 
 
 def _events(frames: list[Frame]) -> list[EventView]:
@@ -148,7 +81,7 @@ async def test_events_go_on_behind_the_last_id_also_within_a_revision(manager: M
 
 async def test_a_reader_knows_where_it_is_before_the_first_event(manager: Manager) -> None:
     async with reading(manager, "/v1/events?watch=true") as stream:
-        first = await asyncio.wait_for(anext(stream._blocks), 5)
+        first = await asyncio.wait_for(anext(stream.blocks), 5)
     await _change(manager, 2)
     async with reading(manager, "/v1/events?watch=true", {"Last-Event-ID": first["id"]}) as stream:
         assert [view.name for view in _events(await stream.take(1))] == ["web.2.1"]
@@ -160,7 +93,7 @@ async def test_events_are_filtered_and_their_reader_does_not_fall_behind_for_it(
         async with reading(manager, path) as stream:
             revision = await _change(manager, 1)
             async with asyncio.timeout(5):
-                while (block := await anext(stream._blocks)).get("id") != str(revision):
+                while (block := await anext(stream.blocks)).get("id") != str(revision):
                     assert "data" not in block
             await _change(manager, 2, 3)
             assert [view.name for view in _events(await stream.take(1))] == ["web.3.1"]
@@ -284,146 +217,3 @@ async def test_a_node_is_watched(manager: Manager) -> None:
         assert frame == {"event": "gone", "data": '{"id":"n1"}'}
 
 
-async def test_all_streams_end_at_once_when_the_manager_stops(tmp_path: Path) -> None:
-    async with serving(tmp_path, *RECORDS) as manager, ClientSession() as http:
-        paths = ["/v1/events?watch=true", "/v1/services?watch=true", "/v1/tasks?watch=true"] * 10
-        responses = [await http.get(manager.url + path, headers=manager.bearing("admin")) for path in paths]
-        worker = await _join(manager, http)
-        manager.store.read()
-        stopping = time.monotonic()
-        await manager.stop()
-        assert time.monotonic() - stopping < 1.0
-        with pytest.raises(Unavailable):
-            await worker.receive()
-        for response in responses:
-            assert (await response.read()) is not None  # whole: the stream was ended, not cut
-
-
-# -- sessions and logs
-
-
-async def _join(manager: Manager, http: ClientSession, who: str = "join") -> WebSocketChannel[Up, Down]:
-    channel = worker_end(await dial(http, manager.url + SESSION_PATH, secret=manager.secrets[who]))
-    await channel.send(
-        Hello(
-            node="n1",
-            version="1",
-            token_sha256="0" * 64,
-            address="127.0.0.1",
-            capacity=Capacity(cpu=1.0),
-            engine=EngineFacts(id="e"),
-        )
-    )
-    assert isinstance(await channel.receive(), Welcome)
-    assert isinstance(await channel.receive(), Assignment)
-    return channel
-
-
-async def test_a_session_opens_to_workers_tokens(manager: Manager) -> None:
-    async with ClientSession() as http:
-        worker = await _join(manager, http)
-        assert manager.deps.sessions.connected() == 1
-        await worker.close()
-        for who, known in (("unknown", False), ("expired", False), ("spent", False)):
-            with pytest.raises(Denied) as denied:
-                await dial(http, manager.url + SESSION_PATH, secret=manager.secrets[who])
-            assert denied.value.known is known
-        with pytest.raises(Denied):
-            await dial(http, manager.url + SESSION_PATH, secret="")
-
-
-async def test_a_session_without_tokens(tmp_path: Path) -> None:
-    async with serving(tmp_path, auth=False) as manager, ClientSession() as http:
-        with pytest.raises(Denied):
-            await dial(http, manager.url + SESSION_PATH, secret="lsj_wrong")
-        manager.secrets["nobody"] = ""
-        await (await _join(manager, http, "nobody")).close()
-
-
-@pytest.mark.parametrize("sent", ['{"type":"hello"}', "nonsense", '{"type":"reboot"}', b"\x00", '{"type":1}'])
-async def test_who_makes_no_sense_is_told_and_sent_away(manager: Manager, sent: str | bytes) -> None:
-    async with ClientSession() as http:
-        connection = await dial(http, manager.url + SESSION_PATH, secret=manager.secrets["join"])
-        await (connection.send_bytes(sent) if isinstance(sent, bytes) else connection.send_str(sent))
-        worker = worker_end(connection)
-        farewell = await asyncio.wait_for(worker.receive(), 5)
-        assert isinstance(farewell, Farewell)
-        assert farewell.reason
-        with pytest.raises(Unavailable):
-            await asyncio.wait_for(worker.receive(), 5)
-        with pytest.raises(Unavailable):
-            await worker.send(Hello(node="n1", version="1", address="", capacity=Capacity(), engine=EngineFacts()))
-
-
-async def test_a_message_that_is_too_long_ends_the_session(manager: Manager) -> None:
-    async with ClientSession() as http:
-        worker = await _join(manager, http)
-        long = Hello(node="x" * MESSAGE_BYTES_MAX, version="", address="", capacity=Capacity(), engine=EngineFacts())
-        with pytest.raises(Unavailable):
-            await worker.send(long)
-        connection = await dial(http, manager.url + SESSION_PATH, secret=manager.secrets["join"])
-        with suppress(OSError):
-            await connection.send_str("x" * (MESSAGE_BYTES_MAX + 10))
-        other = worker_end(connection)
-        with pytest.raises(Unavailable):
-            await asyncio.wait_for(other.receive(), 5)
-        await other.close()
-        await worker.close()
-
-
-async def _serve_logs(worker: WebSocketChannel[Up, Down], lines: int, *, error: str | None) -> list[Down]:
-    """Answer one wish for logs; with `error` None the log never ends."""
-    seen: list[Down] = []
-    request = None
-    while not (isinstance(seen[-1] if seen else None, LogsUnwanted) and request is not None):
-        message = await worker.receive()
-        seen.append(message)
-        if isinstance(message, LogsWanted):
-            request = message.request
-            for number in range(lines):
-                line = LogLine(at=float(number), stream="stdout", text=f"line {number}\nä")
-                await worker.send(LogLines(request=message.request, lines=(line,)))
-            if error is not None:
-                await worker.send(LogEnd(request=message.request, error=error))
-                return seen
-    return seen
-
-
-async def test_a_log_is_read_to_its_end(manager: Manager) -> None:
-    async with ClientSession() as http, asyncio.TaskGroup() as group:
-        worker = await _join(manager, http)
-        await put(manager.store, situations.task(5, on="n1"))
-        serving_logs = group.create_task(_serve_logs(worker, 3, error=""))
-        response, body = await manager.ask("GET", "/v1/tasks/web.5.1/logs?tail=3&since=2026-01-01T00:00:00Z")
-        assert (response.status, response.content_type) == (200, "application/x-ndjson")
-        lines = [msgspec.json.decode(line, type=LogLine) for line in body.splitlines()]
-        assert [line.text for line in lines] == [f"line {number}\nä" for number in range(3)]
-        wanted = next(one for one in await serving_logs if isinstance(one, LogsWanted))
-        assert (wanted.tail, wanted.follow, wanted.since) == (3, False, 1767225600.0)
-        await worker.close()
-
-
-async def test_a_log_that_breaks_off_says_so(manager: Manager) -> None:
-    async with ClientSession() as http, asyncio.TaskGroup() as group:
-        worker = await _join(manager, http)
-        await put(manager.store, situations.task(5, on="n1"))
-        group.create_task(_serve_logs(worker, 1, error="the disk is on fire"))
-        _, body = await manager.ask("GET", "/v1/tasks/web.5.1/logs")
-        assert [msgspec.json.decode(line) for line in body.splitlines()][1:] == [{"error": "the disk is on fire"}]
-        group.create_task(_serve_logs(worker, 0, error="the disk is on fire"))
-        problem = await manager.told("GET", "/v1/tasks/web.5.1/logs", Problem, 503)
-        assert "on fire" in problem.detail
-        problem = await manager.told("GET", "/v1/tasks/web.1.1/logs", Problem, 404)
-        await worker.close()
-
-
-async def test_a_followed_log_that_is_quiet_answers_soon_and_lets_go_of_the_worker(manager: Manager) -> None:
-    async with ClientSession() as http, asyncio.TaskGroup() as group:
-        worker = await _join(manager, http)
-        await put(manager.store, situations.task(5, on="n1"))
-        serving_logs = group.create_task(_serve_logs(worker, 0, error=None))
-        async with asyncio.timeout(3):
-            async with reading(manager, "/v1/tasks/web.5.1/logs?follow=true"):
-                pass
-            assert isinstance((await serving_logs)[-1], LogsUnwanted)
-        await worker.close()

@@ -576,7 +576,8 @@ class TestUnavailable:
     @pytest.mark.parametrize(
         "words",
         [
-            'connection error: desc = "transport: error while dialing: dial unix /run/containerd.sock": unavailable',
+            'connection error: desc = "transport: Error while dialing dial unix /a.sock: connect: connection refused"',
+            'connection error: desc = "transport: error while dialing: dial unix:///a.sock: timeout": unavailable',
             "ttrpc: closed: unknown",
         ],
     )

@@ -89,7 +89,7 @@ class Stores(RuleBasedStateMachine):
         self.directory = Path(tempfile.mkdtemp())
         self.clocks = StepClock(), StepClock()
 
-    @initialize(events_kept=st.sampled_from([8, 10_000]))
+    @initialize(events_kept=st.sampled_from([3, 10_000]))
     def begin(self, events_kept: int) -> None:
         self.events_kept = events_kept
         self.memory = MemoryStore(self.clocks[0], events_kept=events_kept)
@@ -147,7 +147,7 @@ class Stores(RuleBasedStateMachine):
 
     @invariant()
     def same_stories(self) -> None:
-        if self.events_kept == 8:
+        if self.events_kept == 3:
             return  # a record made anew after its story left memory finds it in the file again: more, not less
         for kind, id in KEYS:
             assert self.sqlite.story(kind, id) == self.memory.story(kind, id)

@@ -1,4 +1,4 @@
-"""A manager of few words, for tests of the client: it says byte by byte what a test wrote down, and keeps what it hears.
+"""A manager of few words, for tests of the client: it says what a test wrote down, and keeps what it hears.
 
 Each connection has its own script. After its last answer a connection is closed without a word of warning, as a
 manager's are when it stops.
@@ -8,8 +8,11 @@ import socket
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import msgspec
+
+from longshore.model.objects import Task
 
 HANG_UP = b""
 """Instead of an answer: read the request, then close."""
@@ -31,6 +34,12 @@ class Talking:
         self.url = url
         self.heard: list[Heard] = []
         self.connections = 0
+
+
+def task(id: str, **fields: Any) -> Task:
+    """A task by its id, as a manager would tell of it."""
+    service, slot, generation = id.rsplit(".", 2)
+    return Task(id=id, service=service, slot=int(slot), generation=int(generation), release=1, **fields)
 
 
 def answer(body: object = None, status: int = 200, headers: Mapping[str, str] | None = None) -> bytes:

@@ -27,7 +27,7 @@ from longshore.model.errors import (
 from longshore.model.objects import Availability, Task
 from longshore.model.spec import ServiceSpec
 from longshore.model.views import EventView, NodePatch
-from tests.tables.talking import HANG_UP, answer, refusal, stream, talking
+from tests.tables.talking import HANG_UP, answer, refusal, stream, talking, task
 
 CLUSTER = {"id": "c1", "version": "1", "revision": 7, "scheduler": "spread", "started_at": 1.0}
 REMOTE = "http://10.0.0.5:7440"
@@ -213,9 +213,12 @@ def test_what_does_not_speak_http_is_unavailable() -> None:
 
 
 def test_an_answer_of_another_shape_is_refused() -> None:
-    with talking([answer({"hello": 1})]) as manager, Client(manager.url) as client:
-        with pytest.raises(Refused, match="not understood"):
-            client.cluster()
+    with (
+        talking([answer({"hello": 1})]) as manager,
+        Client(manager.url) as client,
+        pytest.raises(Refused, match="not understood"),
+    ):
+        client.cluster()
 
 
 # -- connections
@@ -304,12 +307,11 @@ def test_logs_end_with_their_reason() -> None:
     lines = b'{"at":1.0,"stream":"stdout","text":"a"}\n\n{"at":2.0,"stream":"stderr","te'
     rest = b'xt":"b"}\n{"error":"node n1 left"}\n'
     with talking([stream(lines, rest, ended=True)]) as manager, Client(manager.url) as client:
-        got = []
+        read = client.logs("web.1.1", tail=5)
+        assert [next(read).text, next(read).text] == ["a", "b"]
         with pytest.raises(Unavailable, match=r"log of web\.1\.1 was cut off: node n1 left"):
-            got += client.logs("web.1.1", tail=5)
-        read = client.logs("web.1.1")
+            next(read)
         assert manager.heard[0].target == "/v1/tasks/web.1.1/logs?tail=5"
-        del read, got
 
 
 def test_logs_are_read_line_by_line() -> None:
@@ -398,11 +400,6 @@ def test_patience_is_counted_from_the_break() -> None:
 def test_other_failures_end_a_stream() -> None:
     _, open_stream = opened(b"id: 1\ndata: a\n\n", Compacted("gone"), b"data: b\n\n")
     assert taken(resumed(open_stream, "", Line().patience())) == ["a", "|", "Compacted"]  # type: ignore[arg-type]
-
-
-def task(id: str, **fields: object) -> Task:
-    service, slot, generation = id.rsplit(".", 2)
-    return Task(id=id, service=service, slot=int(slot), generation=int(generation), release=1, **fields)  # type: ignore[arg-type]
 
 
 def item(one: Task) -> ServerEvent:

@@ -7,6 +7,7 @@ and its reader is told so (410) when it comes again.
 import math
 import re
 from collections.abc import AsyncGenerator, Iterable
+from contextlib import aclosing
 from typing import Annotated
 
 import msgspec
@@ -69,20 +70,20 @@ async def _pieces(ask: Ask[EventsQuery, None], after: Mark | None) -> AsyncGener
         yield b"retry: 1000\n\n"
     told_until = passed = after[0]
     try:
-        async for batches in gathered(store.watch(_before(after)), ask.deps.streams, ask.request):
-            frames = bytearray()
-            for batch in batches:
-                passed = batch.revision
-                for event in batch.events:
-                    if _is_after(event, after) and _matches(query, event):
-                        frames += b"id: %b\ndata: %b\n\n" % (event.mark.encode(), encode(told(event)))
-            if frames:
-                told_until = passed
-            elif not batches:
-                # A reader whose filter lets little through must not fall behind the log for that.
-                frames += KEEP_ALIVE if told_until == passed else b"id: %d\n\n" % passed
-                told_until = passed
-            yield bytes(frames)
+        async with aclosing(gathered(store.watch(_before(after)), ask.deps.streams, ask.request)) as bursts:
+            async for burst in bursts:
+                frames = b"".join(
+                    b"id: %b\ndata: %b\n\n" % (event.mark.encode(), encode(told(event)))
+                    for batch in burst
+                    for event in batch.events
+                    if _is_after(event, after) and _matches(query, event)
+                )
+                passed = burst[-1].revision if burst else passed
+                if not frames and not burst:
+                    # A reader whose filter lets little through must not fall behind the log for that.
+                    frames = KEEP_ALIVE if told_until == passed else b"id: %d\n\n" % passed
+                told_until = passed if frames else told_until
+                yield frames
     except Failure:
         return  # its reader comes again with its last id, and then hears if that is too old
 

@@ -15,7 +15,7 @@ from aiohttp.typedefs import Handler, Middleware
 from longshore.api import access, apps, cluster, events, nodes, openapi, services, session, tasks
 from longshore.api.auth import admitted
 from longshore.api.routes import TOKEN, Deps, Route
-from longshore.api.wire import BODY_BYTES_MAX, foreign, problem, refusal
+from longshore.api.wire import BODY_BYTES_MAX, HEADERS, foreign, problem, refusal
 from longshore.model.errors import Failure
 
 __all__ = ["ROUTES", "Deps", "make_app", "make_runner"]
@@ -101,6 +101,8 @@ def _door(deps: Deps, route_of: _RouteOf) -> Middleware:
             if request.writer.output_size:
                 raise  # half an answer is out already; aiohttp cuts the connection
             response = problem(500, "this is a bug of Longshore; the manager's log says more")
+        if not response.prepared:
+            response.headers.update(HEADERS)
         seconds = time() - began
         whole = isinstance(response, web.Response)
         deps.metrics.asked(request.method, _name(route), response.status, seconds if whole else None)

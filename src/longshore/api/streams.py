@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 
 from aiohttp import web
 
+from longshore.api.wire import HEADERS
 from longshore.channel import WebSocketChannel
 from longshore.model.errors import Unavailable
 
@@ -87,6 +88,8 @@ class _Gathering(Generic[T]):
         self._task.cancel()
         # Whatever else ended it: nobody reads it any more.
         await asyncio.gather(self._task, return_exceptions=True)
+        if isinstance(self._source, AsyncGenerator):
+            await self._source.aclose()
 
 
 async def gathered(
@@ -133,7 +136,7 @@ async def pour(
     length: int | None = None,
 ) -> web.StreamResponse:
     """Answer with `pieces`, one write each. What goes wrong before the first one is still a plain problem."""
-    response = web.StreamResponse(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+    response = web.StreamResponse(headers={**HEADERS, "Cache-Control": "no-store", "X-Accel-Buffering": "no"})
     response.content_type = content_type
     response.content_length = length
     async with aclosing(pieces):

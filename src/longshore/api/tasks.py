@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
+from contextlib import aclosing
 from datetime import datetime
 from typing import Annotated
 
@@ -77,9 +78,10 @@ async def _log_pieces(ask: Ask[LogsQuery, None], lines: AsyncIterator[LogLine]) 
     """Lines as JSON, one a line. What fails before the first is raised: then it can still be a plain problem."""
     begun = False
     try:
-        async for some in gathered(lines, ask.deps.streams, ask.request):
-            begun = True
-            yield b"".join(encode(line) + b"\n" for line in some)
+        async with aclosing(gathered(lines, ask.deps.streams, ask.request)) as bursts:
+            async for burst in bursts:
+                begun = True
+                yield b"".join(encode(line) + b"\n" for line in burst)
     except Failure as failure:
         if not begun:
             raise

@@ -6,6 +6,7 @@ again simply gets the list again. Knows snapshots and events; must not know how 
 """
 
 from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -59,9 +60,14 @@ async def _pieces(ask: Ask[Any, Any], watched: Watched[T]) -> AsyncGenerator[byt
     piece += frame("ready", {"revision": world.revision})
     yield bytes(piece)
     try:
-        async for batches in gathered(store.watch(world.revision), ask.deps.streams, ask.request, gap_s=GAP_S):
-            touched = dict.fromkeys(id for batch in batches for event in batch.events for id in watched.touched(event))
-            yield _changed(watched, store.read(), touched, there) or (b"" if batches else KEEP_ALIVE)
+        async with aclosing(
+            gathered(store.watch(world.revision), ask.deps.streams, ask.request, gap_s=GAP_S)
+        ) as bursts:
+            async for burst in bursts:
+                touched = dict.fromkeys(
+                    id for batch in burst for event in batch.events for id in watched.touched(event)
+                )
+                yield _changed(watched, store.read(), touched, there) or (b"" if burst else KEEP_ALIVE)
     except Failure:
         return  # a very slow reader, or a stream that has to end: its reader comes again and gets the whole list
 

@@ -33,6 +33,8 @@ T = TypeVar("T")
 Q = TypeVar("Q", bound=msgspec.Struct)
 
 JSON = "application/json"
+HEADERS = {"Server": "longshore", "X-Content-Type-Options": "nosniff"}
+"""Of every answer. Names no versions, and lets no browser take a log line for a page."""
 PROBLEM = "application/problem+json"
 BODY_BYTES_MAX = 1024 * 1024
 _INTEGRAL_MAX = 2.0**63

@@ -23,6 +23,9 @@ SERVICES = "services"
 TASKS_OF_APP = "tasks"
 """Name of the watch on an app's tasks."""
 
+IN_STEP_S = 1.0
+"""How long the watch on services may be ahead of the one on tasks. The last lines come with the latter."""
+
 ENDED_BADLY = frozenset({State.FAILED, State.REJECTED, State.LOST})
 
 
@@ -101,9 +104,8 @@ class Convergence:
             return None
         if self._settled_at is None:
             self._settled_at = now
-        if self._proven() or now - self._settled_at >= self._steady_s:
-            return Outcome.CONVERGED
-        return None
+        doubt_s = max((self._doubt_s(self.services[name]) for name in self.goal.settle), default=0.0)
+        return Outcome.CONVERGED if now - self._settled_at >= doubt_s else None
 
     def shown(self) -> list[Task]:
         """What a person wants to see: of each slot the newest task, and older ones that still live."""
@@ -133,18 +135,15 @@ class Convergence:
     def _settled(self) -> bool:
         return all(name in self.services and self.services[name].status.settled for name in self.goal.settle)
 
-    def _proven(self) -> bool:
-        """Whether nothing that now runs is so new that it may be dying already."""
-        return not any(self._may_be_dying(name) for name in self.goal.settle)
-
-    def _may_be_dying(self, name: str) -> bool:
-        view = self.services[name]
-        if view.spec.health is not None or view.spec.mode is Mode.JOB:
-            return False
-        running = [task for task in self.tasks.values() if task.service == name and task.state is State.RUNNING]
-        new = [task for task in running if (before := self._known.get(task.id)) is None or before.state != task.state]
-        # The two watches are not in step: fewer tasks than the service counts means that some are yet to be told.
-        return bool(new) or sum(task.ready for task in running) < view.status.ready
+    def _doubt_s(self, view: ServiceView) -> float:
+        """How long it must have been as wished to be believed."""
+        tasks = [task for task in self.tasks.values() if task.service == view.name]
+        running = [task for task in tasks if task.state is State.RUNNING]
+        finished = sum(task.state is State.FINISHED for task in tasks)
+        behind = sum(task.ready for task in running) < view.status.ready or finished < view.status.finished
+        new = any((before := self._known.get(task.id)) is None or before.state != task.state for task in running)
+        may_be_dying = view.spec.health is None and view.spec.mode is not Mode.JOB and (new or behind)
+        return max(self._steady_s if may_be_dying else 0.0, IN_STEP_S if behind else 0.0)
 
 
 def watch_of(service: str) -> str:

@@ -33,7 +33,8 @@ def ls(settings: Settings, app: str | None) -> None:
     if settings.as_json:
         show_json(services)
     elif not services:
-        note("No services. `longshore up` brings a Compose file, `longshore run IMAGE` a single one.")
+        start = "`longshore up` brings a Compose file, `longshore run IMAGE` a single one."
+        note(f"No services of {app}." if app else f"No services. {start}")
     else:
         now = time.time()
         headings = ("SERVICE", "APP", "MODE", "READY", "PHASE", "IMAGE", "PORTS", "AGE", "REMARK")

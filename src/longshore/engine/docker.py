@@ -50,7 +50,7 @@ _NOT_NOW = (
     "transport is closing",
     "ttrpc: closed",
     "ttrpc: server closed",
-    "code = Unavailable",
+    "code = unavailable",
 )
 
 
@@ -325,7 +325,7 @@ def _refusal(declined: Declined) -> Failure:
     if any(mark in words for mark in _PORT_TAKEN):
         port = _PORT.search(words)
         return PortTaken(f"{port[1]} is taken: {words}" if port else words)
-    if declined.status == 503 or any(mark in words for mark in _NOT_NOW):
+    if declined.status == 503 or any(mark in words.lower() for mark in _NOT_NOW):
         return Unavailable(words)
     return Refused(words)
 

@@ -9,6 +9,7 @@ Nothing is pinned: a client that insists on one API version stops working when t
 
 import asyncio
 import ipaddress
+import os
 import socket
 import ssl
 from collections.abc import AsyncGenerator, Iterator, Mapping
@@ -267,7 +268,7 @@ class Wire:
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             # Whatever answers there next may be another version of it.
             self._version = None
-            why = str(error) or "no answer in time"
+            why = _why(error)
             raise Unavailable(f"the engine at {self.url} does not answer: {why}") from error
 
 
@@ -311,6 +312,15 @@ def _watched_socket(address: aiohttp.AddrInfoType) -> socket.socket:
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
     return sock
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, aiohttp.ClientConnectorError):
+        cause = error.os_error
+        if cause.errno and cause.errno > 0:  # asyncio puts words of its own instead of the system's
+            return os.strerror(cause.errno)
+        return cause.strerror or str(error)
+    return str(error) or "no answer in time"
 
 
 def _is_about_version(declined: Declined) -> bool:

@@ -134,16 +134,16 @@ class FakeMachine:
         """The engine's process dies and its containers live. What it was doing is done or not, as chance has it."""
         self.mood = Mood.DOWN
         self._wake()
+        self._break_event_streams()
+        broken = self._broken()
+        for box in self.boxes.values():
+            box.part(broken)
         jobs, self._jobs = self._jobs, {}
         frozen, self._frozen = self._frozen, []
         for timer in jobs:
             timer.cancel()
         for end in (*jobs.values(), *frozen):
             end(self._rng.random() < 0.5)
-        broken = self._broken()
-        for box in self.boxes.values():
-            box.part(broken)
-        self._break_event_streams()
 
     def hang(self) -> None:
         """The engine takes requests and does not move. Readers of its events notice as late as a real one's."""
@@ -173,8 +173,9 @@ class FakeMachine:
         if self.mood is Mood.DOWN:
             raise Unavailable(f"the engine of {self.name} does not answer: connection refused")
 
-    def work(self, span: Span, effect: Callable[[], T]) -> asyncio.Future[T | Failure]:
-        """Begin something that takes time. It is done then, whether or not the asker still waits."""
+    def work(self, span: Span, effect: Callable[[], T], *, at_once: bool = True) -> asyncio.Future[T | Failure]:
+        """Begin something that takes time. It is done then, whether or not the asker still waits. Without `at_once`
+        the engine itself only waits until then, so that nothing is done if it dies before."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T | Failure] = loop.create_future()
 
@@ -196,7 +197,7 @@ class FakeMachine:
                 end(True)
 
         timer = loop.call_later(self._draw(span), due)
-        self._jobs[timer] = end
+        self._jobs[timer] = end if at_once else lambda _: end(False)
         return future
 
     def answer(self, effect: Callable[[], T]) -> asyncio.Future[T | Failure]:
@@ -224,7 +225,7 @@ class FakeMachine:
         box.exits.append(exited)
         # Whether it obeys is the program's own doing, and the kill is the engine's, which may die before.
         box.signal((box.order.spec.stop_signal or "TERM").removeprefix("SIG"), self._draw(self._speeds.stop))
-        self.work((grace_s / self._slowness,) * 2, partial(self._kill_run, box, box.runs))
+        self.work((grace_s / self._slowness,) * 2, partial(self._kill_run, box, box.runs), at_once=False)
         return exited
 
     def remove(self, id: str) -> asyncio.Future[Failure | None]:

@@ -176,7 +176,8 @@ async def _serving(settings: ManagerSettings, plain: Store, clock: MachineClock)
     await runner.setup()
     try:
         port = await _listen(runner, settings)
-        url = f"http://{settings.host}:{port}"
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        url = f"http://{host}:{port}"
         record = {"url": url, "pid": os.getpid()}
         folder.write(settings.folder / "manager.json", msgspec.json.encode(record).decode() + "\n")
         background = asyncio.create_task(_background(settings, sessions, loop), name="manager")

@@ -13,6 +13,7 @@ from aiohttp import web
 from longshore.agent.dialling import Doorstep, address_towards, keep_dialling
 from longshore.agent.host import Host
 from longshore.agent.worker import Worker
+from longshore.decide.admission import admit_node_labels, admit_node_name
 from longshore.engine.docker import DockerEngine
 from longshore.engine.fake import FakeEngine, FakeMachine
 from longshore.main import folder
@@ -60,6 +61,8 @@ def fake_machine(clock: Clock) -> FakeMachine:
 
 async def run_worker(settings: WorkerSettings) -> None:
     """Until cancelled. Raises Denied if the manager does not want this worker."""
+    admit_node_name(settings.name, field="--name")
+    admit_node_labels(settings.labels, field="--label")
     folder.prepare(settings.folder)
     clock = MachineClock()
     engine = open_engine(settings.engine, clock)

@@ -10,9 +10,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from longshore.control.operations import Operations
-from longshore.model.containers import Status
+from longshore.decide.admission import admit
+from longshore.decide.placement.hostports import CHOSEN_FIRST
+from longshore.engine.fake_containers import Box
 from longshore.model.errors import Conflict, NotFound, Unavailable
 from longshore.model.objects import Availability
 from longshore.model.spec import (
@@ -25,10 +28,14 @@ from longshore.model.spec import (
     ServiceSpec,
 )
 from longshore.model.views import NodePatch, ServiceWish
-from longshore.simulate.world import Site, World
+from longshore.simulate.site import Site
+from longshore.simulate.story import Voice
+from longshore.simulate.witness import Witness
 
 T = TypeVar("T")
 NAMES = ("web", "db", "api", "cron", "agent")
+HOST_PORTS = (8080, CHOSEN_FIRST)
+"""What services ask for, and what placement gives first to those that ask for any."""
 RETRY_S = 0.5
 GAP_S = 6.0
 """Mean time from one line to the next."""
@@ -71,7 +78,7 @@ def _spec(pick: int) -> ServiceSpec:
         restart=restart,
         stop_grace_s=2.0,
         resources=Resources(cpu=rng.choice((0.0, 0.25, 1.0)), memory=rng.choice((0, 64 << 20, 2 << 30))),
-        ports=rng.choice(((), (Port(container=80),), (Port(container=80, host=8080),))),
+        ports=rng.choice(((), (Port(container=80),), (Port(container=80, host=HOST_PORTS[0]),))),
         health=rng.choice((None, HealthCheck(test=("CMD", "true"), interval_s=1.0))),
         placement=PlacementRules(constraints=rng.choice(((), (), ("node.labels.zone==a",)))),
     )
@@ -80,8 +87,9 @@ def _spec(pick: int) -> ServiceSpec:
 class Player:
     """Plays a script: does what its lines say, and remembers what the user was told is done."""
 
-    def __init__(self, world: World) -> None:
-        self._world = world
+    def __init__(self, witness: Witness) -> None:
+        self._world = witness.world
+        self._note = witness.note
         self.wishes: dict[str, ServiceSpec] = {}
         self._user = asyncio.Lock()
         """There is one user, who waits for each answer before the next wish: so what was wished last is known."""
@@ -98,44 +106,54 @@ class Player:
     async def _insist(self, ask: Callable[[Operations], Awaitable[T]]) -> T | None:
         """Ask until it is answered; None if there is no such thing (any more)."""
         while True:
-            manager = self._world.manager
             try:
-                if manager is not None:
-                    return await ask(manager.operations)
+                return await self._world.ask(ask)
             except NotFound:
                 return None
             except (Unavailable, Conflict):
                 pass  # asked again below: a wish is the same however often it is made
             await asyncio.sleep(RETRY_S)
 
+    def _acknowledged(self, name: str, spec: ServiceSpec | None) -> None:
+        """What was acknowledged is kept from that moment on. There is one user, so nobody else changed it since."""
+        if spec is not None:
+            self.wishes[name] = spec
+        else:
+            self.wishes.pop(name, None)
+        service = self._world.read().services.get(name)
+        if (service.spec if service is not None else None) != spec:
+            self._note(f"what the user wished of {name} was acknowledged, and is not kept")
+
+    def _says(self, text: str) -> None:
+        self._world.tell(Voice.USER, f"the user {text}")
+
     async def apply(self, pick: int) -> None:
-        name, wish = NAMES[pick % len(NAMES)], ServiceWish(spec=_spec(pick))
-        self._world.tell(f"the user applies {name}: {wish.spec.mode}, {wish.spec.replicas} replicas, {wish.spec.image}")
-        done = await self._insist(lambda operations: operations.apply_service(name, wish))
-        assert done is not None
-        self.wishes[name] = done[0].spec
+        name, spec = NAMES[pick % len(NAMES)], _spec(pick)
+        self._says(f"applies {name}: {spec.mode}, {spec.replicas} replicas, {spec.image}")
+        await self._insist(lambda operations: operations.apply_service(name, ServiceWish(spec=spec)))
+        self._acknowledged(name, admit(spec))
 
     async def scale(self, pick: int) -> None:
         name = _pick(pick, [name for name, spec in self.wishes.items() if spec.mode is not Mode.GLOBAL])
         if name is not None:
             replicas = pick // 7 % 8
-            self._world.tell(f"the user scales {name} to {replicas}")
-            done = await self._insist(lambda operations: operations.scale(name, replicas))
-            if done is not None:
-                self.wishes[name] = done.spec
+            self._says(f"scales {name} to {replicas}")
+            await self._insist(lambda operations: operations.scale(name, replicas))
+            self._acknowledged(name, replace(self.wishes[name], replicas=replicas))
 
     async def restart(self, pick: int) -> None:
         name = _pick(pick, list(self.wishes))
         if name is not None:
-            self._world.tell(f"the user restarts {name}")
+            self._says(f"restarts {name}")
             await self._insist(lambda operations: operations.restart(name))
+            self._acknowledged(name, self.wishes[name])
 
     async def remove(self, pick: int) -> None:
         name = _pick(pick, list(self.wishes))
         if name is not None:
-            self._world.tell(f"the user removes {name}")
+            self._says(f"removes {name}")
             await self._insist(lambda operations: operations.remove_service(name))
-            del self.wishes[name]
+            self._acknowledged(name, None)
 
     async def availability(self, pick: int) -> None:
         wanted = _pick(pick // 11, list(Availability)) or Availability.ACTIVE
@@ -145,42 +163,37 @@ class Player:
         await self._set(self._site(pick).name, Availability.ACTIVE)
 
     async def _set(self, name: str, wanted: Availability) -> None:
-        self._world.tell(f"the user makes {name} {wanted}")
-        await self._insist(lambda operations: operations.patch_node(name, NodePatch(availability=wanted)))
+        self._says(f"makes {name} {wanted}")
+        done = await self._insist(lambda operations: operations.patch_node(name, NodePatch(availability=wanted)))
+        if done is not None and self._world.read().nodes[name].availability is not wanted:
+            self._note(f"{name} was acknowledged to be {wanted}, and is not")
 
     # -- faults
 
     def _site(self, pick: int) -> Site:
         return self._world.sites[sorted(self._world.sites)[pick % len(self._world.sites)]]
 
-    def _container(self, pick: int) -> tuple[Site, str] | None:
-        running = [
-            (site, id)
-            for _, site in sorted(self._world.sites.items())
-            for id, box in sorted(site.machine.boxes.items())
-            if box.status is Status.RUNNING
-        ]
-        return _pick(pick, running)
+    def _container(self, pick: int) -> tuple[Site, Box] | None:
+        sites = [site for _, site in sorted(self._world.sites.items())]
+        return _pick(pick, [(site, box) for site in sites for box in site.boxes(running=True)])
 
     async def exit(self, pick: int) -> None:
         found = self._container(pick)
         if found is not None:
-            site, id = found
-            self._world.tell(f"a container of {site.machine.boxes[id].order.task} on {site.name} dies")
-            site.machine.kill(id, pick // 3 % 3, oom=pick % 5 == 0)
+            site, box = found
+            site.exit(box, pick // 3 % 3, oom=pick % 5 == 0)
 
     async def vanish(self, pick: int) -> None:
         found = self._container(pick)
         if found is not None:
-            site, id = found
-            self._world.tell(f"somebody removes the container of {site.machine.boxes[id].order.task} on {site.name}")
-            site.machine.vanish(id)
+            site, box = found
+            site.vanish(box)
 
     async def kill_worker(self, pick: int) -> None:
         site = self._site(pick)
-        self._world.kill_worker(site)
+        site.kill_worker()
         await asyncio.sleep(pick % 97 / 10)
-        self._world.start_worker(site)
+        site.start_worker()
 
     async def kill_manager(self, pick: int) -> None:
         self._world.kill_manager()
@@ -189,42 +202,37 @@ class Player:
 
     async def power_off(self, pick: int) -> None:
         site = self._site(pick)
-        self._world.power_off(site)
+        site.power_off()
         await asyncio.sleep(pick % 397 / 10)
-        self._world.power_on(site)
+        site.power_on()
 
     async def cut(self, pick: int) -> None:
-        link = self._site(pick).link
-        if link is not None:
-            self._world.tell(f"the cable of {self._site(pick).name} is cut")
-            (link.mute if pick // 2 % 2 else link.cut)()
+        site = self._site(pick)
+        (site.mute if pick // 2 % 2 else site.cut)()
 
     async def engine_restart(self, pick: int) -> None:
-        site = self._site(pick)
-        if site.on:
-            self._world.tell(f"the engine of {site.name} restarts")
-            site.machine.restart(down_s=pick % 60 / 10)
+        self._site(pick).restart_engine(pick % 60 / 10)
 
     async def engine_hangs(self, pick: int) -> None:
         site = self._site(pick)
-        if site.on:
-            self._world.tell(f"the engine of {site.name} hangs")
-            site.machine.hang()
-            await asyncio.sleep(pick % 211 / 10)
-            if site.on:
-                site.machine.heal()
+        site.hang_engine()
+        await asyncio.sleep(pick % 211 / 10)
+        site.heal_engine()
 
     async def engine_slow(self, pick: int) -> None:
         site = self._site(pick)
-        self._world.tell(f"the engine of {site.name} is slow")
-        site.machine.slow(1 + pick % 20)
+        site.slow_engine(1 + pick % 20)
         await asyncio.sleep(pick % 300 / 10)
-        site.machine.slow(1)
+        site.slow_engine(1)
 
     async def start_fails(self, pick: int) -> None:
-        site = self._site(pick)
-        self._world.tell(f"the next start on {site.name} will fail")
-        site.machine.fail_next_start("the engine has a bad day")
+        self._site(pick).fail_next_start()
+
+    async def port_taken(self, pick: int) -> None:
+        site, port = self._site(pick), HOST_PORTS[pick % len(HOST_PORTS)]
+        site.occupy(port)
+        await asyncio.sleep(pick % 503 / 10)
+        site.release(port)
 
 
 def _pick(pick: int, things: Sequence[T]) -> T | None:
@@ -250,6 +258,7 @@ FAULTS: dict[str, Callable[[Player, int], Awaitable[None]]] = {
     "engine hangs": Player.engine_hangs,
     "engine slow": Player.engine_slow,
     "start fails": Player.start_fails,
+    "port taken": Player.port_taken,
 }
 WEIGHTS = {
     "apply": 5,
@@ -268,4 +277,5 @@ WEIGHTS = {
     "engine hangs": 1,
     "engine slow": 1,
     "start fails": 2,
+    "port taken": 2,
 }

@@ -1,7 +1,7 @@
-"""What must be true of a simulated world: at every commit, and once it has come to rest.
+"""What must be true of a simulated world once it has come to rest.
 
 Compares three things that must agree in the end: what the user was told is done, what the store says, and what the
-machines really run. Sentences only; nothing here mends.
+machines really run. Sentences only; nothing here mends. What must hold at every moment is `simulate.witness`'s.
 """
 
 from collections import Counter
@@ -9,8 +9,8 @@ from collections import Counter
 from longshore.decide import restart
 from longshore.decide.placement import explain
 from longshore.decide.placement.constraints import eligible
-from longshore.model.containers import Container, Status
-from longshore.model.invariants import broken
+from longshore.decide.services import HISTORY_MAX
+from longshore.model.containers import Assigned, Status, fingerprint
 from longshore.model.lifecycle import State, Wanted
 from longshore.model.objects import Availability, NodeStatus, Service, Task
 from longshore.model.reasons import Reason
@@ -19,29 +19,10 @@ from longshore.model.spec import Mode, ServiceSpec
 from longshore.simulate.world import World
 
 
-def containers(world: World) -> dict[str, list[Container]]:
-    """What each machine holds."""
-    return {name: [box.seen() for box in site.machine.boxes.values()] for name, site in sorted(world.sites.items())}
-
-
-def always(world: World, snapshot: Snapshot) -> list[str]:
-    """What must hold at every moment, whatever has just failed."""
-    found = broken(snapshot)
-    twice = Counter(
-        one.fingerprint
-        for held in containers(world).values()
-        for one in held
-        if one.status is Status.RUNNING and one.fingerprint
-    )
-    found += [f"a task runs {n} times" for n in twice.values() if n > 1]
-    return found
-
-
 def at_rest(world: World, wishes: dict[str, ServiceSpec]) -> list[str]:
     """What must hold once nothing happens any more. Empty when all is as wished."""
-    snapshot = world.durable.read()
-    found = always(world, snapshot)
-    found += _wishes(snapshot, wishes)
+    snapshot = world.read()
+    found = _wishes(snapshot, wishes)
     for name, service in sorted(snapshot.services.items()):
         found += _service(world, snapshot, name, service)
     for name in sorted(snapshot.services_with_tasks.keys() - snapshot.services.keys()):
@@ -62,38 +43,63 @@ def _wishes(snapshot: Snapshot, wishes: dict[str, ServiceSpec]) -> list[str]:
 
 
 def _service(world: World, snapshot: Snapshot, name: str, service: Service) -> list[str]:
-    found = []
     tasks = sorted(snapshot.tasks_of_service(name).values(), key=lambda task: (task.slot, task.generation))
     newest: dict[int, Task] = {task.slot: task for task in tasks}
     # A slot that is not served holds the rollout of the others up: that is what keeps them serving.
     held_up = any(not (task.counts and task.ready) for task in newest.values())
+    found = []
     for task in tasks:
-        if task.counts and task.release != service.release and not (task.ready and held_up):
-            found.append(f"{task.id} still runs release {task.release}")
-        if task.state is State.RUNNING and service.spec.mode is Mode.JOB:
-            found.append(f"{task.id} has not finished")
-        if task.live and task.wanted is not Wanted.RUNNING:
-            found.append(f"{task.id} is to go, but is {task.state}")
-        if task.wanted is Wanted.REMOVED and snapshot.nodes[task.node].status is NodeStatus.READY:
-            found.append(f"{task.id} is to be removed, and still known")
-        if task.counts and not task.ready:
-            found += _waiting(world, snapshot, task)
-    if service.spec.mode is Mode.GLOBAL:
-        wanted = {node.name for node in snapshot.nodes.values() if eligible(node, service.spec)}
-        have = {task.pinned for task in tasks if task.counts}
-        spent = {task.pinned for task in newest.values() if not task.live and restart.again(task, service.spec) is None}
-        kept = {node.name for node in snapshot.nodes.values() if node.availability is Availability.PAUSED}
-        if not wanted <= have | spent or not have <= wanted | kept:
-            found.append(f"{name} is on {sorted(have)}, not on {sorted(wanted)}")
-        return found
-    for slot in range(1, service.spec.replicas + 1):
-        task_of = newest.get(slot)
-        if task_of is None:
-            found.append(f"slot {name}.{slot} is empty")
-        elif not task_of.live and restart.again(task_of, service.spec) is not None:
-            found.append(f"slot {name}.{slot} is not filled again")
-    found += [f"{task.id} is one too many" for task in tasks if task.counts and task.slot > service.spec.replicas]
+        found += _task(world, snapshot, service, task, held_up)
+    ended = Counter(task.slot for task in tasks if not task.live)
+    found += [f"slot {name}.{slot} keeps {n} ended tasks" for slot, n in ended.items() if n > HISTORY_MAX]
+    used = {service.release, *(task.release for task in tasks)}
+    found += [
+        f"release {name}@{number} is kept for nothing" for number in sorted(snapshot.releases_of(name).keys() - used)
+    ]
+    found += _everywhere(snapshot, service, tasks, newest) if service.spec.mode is Mode.GLOBAL else []
+    found += _every_slot(service, tasks, newest) if service.spec.mode is not Mode.GLOBAL else []
     return found
+
+
+def _task(world: World, snapshot: Snapshot, service: Service, task: Task, held_up: bool) -> list[str]:
+    found = []
+    node = snapshot.nodes.get(task.node)
+    if task.counts and task.release != service.release and not (task.ready and held_up):
+        found.append(f"{task.id} still runs release {task.release}")
+    if task.state is State.RUNNING and service.spec.mode is Mode.JOB:
+        found.append(f"{task.id} has not finished")
+    if task.live and task.wanted is not Wanted.RUNNING:
+        found.append(f"{task.id} is to go, but is {task.state}")
+    if task.live and node is not None and node.availability is Availability.DRAINED:
+        found.append(f"{task.id} is on {node.name}, which is drained")
+    if task.wanted is Wanted.REMOVED and (node is None or node.status is NodeStatus.READY):
+        found.append(f"{task.id} is to be removed, and still known")
+    if task.counts and not task.ready:
+        found += _waiting(world, snapshot, task)
+    return found
+
+
+def _everywhere(snapshot: Snapshot, service: Service, tasks: list[Task], newest: dict[int, Task]) -> list[str]:
+    """A global service is on every node that it may be on."""
+    wanted = {node.name for node in snapshot.nodes.values() if eligible(node, service.spec)}
+    have = {task.pinned for task in tasks if task.counts}
+    spent = {task.pinned for task in newest.values() if not task.live and restart.again(task, service.spec) is None}
+    kept = {node.name for node in snapshot.nodes.values() if node.availability is Availability.PAUSED}
+    if not wanted <= have | spent or not have <= wanted | kept:
+        return [f"{service.name} is on {sorted(have)}, not on {sorted(wanted)}"]
+    return []
+
+
+def _every_slot(service: Service, tasks: list[Task], newest: dict[int, Task]) -> list[str]:
+    """Every slot has its task, or one that ended for good; no others count."""
+    found = []
+    for slot in range(1, service.spec.replicas + 1):
+        task = newest.get(slot)
+        if task is None:
+            found.append(f"slot {service.name}.{slot} is empty")
+        elif not task.live and restart.again(task, service.spec) is not None:
+            found.append(f"slot {service.name}.{slot} is not filled again")
+    return found + [f"{task.id} is one too many" for task in tasks if task.counts and task.slot > service.spec.replicas]
 
 
 def _waiting(world: World, snapshot: Snapshot, task: Task) -> list[str]:
@@ -120,15 +126,27 @@ def _nodes(world: World, snapshot: Snapshot) -> list[str]:
 def _machines(world: World, snapshot: Snapshot) -> list[str]:
     """Each machine with power runs exactly the tasks that the store has running there, each once."""
     found = []
-    for name, held in containers(world).items():
-        if not world.sites[name].on:
+    for name, site in sorted(world.sites.items()):
+        if not site.on:
             continue
-        running = sorted(one.id for one in held if one.status is Status.RUNNING)
-        wanted = sorted(
-            task.container_id for task in snapshot.tasks_of_node(name).values() if task.state is State.RUNNING
-        )
-        if running != wanted:
-            found.append(f"{name} runs {len(running)} containers, but {len(wanted)} tasks are running there")
         known = snapshot.tasks_of_node(name)
-        found += [f"{name} keeps a container of {one.task}, an unknown task" for one in held if one.task not in known]
+        marks = {id: _mark(snapshot, task) for id, task in known.items()}
+        running = sorted((box.order.task, box.order.fingerprint) for box in site.boxes(running=True))
+        wanted = sorted((task.id, marks[task.id]) for task in known.values() if task.state is State.RUNNING)
+        if running != wanted:
+            found.append(f"{name} runs {_names(running)}, but by the store {_names(wanted)} are running there")
+        for box in site.boxes():
+            if marks.get(box.order.task) != box.order.fingerprint:
+                found.append(f"{name} keeps a container of {box.order.task} that is no known task's")
+            elif box.status is Status.CREATED and known[box.order.task].live:
+                found.append(f"{name} never started the container of {box.order.task}")
     return found
+
+
+def _mark(snapshot: Snapshot, task: Task) -> str:
+    release = snapshot.release(task.service, task.release)
+    return fingerprint(Assigned(task=task, spec=release.spec)) if release is not None else ""
+
+
+def _names(running: list[tuple[str, str]]) -> str:
+    return ", ".join(f"{task} ({mark[:6]})" for task, mark in running) or "nothing"

@@ -2,23 +2,22 @@
 
 import asyncio
 import random
-from collections.abc import Callable
 
 import msgspec
 
-from longshore.model.snapshot import Snapshot
-from longshore.simulate.chance import Line, Player, script
-from longshore.simulate.checks import always, at_rest
+from longshore.simulate.chance import HOST_PORTS, Line, Player, script
+from longshore.simulate.checks import at_rest
 from longshore.simulate.clockwork import Stuck, run_in_virtual_time
-from longshore.simulate.world import World
+from longshore.simulate.story import Told, Voice
+from longshore.simulate.witness import Witness
 
 REST_S = 400.0
 """After the last fault: longer than every back-off, retry and timeout there is."""
 NOTICE_S = 30.0
 """After this even a cut that nobody was told of has been noticed."""
 LOOK_EVERY_S = 2.0
-DEAD_FOR_GOOD = 0.3
-"""Chance that a world ends with one machine that never returns."""
+DEAD_FOR_GOOD = 0.4
+"""Chance that a world ends with machines that never return."""
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,101 +25,136 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
     seed: int
     nodes: int
+    steps: int
     policy: str
     broken: tuple[str, ...]
     """Sentences that should have held. Empty is good."""
     seconds: float
     """Of virtual time."""
     commits: int
-    story: tuple[tuple[float, str], ...]
+    story: tuple[Told, ...]
+
+    @property
+    def replay(self) -> str:
+        """The command that tells the same story again."""
+        return f"longshore simulate --seed {self.seed} --nodes {self.nodes} --steps {self.steps}"
 
 
-def run_world(seed: int, *, nodes: int = 3, steps: int = 60, lines: tuple[Line, ...] | None = None) -> Outcome:
-    """Run one world. `lines` replaces the script that the seed would draw."""
+def run_world(
+    seed: int, *, nodes: int = 3, steps: int = 60, lines: tuple[Line, ...] | None = None, hasty: bool = False
+) -> Outcome:
+    """Run one world. `lines` replaces the script that the seed would draw; a hasty run ends at the first sentence that
+    does not hold."""
     rng = random.Random(f"script {seed}")
     play = script(rng, steps) if lines is None else lines
-    return run_in_virtual_time(_run(seed, nodes, play, rng.random() < DEAD_FOR_GOOD))
-
-
-async def _run(seed: int, nodes: int, lines: tuple[Line, ...], dead_for_good: bool) -> Outcome:
-    story: list[tuple[float, str]] = []
-    found: list[str] = []
-
-    def landed(snapshot: Snapshot) -> None:
-        for sentence in always(world, snapshot):
-            note(sentence)
-
-    def note(sentence: str) -> None:
-        if sentence not in found:
-            found.append(sentence)
-            world.tell(f"BROKEN: {sentence}")
-
-    world = World(seed, nodes, landed=landed, told=lambda at, line: story.append((round(at, 3), line)))
-    player = Player(world)
+    dead = rng.randrange(nodes) if rng.random() < DEAD_FOR_GOOD else 0
+    run = _Run(seed, nodes, dead, hasty=hasty)
     try:
-        await world.begin()
-        await _play(player, lines)
-        await _settle(world, player, dead_for_good, note)
+        run_in_virtual_time(run.main(play))
     except Stuck as stuck:
-        note(f"stuck: {stuck}")
-    for bug in world.bugs:
-        note(f"a bug: {bug!r}")
-    outcome = Outcome(
-        seed=seed,
-        nodes=nodes,
-        policy=world.policy,
-        broken=tuple(found),
-        seconds=world.clock.monotonic(),
-        commits=world.durable.read().revision,
-        story=tuple(story),
-    )
-    await world.end()
-    return outcome
+        run.witness.broken.append(f"stuck: {stuck}")
+    return run.outcome(steps)
 
 
-async def _play(player: Player, lines: tuple[Line, ...]) -> None:
-    loop = asyncio.get_running_loop()
-    begun = loop.time()
-    async with asyncio.TaskGroup() as group:
-        for line in lines:
-            await asyncio.sleep(max(0.0, begun + line.at - loop.time()))
-            group.create_task(player.play(line), name=line.verb)
+class _Run:
+    """Of one world. It outlives the world's event loop, which may end in the middle of everything."""
 
+    witness: Witness
 
-async def _settle(world: World, player: Player, dead_for_good: bool, note: Callable[[str], None]) -> None:
-    """End all faults, then wait until all is as wished; whatever is not by then is broken."""
-    world.calm()
-    world.start_manager()
-    sites = sorted(world.sites.values(), key=lambda site: site.name)
-    for site in sites:
-        site.machine.slow(1)
-        site.machine.heal()
-        world.power_on(site)
-    if dead_for_good and len(sites) > 1:
-        world.power_off(sites[-1])
-    world.tell("no more faults")
-    await asyncio.sleep(NOTICE_S)
-    deadline = world.clock.monotonic() + REST_S
-    wrong = at_rest(world, player.wishes)
-    while wrong and not world.bugs and world.clock.monotonic() < deadline:
-        await asyncio.sleep(LOOK_EVERY_S)
+    def __init__(self, seed: int, nodes: int, dead: int, *, hasty: bool) -> None:
+        self._seed = seed
+        self._nodes = nodes
+        self._dead = dead
+        """Machines that do not return in the end."""
+        self._hasty = hasty
+
+    def outcome(self, steps: int) -> Outcome:
+        witness = self.witness
+        return Outcome(
+            seed=self._seed,
+            nodes=self._nodes,
+            steps=steps,
+            policy=witness.world.policy,
+            broken=tuple(witness.broken),
+            seconds=witness.story[-1].at if witness.story else 0.0,
+            commits=witness.world.read().revision,
+            story=tuple(witness.story),
+        )
+
+    async def main(self, lines: tuple[Line, ...]) -> None:
+        over = asyncio.Event()
+        self.witness = Witness(self._seed, self._nodes, alarm=over.set if self._hasty else lambda: None)
+        world = self.witness.world
+        watching = asyncio.create_task(self.witness.watch(), name="witness")
+        living = asyncio.create_task(self._live(lines), name="world")
+        alarmed = asyncio.create_task(over.wait(), name="alarm")
+        await asyncio.wait([watching, living, alarmed], return_when=asyncio.FIRST_COMPLETED)
+        for task in (watching, living, alarmed):
+            if task.done() and not task.cancelled() and (bug := task.exception()) is not None:
+                world.bugs.append(bug)
+            task.cancel()
+        await asyncio.gather(watching, living, alarmed, return_exceptions=True)
+        for bug in world.bugs:
+            self.witness.note(f"a bug: {_plain(bug)}")
+        await world.end()
+
+    async def _live(self, lines: tuple[Line, ...]) -> None:
+        player = Player(self.witness)
+        await self.witness.world.begin()
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        async with asyncio.TaskGroup() as group:
+            for line in lines:
+                await asyncio.sleep(max(0.0, begun + line.at - loop.time()))
+                group.create_task(player.play(line), name=line.verb)
+        await self._settle(player)
+
+    async def _settle(self, player: Player) -> None:
+        """End all faults, then wait until all is as wished; whatever is not by then is broken."""
+        world = self.witness.world
+        world.calm()
+        world.start_manager()
+        sites = sorted(world.sites.values(), key=lambda site: site.name)
+        for site in sites:
+            site.machine.slow(1)
+            site.machine.heal()
+            for port in HOST_PORTS:
+                site.machine.release(port)
+            site.power_on()
+        for site in sites[len(sites) - self._dead :]:
+            site.power_off()
+        world.tell(Voice.FAULT, "no more faults")
+        await world.pass_time(NOTICE_S)
+        deadline = world.clock.monotonic() + REST_S
         wrong = at_rest(world, player.wishes)
-    if not wrong:
-        wrong = await _stays(world, player)
-    for sentence in wrong:
-        note(sentence)
-    world.tell("at rest" if not wrong else "no rest")
+        while wrong and not world.bugs and world.clock.monotonic() < deadline:
+            await world.pass_time(LOOK_EVERY_S)
+            wrong = at_rest(world, player.wishes)
+        if not wrong:
+            wrong = await self._stays(player)
+        for sentence in wrong:
+            self.witness.note(sentence)
+        world.tell(Voice.CLUSTER, "no rest" if wrong else "at rest: all is as wished")
+
+    async def _stays(self, player: Player) -> list[str]:
+        """Rest is rest: a while later the same tasks run, and nothing was written."""
+        world = self.witness.world
+        before = world.read().revision
+        await world.pass_time(REST_S / 4)
+        events = [event for kind, id, _ in world.read().objects() for event in world.durable.story(kind, id)]
+        return at_rest(world, player.wishes) + [
+            f"{event.by} changed {event.kind} {event.id} although all was as wished: {event.reason}"
+            for event in events
+            if event.revision > before
+        ]
 
 
-async def _stays(world: World, player: Player) -> list[str]:
-    """Rest is rest: a while later the same tasks run, and nothing was written."""
-    before = world.durable.read().revision
-    await asyncio.sleep(REST_S / 4)
-    wrong = at_rest(world, player.wishes)
-    restless = [event for kind, id, _ in world.durable.read().objects() for event in world.durable.story(kind, id)]
-    wrong += [
-        f"{event.by} changed {event.kind} {event.id} although all was as wished: {event.reason}"
-        for event in restless
-        if event.revision > before
-    ]
-    return wrong
+def _plain(bug: BaseException) -> str:
+    """A bug in one line; of a group, each of its members."""
+    if isinstance(bug, BaseExceptionGroup):
+        return "; ".join(_plain(one) for one in bug.exceptions)
+    trace, place = bug.__traceback__, ""
+    while trace is not None:
+        place = f"{trace.tb_frame.f_code.co_qualname} line {trace.tb_lineno}"
+        trace = trace.tb_next
+    return f"{bug!r} in {place}"

@@ -1,13 +1,16 @@
-"""`longshore simulate`: worlds told as stories, or counted."""
+"""`longshore simulate`: one world told as a story, or many counted."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import msgspec
 import structlog
 
 from longshore.simulate.run import Outcome, run_world
+from longshore.simulate.story import Told, Voice
 
 FAILED = 1
+MARK = {Voice.USER: ">", Voice.FAULT: "!", Voice.CLUSTER: " ", Voice.BROKEN: "✗"}
+"""What stands before a line, so that an eye finds who did what."""
 
 
 def tell(*, seed: int, nodes: int, worlds: int, steps: int, as_json: bool, echo: Callable[[str], None]) -> int:
@@ -17,24 +20,33 @@ def tell(*, seed: int, nodes: int, worlds: int, steps: int, as_json: bool, echo:
     for one in range(seed, seed + worlds):
         outcome = run_world(one, nodes=nodes, steps=steps)
         outcomes.append(outcome)
-        if as_json:
-            continue
-        if worlds == 1 or outcome.broken:
-            _story(outcome, echo)
-        _line(outcome, echo)
+        if not as_json and worlds == 1:
+            echo(f"a cluster of {nodes}, placing by {outcome.policy};  > the user  ! a fault  ✗ what should not be\n")
+            echo("\n".join(story(outcome.story)))
+        if not as_json:
+            echo(line(outcome))
     if as_json:
         echo(msgspec.json.format(msgspec.json.encode(outcomes)).decode())
+    elif worlds > 1:
+        echo("\n".join(summary(outcomes)))
     return FAILED if any(outcome.broken for outcome in outcomes) else 0
 
 
-def _story(outcome: Outcome, echo: Callable[[str], None]) -> None:
-    for at, line in outcome.story:
-        echo(f"{at:9.3f} s  {line}")
+def story(told: Iterable[Told]) -> list[str]:
+    """Its lines, each with its second."""
+    return [f"{one.at:9.3f} s {MARK[one.voice]} {one.text}" for one in told]
 
 
-def _line(outcome: Outcome, echo: Callable[[str], None]) -> None:
+def line(outcome: Outcome) -> str:
+    """A world in one line."""
     end = "all as wished" if not outcome.broken else f"{len(outcome.broken)} broken: {outcome.broken[0]}"
-    echo(
-        f"seed {outcome.seed}: {outcome.nodes} nodes, {outcome.policy}, {outcome.seconds:.0f} s, "
-        f"{outcome.commits} commits: {end}"
-    )
+    return f"seed {outcome.seed}: {outcome.policy}, {outcome.seconds:.0f} s, {outcome.commits} commits: {end}"
+
+
+def summary(outcomes: list[Outcome]) -> list[str]:
+    """All worlds in a few lines, with how to hear the stories of those that broke."""
+    hours = sum(outcome.seconds for outcome in outcomes) / 3600
+    commits = sum(outcome.commits for outcome in outcomes)
+    bad = [outcome for outcome in outcomes if outcome.broken]
+    head = f"{len(outcomes)} worlds, {hours:.1f} hours, {commits} commits: "
+    return [head + (f"{len(bad)} broken" if bad else "all as wished"), *(f"  {outcome.replay}" for outcome in bad)]

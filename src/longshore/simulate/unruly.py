@@ -7,8 +7,10 @@ real stores, which the contract suite and the kill tests hold.
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+
+import msgspec
 
 from longshore.model.changes import Change, Event, Guard
 from longshore.model.errors import Unavailable
@@ -17,37 +19,40 @@ from longshore.model.snapshot import Snapshot
 from longshore.store.journal import Watch
 from longshore.store.memory import MemoryStore
 
-LAND_S = (0.0, 0.05)
-LOST_BEFORE = 0.01
-LOST_AFTER = 0.01
+
+class StoreTroubles(msgspec.Struct, frozen=True, kw_only=True):
+    """How bad the day is."""
+
+    land_s: tuple[float, float] = (0.0, 0.05)
+    """From the ask until it lands, drawn evenly."""
+    answer_s: tuple[float, float] = (0.0, 0.02)
+    """From then until its asker knows."""
+    lost_before: float = 0.01
+    """Chance that it never lands."""
+    lost_after: float = 0.01
+    """Chance that it lands and nobody is told."""
 
 
 class UnrulyStore:
     """A connection to a durable store that outlives it, as a database file outlives a manager."""
 
-    def __init__(self, durable: MemoryStore, rng: random.Random, landed: Callable[[Snapshot], None]) -> None:
-        """`landed` is called with the new snapshot after every commit."""
+    def __init__(self, durable: MemoryStore, rng: random.Random, troubles: StoreTroubles) -> None:
         self._durable = durable
         self._rng = rng
-        self._landed = landed
-        self.calm = False
-        """A good day: nothing is lost any more."""
+        self.troubles = troubles
 
     def read(self) -> Snapshot:
         return self._durable.read()
 
     async def commit(self, changes: Sequence[Change], guards: Sequence[Guard] = ()) -> int:
-        await asyncio.sleep(self._rng.uniform(*LAND_S))
-        if self._fails(LOST_BEFORE):
+        await asyncio.sleep(self._rng.uniform(*self.troubles.land_s))
+        if self._rng.random() < self.troubles.lost_before:
             raise Unavailable("the store does not answer; nothing landed")
         revision = await self._durable.commit(changes, guards)
-        self._landed(self._durable.read())
-        if self._fails(LOST_AFTER):
+        await asyncio.sleep(self._rng.uniform(*self.troubles.answer_s))
+        if self._rng.random() < self.troubles.lost_after:
             raise Unavailable("the store does not answer; but it landed")
         return revision
-
-    def _fails(self, chance: float) -> bool:
-        return self._rng.random() < chance and not self.calm
 
     def watch(self, after: int) -> Watch:
         return self._durable.watch(after)

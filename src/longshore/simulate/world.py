@@ -1,58 +1,52 @@
-"""A cluster in virtual time: one manager that comes and goes, workers, machines, connections, and a user.
+"""A cluster in virtual time: one manager that comes and goes, machines with workers, connections, and a user.
 
 Everything that decides or drives is the real thing; what is simulated is what lies outside Longshore: the machines'
-engines, the wires and the disk. The world can be harmed (`simulate.chance` says when and how) and then looked at
-(`simulate.checks`). Nothing in here knows what ought to happen.
+engines, the wires and the disk. The world can be harmed (`simulate.chance` says when and how), followed as it goes
+(`simulate.witness`) and looked at (`simulate.checks`). Nothing in here knows what ought to happen.
 """
 
 import asyncio
+import hashlib
 import random
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
 
-from longshore.agent.dialling import RETRY_FIRST_S, RETRY_MAX_S
-from longshore.agent.worker import Identity, Worker
+from msgspec.structs import replace
+
 from longshore.control import tokens
 from longshore.control.controllers import controllers
 from longshore.control.operations import Operations
 from longshore.control.sessions import Sessions
 from longshore.decide import services
 from longshore.decide.placement import explain, place
-from longshore.engine.fake import FakeEngine, FakeMachine
+from longshore.engine.fake import FakeMachine
+from longshore.engine.fake_containers import Box
 from longshore.loop.controller import ControlLoop
 from longshore.model.changes import Change
-from longshore.model.containers import Status
 from longshore.model.errors import Denied, Unavailable
 from longshore.model.lifecycle import Owner
-from longshore.model.objects import Cluster, Kind, NodeStats, Role
+from longshore.model.objects import Cluster, Kind, Role, Task, Token
 from longshore.model.reasons import Reason
 from longshore.model.snapshot import Snapshot
 from longshore.simulate.clockwork import VirtualClock
-from longshore.simulate.unruly import UnrulyStore
+from longshore.simulate.site import Site
+from longshore.simulate.story import Told, Voice
+from longshore.simulate.unruly import StoreTroubles, UnrulyStore
 from longshore.simulate.wire import Link
 from longshore.store.memory import MemoryStore
 
+T = TypeVar("T")
+
 CLUSTER = "simulated"
 HEARTBEAT_TIMEOUT_S = 5.0
-STARTS_AT_ONCE = 4
 CORES, MEMORY = 4.0, 8 << 30
 POLICIES = ("spread", "binpack", "epvm", "first-fit", "round-robin")
+LOOK_S = 0.01
+"""How often `until` looks."""
+DEATH_S = 1.0
+"""What was killed and still goes on after this has swallowed its cancellation."""
 
-
-class Site:
-    """A machine with its worker."""
-
-    def __init__(self, name: str, machine: FakeMachine) -> None:
-        self.name = name
-        self.machine = machine
-        self.identity = Identity(node=name, token=f"own-token-of-{name}")
-        """On the machine's disk: it outlives the worker."""
-        self.join_secret = ""
-        self.on = True
-        """Whether the machine has power."""
-        self.running: asyncio.Task[None] | None = None
-        """The worker's process."""
-        self.link: Link | None = None
+Asked = Callable[[Site, str, str, str, Box | None], None]
 
 
 class Manager:
@@ -60,6 +54,7 @@ class Manager:
 
     def __init__(self, store: UnrulyStore, clock: VirtualClock, policy: str) -> None:
         self.store = store
+        self.since = clock.monotonic()
         self.sessions = Sessions(
             store,
             clock,
@@ -84,165 +79,136 @@ class Manager:
 
 
 class World:
-    """The whole of it. `landed` is called with the snapshot after every commit, `told` with every line of the story."""
+    """The whole of it. `told` is given every line of the story that is told here."""
 
     def __init__(
-        self, seed: int, nodes: int, *, landed: Callable[[Snapshot], None], told: Callable[[float, str], None]
+        self,
+        seed: int,
+        nodes: int,
+        *,
+        told: Callable[[Told], None],
+        asked: Asked = lambda site, verb, task, fingerprint, box: None,
+        policy: str = "",
+        troubles: StoreTroubles | None = None,
     ) -> None:
+        """`asked` is called before each thing that a worker asks its engine for; `policy` is drawn unless named."""
         self.rng = random.Random(seed)
         self.clock = VirtualClock()
-        self.policy = self.rng.choice(POLICIES)
+        self.policy = policy or self.rng.choice(POLICIES)
         self.durable = MemoryStore(self.clock)
+        self.troubles = troubles or StoreTroubles()
         self.bugs: list[BaseException] = []
-        self._landed = landed
-        self._told = told
-        self._calm = False
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._serving: set[asyncio.Task[None]] = set()
-        """What belongs to the manager's process and dies with it."""
+        self.asked = asked
         self.manager: Manager | None = None
-        self.sites = {f"n{number}": self._site(f"n{number}") for number in range(1, nodes + 1)}
+        self.manager_since = 0.0
+        """When the newest life of the manager began."""
+        self._told = told
+        # Dictionaries, because a set of tasks is in another order in every process.
+        self._tasks: dict[asyncio.Task[Any], None] = {}
+        self._serving: dict[asyncio.Task[Any], None] = {}
+        """What belongs to the manager's process and dies with it."""
+        self.sites = {name: self._site(name) for name in (f"n{number}" for number in range(1, nodes + 1))}
 
     def _site(self, name: str) -> Site:
         machine = FakeMachine(self.rng, self.clock, name=name, cores=CORES, memory=MEMORY)
-        return Site(name, machine)
+        return Site(name, machine, self, join_secret=f"lsj_for-{name}")
 
-    def tell(self, line: str) -> None:
-        self._told(self.clock.monotonic(), line)
+    def tell(self, voice: Voice, text: str) -> None:
+        self._told(Told(round(self.clock.monotonic(), 3), voice, text))
 
     # -- life and death
 
     async def begin(self) -> None:
-        """The first start: the manager, then a join token for each worker, then the workers."""
-        self.start_manager()
-        manager = self.manager
-        assert manager is not None
-        manager.store.calm = True
-        cluster = Cluster(id=CLUSTER, created_at=self.clock.now())
+        """The first start: the manager, a join token for each worker, then the workers. Nothing fails until then."""
+        now, troubles = self.clock.now(), self.troubles
+        self.set_troubles(CALM)
+        manager = self.start_manager()
+        cluster = Cluster(id=CLUSTER, created_at=now)
         first = Change(
             kind=Kind.CLUSTER, id=CLUSTER, before=0, after=cluster, by=Owner.MANAGER, reason=Reason.FIRST_START
         )
-        await manager.store.commit([first])
+        await manager.store.commit([first, *(_join_token(site, now) for site in self.sites.values())])
         for site in self.sites.values():
-            token, site.join_secret = tokens.mint(Role.JOIN, now=self.clock.now(), uses=1)
-            made = Change(
-                kind=Kind.TOKEN, id=token.id, before=0, after=token, by=Owner.MANAGER, reason=Reason.TOKEN_CREATED
-            )
-            await manager.store.commit([made])
-            self.start_worker(site)
-        manager.store.calm = self._calm
+            site.start_worker()
+        self.set_troubles(troubles)
 
-    def start_manager(self) -> None:
+    def set_troubles(self, troubles: StoreTroubles) -> None:
+        """From now on the store has these, in managers to come too."""
+        self.troubles = troubles
+        if self.manager is not None:
+            self.manager.store.troubles = troubles
+
+    def calm(self) -> None:
+        """No more chance: the store is as slow as ever, but loses nothing."""
+        self.set_troubles(replace(self.troubles, lost_before=0.0, lost_after=0.0))
+
+    def start_manager(self) -> Manager:
         if self.manager is None:
-            store = UnrulyStore(self.durable, self.rng, self._landed)
-            store.calm = self._calm
-            self.manager = Manager(store, self.clock, self.policy)
-            self._spawn(self.manager.run(), "manager", self._serving)
-            self.tell("manager starts")
+            self.manager = Manager(UnrulyStore(self.durable, self.rng, self.troubles), self.clock, self.policy)
+            self.manager_since = self.manager.since
+            self._serve(self.manager.run(), "manager")
+            self.tell(Voice.FAULT, "the manager starts")
+        return self.manager
 
     def kill_manager(self) -> None:
         """kill -9: what it was doing is cut off wherever it was."""
+        if self.manager is None:
+            return
         self.manager = None
+        self.tell(Voice.FAULT, "the manager is killed")
         for task in tuple(self._serving):
-            task.cancel()
+            self.kill(task)
         for site in self.sites.values():
             if site.link is not None:
                 site.link.cut()
-        self.tell("manager killed")
 
-    def start_worker(self, site: Site) -> None:
-        if site.on and site.running is None:
-            site.running = self._spawn(self._worker(site), f"worker {site.name}", set())
-            self.tell(f"worker of {site.name} starts")
+    def kill(self, task: asyncio.Task[Any]) -> None:
+        """End one of the world's coroutines, and see to it that it does end."""
+        task.cancel()
+        task.get_loop().call_later(DEATH_S, self._check_dead, task)
 
-    def kill_worker(self, site: Site) -> None:
-        if site.running is not None:
-            site.running.cancel()
-            site.running = None
-            if site.link is not None:
-                site.link.cut()
-            self.tell(f"worker of {site.name} killed")
-
-    def power_off(self, site: Site) -> None:
-        """The machine dies: its containers with it, and nobody says goodbye."""
-        if site.on:
-            if site.link is not None:
-                site.link.mute()
-            self.kill_worker(site)
-            for id, box in tuple(site.machine.boxes.items()):
-                if box.status is Status.RUNNING:
-                    site.machine.kill(id, 255)
-            site.machine.down()
-            site.on = False
-            self.tell(f"machine {site.name} loses power")
-
-    def power_on(self, site: Site) -> None:
-        if not site.on:
-            site.on = True
-            site.machine.heal()
-            self.tell(f"machine {site.name} is back")
-        self.start_worker(site)
-
-    def calm(self) -> None:
-        """No more chance: the store behaves, now and in managers to come."""
-        self._calm = True
-        if self.manager is not None:
-            self.manager.store.calm = True
+    def _check_dead(self, task: asyncio.Task[Any]) -> None:
+        if not task.done():
+            self.bugs.append(RuntimeError(f"{task.get_name()} was cancelled {DEATH_S} s ago, and goes on"))
 
     async def end(self) -> None:
-        for task in (*self._serving, *self._tasks):
+        tasks = tuple(self._tasks)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._serving, *self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _spawn(
-        self, main: Coroutine[Any, Any, None], name: str, also: set[asyncio.Task[None]]
-    ) -> asyncio.Task[None]:
+    # -- what its inhabitants do
+
+    async def ask(self, question: Callable[[Operations], Awaitable[T]]) -> T:
+        """The user asks the manager. Raises Unavailable if it is not there, or dies before it has answered."""
+        if self.manager is None:
+            raise Unavailable("nobody listens")
+        asked = asyncio.ensure_future(question(self.manager.operations))
+        self._tasks[asked] = self._serving[asked] = None
+        await asyncio.wait([asked])
+        del self._tasks[asked], self._serving[asked]
+        if asked.cancelled():
+            raise Unavailable("the connection is lost; whether it was done is not known")
+        return asked.result()
+
+    def spawn(self, main: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(main, name=name)
-        for group in (self._tasks, also):
-            group.add(task)
-            task.add_done_callback(group.discard)
+        self._tasks[task] = None
         task.add_done_callback(self._ended)
         return task
 
+    def _serve(self, main: Coroutine[Any, Any, None], name: str) -> None:
+        """As a part of the manager's process."""
+        self._serving[self.spawn(main, name)] = None
+
     def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.pop(task, None)
+        self._serving.pop(task, None)
         if not task.cancelled() and (error := task.exception()) is not None:
             self.bugs.append(error)
 
-    # -- a worker's process
-
-    async def _worker(self, site: Site) -> None:
-        engine = FakeEngine(site.machine)
-
-        def remember(identity: Identity) -> None:
-            site.identity = identity
-
-        worker = Worker(
-            engine,
-            self.clock,
-            identity=site.identity,
-            address="127.0.0.1",
-            labels={"zone": "ab"[int(site.name[1:]) % 2]},
-            starts=asyncio.Semaphore(STARTS_AT_ONCE),
-            remember=remember,
-            figures=_no_figures,
-        )
-        async with asyncio.TaskGroup() as group:
-            group.create_task(worker.run(), name=f"runner {site.name}")
-            group.create_task(self._dial(site, worker), name=f"dial {site.name}")
-
-    async def _dial(self, site: Site, worker: Worker) -> None:
-        wait_s = RETRY_FIRST_S
-        while True:
-            try:
-                link = self._connect(site)
-                wait_s = RETRY_FIRST_S
-                await worker.serve(link.worker)
-            except Unavailable:
-                await asyncio.sleep(wait_s)
-                wait_s = min(wait_s * 2, RETRY_MAX_S)
-
-    def _connect(self, site: Site) -> Link:
-        """Knock at the manager's door with the token that the worker has."""
+    def connect(self, site: Site) -> Link:
+        """A site's worker knocks at the manager's door: with its own token, or to join with the one it was given."""
         manager = self.manager
         if manager is None:
             raise Unavailable("nobody listens")
@@ -251,10 +217,38 @@ class World:
         token = tokens.verify(world, site.identity.token, now) or tokens.verify(world, joining, now)
         if token is None:
             raise Denied("token unknown")
-        site.link = link = Link(self.rng)
-        self._spawn(manager.sessions.serve(link.manager, token), f"session {site.name}", self._serving)
+        link = Link(self.rng)
+        self._serve(manager.sessions.serve(link.manager, token), f"session {site.name}")
         return link
 
+    # -- looking and waiting
 
-async def _no_figures(container_ids: tuple[str, ...]) -> NodeStats:
-    return NodeStats(containers=len(container_ids))
+    def read(self) -> Snapshot:
+        return self.durable.read()
+
+    def tasks(self, service: str) -> list[Task]:
+        """In order of slot and generation."""
+        found = self.read().tasks_of_service(service).values()
+        return sorted(found, key=lambda task: (task.slot, task.generation))
+
+    async def until(self, holds: Callable[[], bool], within_s: float) -> float:
+        """Let time pass until something holds; returns the seconds it took. AssertionError if it takes too long."""
+        begun = self.clock.monotonic()
+        while not holds():
+            passed_s = self.clock.monotonic() - begun
+            assert passed_s < within_s, f"did not come true within {within_s} s"
+            await asyncio.sleep(LOOK_S)
+        return self.clock.monotonic() - begun
+
+    async def pass_time(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+CALM = StoreTroubles(lost_before=0.0, lost_after=0.0)
+
+
+def _join_token(site: Site, now: float) -> Change:
+    """A token for one use. Its secret is not drawn as a real one's is, so that every run has the same."""
+    digest = hashlib.sha256(site.join_secret.encode()).hexdigest()
+    token = Token(id=f"join-{site.name}", role=Role.JOIN, sha256=digest, uses_left=1, created_at=now)
+    return Change(kind=Kind.TOKEN, id=token.id, before=0, after=token, by=Owner.MANAGER, reason=Reason.TOKEN_CREATED)

@@ -1,0 +1,87 @@
+"""`python -m bench [FAMILY…] [--json FILE]`: measure, print one table, write it as JSON.
+
+Exit code 0 also if a target is missed, as the table says so; 1 if something could not be measured.
+"""
+
+import argparse
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NoReturn
+
+import aiohttp
+from msgspec.structs import replace
+
+from bench.conditions import observed
+from bench.families import FAMILIES
+from bench.figure import Figure, Trouble
+from bench.programs import engine_url
+from bench.raw_engine import CLUSTER, RawEngine, on_engine, sweep
+from bench.report import Report, table, write
+from bench.run import Run
+
+STATE = Path(__file__).resolve().parent.parent / ".state" / "bench"
+
+
+def main() -> int:
+    asked = _arguments()
+    signal.signal(signal.SIGTERM, _stop)  # so that whatever was started is stopped too
+    STATE.mkdir(parents=True, exist_ok=True)
+    engine, about = _engine()
+    conditions = observed(about)
+    figures: list[Figure] = []
+    troubles: dict[str, str] = {}
+    began = time.monotonic()
+    folder = Path(tempfile.mkdtemp(prefix="run-", dir=STATE))
+    try:
+        for name in asked.families or FAMILIES:
+            family = FAMILIES[name]
+            if family.needs_engine and not engine:
+                troubles[name] = f"skipped, {about}"
+                continue
+            run = Run(folder / name, engine)
+            run.say(f"{name} …")
+            try:
+                figures += family.measure(run)
+            except Trouble as trouble:
+                troubles[name] = str(trouble)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        if engine:
+            on_engine(engine, lambda raw: sweep(raw, CLUSTER))
+    done = replace(conditions, load_after=os.getloadavg()[0], took_s=time.monotonic() - began)
+    report = Report(conditions=done, figures=figures, troubles=troubles)
+    write(report, asked.json)
+    print(table(report))
+    print(f"also in {asked.json}")
+    return 1 if any(not why.startswith("skipped") for why in troubles.values()) else 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Figures of Longshore on this machine.")
+    parser.add_argument("families", nargs="*", choices=[[], *FAMILIES], metavar="FAMILY", help=", ".join(FAMILIES))
+    parser.add_argument("--json", type=Path, default=STATE / "latest.json", metavar="FILE")
+    return parser.parse_args()
+
+
+def _stop(number: int, frame: object) -> NoReturn:
+    sys.exit(128 + number)
+
+
+def _engine() -> tuple[str, str]:
+    """The engine's address, empty if there is none; and what it is, or why there is none."""
+    why = os.environ.get("LONGSHORE_NO_ENGINE", "")
+    if why:
+        return "", f"no engine: {why}"
+    try:
+        return engine_url(), on_engine(engine_url(), RawEngine.describe)
+    except (aiohttp.ClientError, OSError) as error:
+        return "", f"no engine answers at {engine_url()} ({error}); scripts/engine up"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,26 @@
+"""The families of figures, in the order in which they are measured: the quiet ones first, since what has started 500
+containers leaves an engine that is still tidying up."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from bench import api, cli, footprint, recovery, starts, store
+from bench.figure import Figure
+from bench.run import Run
+
+
+class Family(NamedTuple):
+    """Some figures that belong together."""
+
+    measure: Callable[[Run], list[Figure]]
+    needs_engine: bool
+
+
+FAMILIES: dict[str, Family] = {
+    footprint.FAMILY: Family(footprint.measure, needs_engine=True),
+    store.FAMILY: Family(store.measure, needs_engine=False),
+    api.FAMILY: Family(api.measure, needs_engine=False),
+    cli.FAMILY: Family(cli.measure, needs_engine=False),
+    recovery.FAMILY: Family(recovery.measure, needs_engine=True),
+    starts.FAMILY: Family(starts.measure, needs_engine=True),
+}

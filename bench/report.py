@@ -1,0 +1,54 @@
+"""The figures as a table for people and as a file for programs."""
+
+from pathlib import Path
+
+import msgspec
+
+from bench.conditions import Conditions
+from bench.figure import Figure, short
+
+HEADS = ("figure", "value", "spread", "target", "ratio", "against, notes")
+_MET = {True: "met", False: "MISSED", None: ""}
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """A run."""
+
+    conditions: Conditions
+    figures: list[Figure]
+    troubles: dict[str, str]
+    """Families that were not measured, and why."""
+
+
+def table(report: Report) -> str:
+    """The whole run in one table, with its conditions under it."""
+    rows = [HEADS, *(_row(figure) for figure in report.figures)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADS) - 1)]
+    lines = [
+        "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]]) for row in rows
+    ]
+    lines.insert(1, "  ".join("-" * width for width in [*widths, len(HEADS[-1])]))
+    for family, why in report.troubles.items():
+        lines.append(f"{family}: not measured: {why}")
+    missed = [f"{figure.family}: {figure.name}" for figure in report.figures if figure.met is False]
+    verdict = f"targets missed: {'; '.join(missed)}" if missed else "no target missed"
+    return "\n".join([*(line.rstrip() for line in lines), "", verdict, *report.conditions.lines()])
+
+
+def write(report: Report, path: Path) -> None:
+    """As JSON."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
+
+
+def _row(figure: Figure) -> tuple[str, ...]:
+    spread = ""
+    if figure.samples > 1 and figure.low is not None and figure.high is not None:
+        spread = f"{short(figure.low)}-{short(figure.high)}, n={figure.samples}"
+    target = ""
+    if figure.target is not None:
+        what = "ratio " if figure.ratio is not None else ""
+        target = f"{what}<= {short(figure.target)} {_MET[figure.met]}"
+    ratio = f"{figure.ratio:.2f}" if figure.ratio is not None else ""
+    notes = "; ".join(one for one in (figure.against, figure.note) if one)
+    return (f"{figure.family}: {figure.name}", f"{short(figure.value)} {figure.unit}", spread, target, ratio, notes)

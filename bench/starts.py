@@ -1,0 +1,127 @@
+"""Apply to running: containers through Longshore, beside the same ones straight through the Engine API.
+
+The other half is given every advantage: bodies made beforehand, no state, no reports, and the concurrency that a sweep
+in this very run found best. Both begin on an engine without containers of ours. The clock of Longshore's half starts
+before the PUT and stops when its event stream has told that all tasks run.
+"""
+
+import time
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from bench.figure import Figure, compared, measured, short
+from bench.follower import Follower, count
+from bench.programs import Cluster, cluster_in_one, cluster_of_processes
+from bench.raw_engine import RawEngine, bodies, on_engine, start_all, stop_all
+from bench.run import Budget, Run
+from longshore.client import Client
+from longshore.decide.admission import admit
+from longshore.model.spec import ServiceSpec
+
+FAMILY = "starts"
+WISH = admit(ServiceSpec(image="longshore/demo:1"))
+"""As a worker is given it, every default written out."""
+MANY = 50
+CONCURRENCIES = (1, 2, 4, 8)
+SWEEP = 24
+"""Containers for each concurrency."""
+PAIRS_OF_ONE = 9
+PAIRS_OF_MANY = 3
+PAIRS_MIN = 2
+BUDGET_S = 60.0
+"""For one cluster's pairs of many; on a slow machine there are fewer of them."""
+LIMIT_S = 90.0
+TARGET = 1.3
+"""Swarm's is 1.37, for 100 containers on three engines."""
+
+
+class Half(NamedTuple):
+    """One half of a pair, in seconds."""
+
+    start_s: float
+    remove_s: float
+    cpu_s: float = 0.0
+    """Of Longshore's own processes, from the wish to all running."""
+
+
+def measure(run: Run) -> list[Figure]:
+    with cluster_in_one(run.folder / "dev", run.engine, 3) as cluster:
+        at_once, rates = _best_concurrency(run, cluster)
+        figures = [*rates, *_pairs(run, cluster, "dev, 3 nodes", at_once)]
+    with cluster_of_processes(run.folder / "apart", run.engine, "n1") as cluster:
+        return [*figures, *_pairs(run, cluster, "manager, 1 worker", at_once)]
+
+
+def _best_concurrency(run: Run, cluster: Cluster) -> tuple[int, list[Figure]]:
+    """How many starts at a time the engine is fastest with; the first start of all warms everything up."""
+    with cluster.client() as client:
+        _ours(cluster, client, 1)
+    _theirs(run, 1, 1)
+    rates = {at_once: SWEEP / _theirs(run, SWEEP, at_once).start_s for at_once in CONCURRENCIES}
+    best = max(rates, key=lambda at_once: rates[at_once])
+    told = ", ".join(f"{rate:.1f}/s at {at_once}" for at_once, rate in rates.items())
+    run.say(f"engine alone: {told}")
+    return best, [measured(FAMILY, f"engine alone, {best} at a time", "starts/s", [rates[best]], note=told)]
+
+
+def _pairs(run: Run, cluster: Cluster, layout: str, at_once: int) -> list[Figure]:
+    """Longshore, engine, Longshore, engine …, for one container and for many."""
+    with cluster.client() as client:
+        _ours(cluster, client, 1)  # the first one of a new cluster loads code; not counted
+        ones = [(_ours(cluster, client, 1), _theirs(run, 1, 1)) for _ in range(PAIRS_OF_ONE)]
+        many = []
+        for number in Budget(BUDGET_S, PAIRS_MIN, PAIRS_OF_MANY):
+            pair = _ours(cluster, client, MANY), _theirs(run, MANY, at_once)
+            many.append(pair)
+            run.say(
+                f"{layout}, {MANY} replicas, pair {number}: {pair[0].start_s:.2f} s, engine {pair[1].start_s:.2f} s"
+            )
+    own_ms = [1000 * ours.cpu_s / MANY for ours, _ in many]
+    return [
+        _compared_starts(f"1 replica, {layout}", ones, "engine"),
+        _compared_starts(f"{MANY} replicas, {layout}", many, f"engine, {at_once} at a time,"),
+        compared(
+            FAMILY,
+            f"remove {MANY}, {layout}",
+            "s",
+            [(ours.remove_s, theirs.remove_s) for ours, theirs in many],
+            f"stop and remove, {at_once} at a time,",
+        ),
+        measured(FAMILY, f"own CPU of a start, {layout}", "ms", own_ms, note=f"{MANY} replicas; not the engine's"),
+    ]
+
+
+def _compared_starts(name: str, pairs: list[tuple[Half, Half]], against: str) -> Figure:
+    seconds = [(ours.start_s, theirs.start_s) for ours, theirs in pairs]
+    ratios = ", ".join(short(ours / theirs) for ours, theirs in seconds)
+    return compared(FAMILY, name, "s", seconds, against, target=TARGET, note=f"pairs: {ratios}")
+
+
+def _ours(cluster: Cluster, client: Client, replicas: int) -> Half:
+    """Apply, wait until all run, remove, wait until all is gone."""
+    with cluster.client() as listening:
+        up = Follower(listening, "bench", lambda tasks: count(tasks, "running") == replicas)
+        cpu_before, began = cluster.cpu_s(), time.perf_counter()
+        client.put_service("bench", replace(WISH, replicas=replicas))
+        start_s = up.moment(LIMIT_S) - began
+        cpu_s = cluster.cpu_s() - cpu_before
+    with cluster.client() as listening:
+        gone = Follower(listening, "bench", lambda tasks: count(tasks, "removed") == replicas)
+        began = time.perf_counter()
+        client.remove_service("bench")
+        return Half(start_s, gone.moment(LIMIT_S) - began, cpu_s)
+
+
+def _theirs(run: Run, replicas: int, at_once: int) -> Half:
+    """The same containers without Longshore."""
+    wanted = bodies(WISH, replicas)
+
+    async def both(engine: RawEngine) -> Half:
+        try:
+            start_s = await start_all(engine, wanted, at_once)
+        finally:
+            remove_s = await stop_all(engine, at_once)
+        return Half(start_s, remove_s)
+
+    return on_engine(run.engine, both)

@@ -1,0 +1,236 @@
+"""A machine with its worker, and all that can be done to both.
+
+The worker is the real one; its machine, its engine and its cable are not. Every harm is told to the story and noted
+here, so that a witness can tell what the cluster did by itself from what was done to it. Knows nothing of what ought to
+happen then.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
+
+from longshore.agent.dialling import RETRY_FIRST_S, RETRY_MAX_S
+from longshore.agent.worker import Identity, Worker
+from longshore.engine.fake import FakeEngine, FakeMachine
+from longshore.engine.fake_containers import Box
+from longshore.model.containers import ContainerOrder
+from longshore.model.errors import Unavailable
+from longshore.model.objects import NodeStats
+from longshore.ports import Clock
+from longshore.simulate.story import Voice
+from longshore.simulate.wire import Link
+
+STARTS_AT_ONCE = 4
+
+Spawn = Callable[[Coroutine[Any, Any, None], str], "asyncio.Task[None]"]
+
+
+class Surroundings(Protocol):
+    """What a site finds around it."""
+
+    clock: Clock
+
+    def tell(self, voice: Voice, text: str) -> None: ...
+
+    def spawn(self, main: Coroutine[Any, Any, None], name: str) -> "asyncio.Task[None]": ...
+
+    def kill(self, task: "asyncio.Task[Any]") -> None: ...
+
+    def connect(self, site: "Site") -> Link:
+        """Knock at the manager's door. Raises Unavailable."""
+
+    def asked(self, site: "Site", verb: str, task: str, fingerprint: str, box: Box | None) -> None:
+        """A worker asks its engine for something: create (no box yet), start, stop or remove."""
+
+
+class Site:
+    """One of them."""
+
+    def __init__(self, name: str, machine: FakeMachine, around: Surroundings, *, join_secret: str) -> None:
+        self.name = name
+        self.machine = machine
+        self.identity = Identity(node=name, token=f"own-token-of-{name}")
+        """On the machine's disk: it outlives the worker."""
+        self.join_secret = join_secret
+        self.labels = {"zone": "ab"[int(name[1:]) % 2]}
+        self.on = True
+        """Whether the machine has power."""
+        self.running: asyncio.Task[None] | None = None
+        """The worker's process."""
+        self.link: Link | None = None
+        self.harmed_at = 0.0
+        """When something was last done to it, or ended."""
+        self.taken: set[str] = set()
+        """Fingerprints of containers that somebody removed by hand."""
+        self._around = around
+
+    def _harm(self, text: str) -> None:
+        self.harmed_at = self._around.clock.monotonic()
+        self._around.tell(Voice.FAULT, text)
+
+    def boxes(self, task: str = "", *, running: bool = False) -> list[Box]:
+        """Its containers, oldest first."""
+        every = self.machine.boxes.values()
+        return [box for box in every if (not task or box.order.task == task) and (box.running or not running)]
+
+    # -- its worker and its power
+
+    def start_worker(self) -> None:
+        if self.on and self.running is None:
+            self.running = self._around.spawn(self._work(), f"worker {self.name}")
+            self._harm(f"the worker of {self.name} starts")
+
+    def kill_worker(self) -> None:
+        """kill -9: what it was doing is cut off wherever it was; its containers live on."""
+        if self.running is not None:
+            self._end_worker()
+            self._harm(f"the worker of {self.name} is killed")
+
+    def power_off(self) -> None:
+        """The machine dies: its containers with it, and nobody says goodbye."""
+        if self.on:
+            if self.link is not None:
+                self.link.mute()
+            self._end_worker()
+            self.machine.lose_power()
+            self.on = False
+            self._harm(f"machine {self.name} loses power")
+
+    def power_on(self) -> None:
+        """The machine is back, and its worker starts by itself."""
+        if not self.on:
+            self.on = True
+            self.machine.heal()
+            self._harm(f"machine {self.name} is back")
+        self.start_worker()
+
+    def _end_worker(self) -> None:
+        if self.running is not None:
+            self._around.kill(self.running)
+            self.running = None
+            if self.link is not None:
+                self.link.cut()
+
+    # -- its cable
+
+    def cut(self) -> None:
+        """The connection breaks, and both ends know at once."""
+        if self.link is not None:
+            self._harm(f"the connection of {self.name} breaks")
+            self.link.cut()
+
+    def mute(self) -> None:
+        """Nothing gets through any more, and neither end is told."""
+        if self.link is not None:
+            self._harm(f"the connection of {self.name} falls silent")
+            self.link.mute()
+
+    # -- its engine
+
+    def restart_engine(self, down_s: float) -> None:
+        if self.on:
+            self._harm(f"the engine of {self.name} restarts and is away for {down_s:.1f} s")
+            self.machine.restart(down_s=down_s)
+
+    def hang_engine(self) -> None:
+        if self.on:
+            self._harm(f"the engine of {self.name} hangs")
+            self.machine.hang()
+
+    def heal_engine(self) -> None:
+        """The end of a hang."""
+        if self.on:
+            self._harm(f"the engine of {self.name} answers")
+            self.machine.heal()
+
+    def slow_engine(self, factor: float) -> None:
+        self._harm(f"the engine of {self.name} takes {factor:.0f} times as long")
+        self.machine.slow(factor)
+
+    def fail_next_start(self) -> None:
+        self._harm(f"the next start on {self.name} will fail")
+        self.machine.fail_next_start("the engine has a bad day")
+
+    def occupy(self, port: int) -> None:
+        self._harm(f"another program on {self.name} takes port {port}")
+        self.machine.occupy(port)
+
+    def release(self, port: int) -> None:
+        self._harm(f"port {port} of {self.name} is free of other programs")
+        self.machine.release(port)
+
+    # -- its containers
+
+    def exit(self, box: Box, code: int, *, oom: bool = False) -> None:
+        self._around.tell(Voice.FAULT, f"the container of {box.order.task} on {self.name} ends with {code}")
+        self.machine.kill(box.id, code, oom=oom)
+
+    def vanish(self, box: Box) -> None:
+        self._around.tell(Voice.FAULT, f"somebody removes the container of {box.order.task} on {self.name}")
+        self.taken.add(box.order.fingerprint)
+        self.machine.vanish(box.id)
+
+    # -- the worker's process
+
+    async def _work(self) -> None:
+        def remember(identity: Identity) -> None:
+            self.identity = identity
+
+        worker = Worker(
+            _Engine(self, self._around),
+            self._around.clock,
+            identity=self.identity,
+            address="127.0.0.1",
+            labels=self.labels,
+            starts=asyncio.Semaphore(STARTS_AT_ONCE),
+            remember=remember,
+            figures=_no_figures,
+        )
+        async with asyncio.TaskGroup() as group:
+            group.create_task(worker.run(), name=f"runner {self.name}")
+            group.create_task(self._dial(worker), name=f"dial {self.name}")
+
+    async def _dial(self, worker: Worker) -> None:
+        wait_s = RETRY_FIRST_S
+        while True:
+            try:
+                self.link = self._around.connect(self)
+                wait_s = RETRY_FIRST_S
+                await worker.serve(self.link.worker)
+            except Unavailable:
+                await asyncio.sleep(wait_s)
+                wait_s = min(wait_s * 2, RETRY_MAX_S)
+
+
+class _Engine(FakeEngine):
+    """Lets a witness see what is asked of it."""
+
+    def __init__(self, site: Site, around: Surroundings) -> None:
+        super().__init__(site.machine)
+        self._site = site
+        self._around = around
+
+    async def create(self, order: ContainerOrder) -> str:
+        self._around.asked(self._site, "create", order.task, order.fingerprint, None)
+        return await super().create(order)
+
+    async def start(self, id: str) -> None:
+        self._see("start", id)
+        await super().start(id)
+
+    async def stop(self, id: str, grace_s: float) -> None:
+        self._see("stop", id)
+        await super().stop(id, grace_s)
+
+    async def remove(self, id: str) -> None:
+        self._see("remove", id)
+        await super().remove(id)
+
+    def _see(self, verb: str, id: str) -> None:
+        box = self.machine.boxes.get(id)
+        if box is not None:
+            self._around.asked(self._site, verb, box.order.task, box.order.fingerprint, box)
+
+
+async def _no_figures(container_ids: tuple[str, ...]) -> NodeStats:
+    return NodeStats(containers=len(container_ids))

@@ -1,0 +1,179 @@
+"""Sees everything as it happens, and says what should not have: at every commit and before every act on an engine.
+
+Knows what was really done to the world, which the cluster does not, so it can tell a node that fell silent from one
+that was declared down for nothing, and a container that was taken away from one that its own worker removed. Tells the
+story as it goes. What must be true only in the end is in `simulate.checks`.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable
+
+from longshore.decide.placement.constraints import eligible
+from longshore.engine.fake_containers import Box
+from longshore.model.changes import Batch, Event
+from longshore.model.containers import Assigned, fingerprint
+from longshore.model.invariants import broken
+from longshore.model.lifecycle import RANK, Owner, State, Wanted
+from longshore.model.objects import Kind, Node, NodeStatus, Object, Service, Task
+from longshore.model.reasons import Reason
+from longshore.model.snapshot import Snapshot
+from longshore.model.spec import Mode
+from longshore.simulate.site import Site
+from longshore.simulate.story import Told, Voice, of_event
+from longshore.simulate.unruly import StoreTroubles
+from longshore.simulate.world import HEARTBEAT_TIMEOUT_S, World
+
+QUIET_S = 60.0
+"""A machine to which nothing was done for so long has no reason to be silent: longer than a hang and a silent
+connection take to be noticed, and the worker to come back."""
+PROMPT_S = 0.001
+"""What two readings of the same moment may differ by."""
+
+
+class Witness:
+    """Of one world, which it makes."""
+
+    def __init__(
+        self,
+        seed: int,
+        nodes: int,
+        *,
+        policy: str = "",
+        troubles: StoreTroubles | None = None,
+        alarm: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`alarm` is called when the first sentence is broken."""
+        self.story: list[Told] = []
+        self.broken: list[str] = []
+        """Sentences that should have held."""
+        self.world = World(seed, nodes, told=self.story.append, asked=self._asked, policy=policy, troubles=troubles)
+        self._alarm = alarm
+        self._known: dict[tuple[Kind, str], Object] = {}
+        """Every record as of the last event that was looked at."""
+        self._last_at = 0.0
+        self._given_up: dict[str, dict[int, Task]] = defaultdict(dict)
+        """By service and slot: the ready task that a rollout stopped, until the slot serves again."""
+
+    def note(self, sentence: str) -> None:
+        """Something should have held, and did not. Said once."""
+        if sentence not in self.broken:
+            self.broken.append(sentence)
+            self.world.tell(Voice.BROKEN, sentence)
+            self._alarm()
+
+    async def watch(self) -> None:
+        """Follow the store for ever: it keeps more events than there are between two of its commits."""
+        async for batch in self.world.durable.watch(0):
+            self._landed(batch)
+
+    # -- commits
+
+    def _landed(self, batch: Batch) -> None:
+        snapshot = self.world.read()
+        for event in batch.events:
+            before = self._known.get((event.kind, event.id))
+            line = of_event(event, before)
+            if line is not None:
+                self.world.tell(Voice.CLUSTER, line)
+            self._check_event(event, before, snapshot)
+            if event.after is None:
+                self._known.pop((event.kind, event.id), None)
+            else:
+                self._known[event.kind, event.id] = event.after
+        if snapshot.revision == batch.revision:  # else there are more to come of the same moment
+            for sentence in (*broken(snapshot), *_doubled(snapshot), *self._running_twice()):
+                self.note(sentence)
+
+    def _check_event(self, event: Event, before: Object | None, snapshot: Snapshot) -> None:
+        if not isinstance(event.reason, Reason):
+            self.note(f"{event.by} changed {event.kind} {event.id} without a reason")
+        if event.at < self._last_at:
+            self.note(f"revision {event.revision} is older than the one before it")
+        self._last_at = event.at
+        after = event.after
+        if isinstance(after, Node) and isinstance(before, Node):
+            self._check_node(after, before)
+        elif event.kind is Kind.SERVICE and after is None:
+            self._given_up.pop(event.id, None)
+        elif isinstance(after, Task) and isinstance(before, Task):
+            if after.state is not before.state:
+                self._check_end(after)
+            self._check_rollout(event, after, before, snapshot)
+
+    def _check_node(self, after: Node, before: Node) -> None:
+        """Nobody is declared down before a full timeout, nor without having been silent."""
+        if after.status is before.status or after.status is not NodeStatus.DOWN:
+            return
+        world = self.world
+        now = world.clock.monotonic()
+        if now - world.manager_since < HEARTBEAT_TIMEOUT_S - PROMPT_S:
+            self.note(f"{after.name} is declared down {now - world.manager_since:.1f} s after the manager's start")
+        elif now - max(world.sites[after.name].harmed_at, world.manager_since) > QUIET_S:
+            self.note(f"{after.name} is declared down, and nothing was done to it")
+
+    def _check_end(self, after: Task) -> None:
+        """A task is lost, or its container gone, only where that is so."""
+        site = self.world.sites.get(after.node)
+        if after.state is State.LOST:
+            node = self.world.read().nodes.get(after.node)
+            if node is not None and node.status is NodeStatus.READY:
+                self.note(f"{after.id} is lost, although {after.node} is ready")
+        if after.reason is Reason.CONTAINER_GONE and site is not None and self._mark(after) not in site.taken:
+            self.note(f"the container of {after.id} is said to be gone, and nobody took it")
+
+    def _mark(self, task: Task) -> str:
+        """The fingerprint of a task's container."""
+        release = self.world.read().release(task.service, task.release)
+        return fingerprint(Assigned(task=task, spec=release.spec)) if release is not None else ""
+
+    def _check_rollout(self, event: Event, after: Task, before: Task, snapshot: Snapshot) -> None:
+        """A rollout makes one slot at a time stop serving, and waits until it serves again."""
+        given_up = self._given_up[after.service]
+        if after.counts and after.ready:
+            given_up.pop(after.slot, None)
+        service = snapshot.services.get(after.service)
+        if event.by is not Owner.ROLLOUT or not before.ready or service is None or service.spec.mode is Mode.JOB:
+            return
+        others = [slot for slot, task in sorted(given_up.items()) if _wants(service, task, snapshot)]
+        if others:
+            self.note(f"the rollout of {service.name} stops slot {after.slot}, although slot {others[0]} waits for it")
+        given_up[after.slot] = after
+
+    def _running_twice(self) -> list[str]:
+        running = Counter(
+            box.order.fingerprint for site in self.world.sites.values() for box in site.boxes(running=True)
+        )
+        return [f"the container {mark} runs {n} times" for mark, n in running.items() if n > 1]
+
+    # -- acts on an engine
+
+    def _asked(self, site: Site, verb: str, task_id: str, mark: str, box: Box | None) -> None:
+        task = self.world.read().task(task_id)
+        if task is None or task.node != site.name or self._mark(task) != mark:
+            return
+        wanted = task.live and task.wanted is Wanted.RUNNING
+        if verb in ("stop", "remove") and wanted:
+            self.note(f"the worker of {site.name} asks to {verb} the container of {task_id}, which is wanted")
+        if verb == "create" and RANK[task.state] >= RANK[State.STARTING]:
+            self.note(f"the worker of {site.name} makes another container for {task_id}, which has had one")
+        if verb == "start" and box is not None and box.runs and not box.running:
+            self.note(f"the worker of {site.name} starts the container of {task_id} once more")
+
+
+def _wants(service: Service, task: Task, snapshot: Snapshot) -> bool:
+    """Whether a service still wants something in the slot of `task`."""
+    if service.spec.mode is not Mode.GLOBAL:
+        return task.slot <= service.spec.replicas
+    node = snapshot.nodes.get(task.pinned)
+    return node is not None and eligible(node, service.spec)
+
+
+def _doubled(snapshot: Snapshot) -> list[str]:
+    """A slot gets its next task when the last one has ended, not before."""
+    live = Counter(
+        (service, task.slot)
+        for service, tasks in snapshot.services_with_tasks.items()
+        for task in tasks.values()
+        if task.live
+    )
+    return [f"slot {service}.{slot} has {n} live tasks" for (service, slot), n in live.items() if n > 1]

@@ -1,0 +1,190 @@
+"""Sessions and the logs that travel on them, and how everything that goes on ends when a manager stops."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+import pytest
+from aiohttp import ClientSession
+
+from longshore.channel import MESSAGE_BYTES_MAX, SESSION_PATH, WebSocketChannel, dial, worker_end
+from longshore.model.containers import LogLine
+from longshore.model.errors import Denied, Unavailable
+from longshore.model.lifecycle import State
+from longshore.model.messages import (
+    Assignment,
+    Down,
+    Farewell,
+    Hello,
+    LogEnd,
+    LogLines,
+    LogsUnwanted,
+    LogsWanted,
+    Up,
+    Welcome,
+)
+from longshore.model.objects import Capacity, EngineFacts, Object
+from longshore.model.views import Problem
+from tests import situations
+from tests.contracts.serving import Manager, put, serving
+from tests.contracts.sse import reading
+
+WEB = situations.service("web", replicas=3)
+RECORDS: tuple[Object, ...] = (
+    WEB,
+    *situations.releases(WEB),
+    *(situations.task(slot, state=State.NEW) for slot in (1, 2, 3)),
+)
+
+
+@pytest.fixture
+async def manager(tmp_path: Path) -> AsyncIterator[Manager]:
+    async with serving(tmp_path, *RECORDS) as running:
+        yield running
+
+
+async def test_all_streams_end_at_once_when_the_manager_stops(tmp_path: Path) -> None:
+    async with serving(tmp_path, *RECORDS) as manager, ClientSession() as http:
+        paths = ["/v1/events?watch=true", "/v1/services?watch=true", "/v1/tasks?watch=true"] * 10
+        responses = [await http.get(manager.url + path, headers=manager.bearing("admin")) for path in paths]
+        worker = await _join(manager, http)
+        stopping = time.monotonic()
+        await manager.stop()
+        assert time.monotonic() - stopping < 1.0
+        with pytest.raises(Unavailable):
+            await worker.receive()
+        for response in responses:
+            assert (await response.read()) is not None  # whole: the stream was ended, not cut
+
+
+# -- sessions and logs
+
+
+async def _join(manager: Manager, http: ClientSession, who: str = "join") -> WebSocketChannel[Up, Down]:
+    channel = worker_end(await dial(http, manager.url + SESSION_PATH, secret=manager.secrets[who]))
+    await channel.send(
+        Hello(
+            node="n1",
+            version="1",
+            token_sha256="0" * 64,
+            address="127.0.0.1",
+            capacity=Capacity(cpu=1.0),
+            engine=EngineFacts(id="e"),
+        )
+    )
+    assert isinstance(await channel.receive(), Welcome)
+    assert isinstance(await channel.receive(), Assignment)
+    return channel
+
+
+async def test_a_session_opens_to_workers_tokens(manager: Manager) -> None:
+    async with ClientSession() as http:
+        worker = await _join(manager, http)
+        assert manager.deps.sessions.connected() == 1
+        await worker.close()
+        for who, known in (("unknown", False), ("expired", False), ("spent", False)):
+            with pytest.raises(Denied) as denied:
+                await dial(http, manager.url + SESSION_PATH, secret=manager.secrets[who])
+            assert denied.value.known is known
+        with pytest.raises(Denied):
+            await dial(http, manager.url + SESSION_PATH, secret="")
+
+
+async def test_a_session_without_tokens(tmp_path: Path) -> None:
+    async with serving(tmp_path, auth=False) as manager, ClientSession() as http:
+        with pytest.raises(Denied):
+            await dial(http, manager.url + SESSION_PATH, secret="lsj_wrong")
+        manager.secrets["nobody"] = ""
+        await (await _join(manager, http, "nobody")).close()
+
+
+@pytest.mark.parametrize("sent", ['{"type":"hello"}', "nonsense", '{"type":"reboot"}', b"\x00", '{"type":1}'])
+async def test_who_makes_no_sense_is_told_and_sent_away(manager: Manager, sent: str | bytes) -> None:
+    async with ClientSession() as http:
+        connection = await dial(http, manager.url + SESSION_PATH, secret=manager.secrets["join"])
+        await (connection.send_bytes(sent) if isinstance(sent, bytes) else connection.send_str(sent))
+        worker = worker_end(connection)
+        farewell = await asyncio.wait_for(worker.receive(), 5)
+        assert isinstance(farewell, Farewell)
+        assert farewell.reason
+        with pytest.raises(Unavailable):
+            await asyncio.wait_for(worker.receive(), 5)
+        with pytest.raises(Unavailable):
+            await worker.send(Hello(node="n1", version="1", address="", capacity=Capacity(), engine=EngineFacts()))
+
+
+async def test_a_message_that_is_too_long_ends_the_session(manager: Manager) -> None:
+    async with ClientSession() as http:
+        worker = await _join(manager, http)
+        long = Hello(node="x" * MESSAGE_BYTES_MAX, version="", address="", capacity=Capacity(), engine=EngineFacts())
+        with pytest.raises(Unavailable):
+            await worker.send(long)
+        connection = await dial(http, manager.url + SESSION_PATH, secret=manager.secrets["join"])
+        with suppress(OSError):
+            await connection.send_str("x" * (MESSAGE_BYTES_MAX + 10))
+        other = worker_end(connection)
+        with pytest.raises(Unavailable):
+            await asyncio.wait_for(other.receive(), 5)
+        await other.close()
+        await worker.close()
+
+
+async def _serve_logs(worker: WebSocketChannel[Up, Down], lines: int, *, error: str | None) -> list[Down]:
+    """Answer one wish for logs; with `error` None the log never ends."""
+    seen: list[Down] = []
+    request = None
+    while not (isinstance(seen[-1] if seen else None, LogsUnwanted) and request is not None):
+        message = await worker.receive()
+        seen.append(message)
+        if isinstance(message, LogsWanted):
+            request = message.request
+            for number in range(lines):
+                line = LogLine(at=float(number), stream="stdout", text=f"line {number}\nä")
+                await worker.send(LogLines(request=message.request, lines=(line,)))
+            if error is not None:
+                await worker.send(LogEnd(request=message.request, error=error))
+                return seen
+    return seen
+
+
+async def test_a_log_is_read_to_its_end(manager: Manager) -> None:
+    async with ClientSession() as http, asyncio.TaskGroup() as group:
+        worker = await _join(manager, http)
+        await put(manager.store, situations.task(5, on="n1"))
+        serving_logs = group.create_task(_serve_logs(worker, 3, error=""))
+        response, body = await manager.ask("GET", "/v1/tasks/web.5.1/logs?tail=3&since=2026-01-01T00:00:00Z")
+        assert (response.status, response.content_type) == (200, "application/x-ndjson")
+        lines = [msgspec.json.decode(line, type=LogLine) for line in body.splitlines()]
+        assert [line.text for line in lines] == [f"line {number}\nä" for number in range(3)]
+        wanted = next(one for one in await serving_logs if isinstance(one, LogsWanted))
+        assert (wanted.tail, wanted.follow, wanted.since) == (3, False, 1767225600.0)
+        await worker.close()
+
+
+async def test_a_log_that_breaks_off_says_so(manager: Manager) -> None:
+    async with ClientSession() as http, asyncio.TaskGroup() as group:
+        worker = await _join(manager, http)
+        await put(manager.store, situations.task(5, on="n1"))
+        group.create_task(_serve_logs(worker, 1, error="the disk is on fire"))
+        _, body = await manager.ask("GET", "/v1/tasks/web.5.1/logs")
+        assert [msgspec.json.decode(line) for line in body.splitlines()][1:] == [{"error": "the disk is on fire"}]
+        group.create_task(_serve_logs(worker, 0, error="the disk is on fire"))
+        problem = await manager.told("GET", "/v1/tasks/web.5.1/logs", Problem, 503)
+        assert "on fire" in problem.detail
+        problem = await manager.told("GET", "/v1/tasks/web.1.1/logs", Problem, 404)
+        await worker.close()
+
+
+async def test_a_followed_log_that_is_quiet_answers_soon_and_lets_go_of_the_worker(manager: Manager) -> None:
+    async with ClientSession() as http, asyncio.TaskGroup() as group:
+        worker = await _join(manager, http)
+        await put(manager.store, situations.task(5, on="n1"))
+        serving_logs = group.create_task(_serve_logs(worker, 0, error=None))
+        async with asyncio.timeout(3):
+            async with reading(manager, "/v1/tasks/web.5.1/logs?follow=true"):
+                pass
+            assert isinstance((await serving_logs)[-1], LogsUnwanted)
+        await worker.close()
