@@ -49,9 +49,9 @@ class Program:
 
     @property
     def cpu_s(self) -> float:
-        """CPU seconds used so far."""
-        times = self._seen.cpu_times()
-        return times.user + times.system
+        """CPU seconds used so far, to the nanosecond. The kernel's ticks of 10 ms miss most of what is short."""
+        clock = (~self._process.pid << 3) | 2  # clock_getcpuclockid(3), which Python lacks
+        return time.clock_gettime(clock)
 
     @property
     def memory(self) -> Memory:

@@ -45,15 +45,15 @@ RUNNING: "list[Server]" = []
 
 
 def eventually(look: Callable[[], T], what: str = "", within_s: float = WITHIN_S) -> T:
-    """The first thing that `look` sees that is true. An assertion in it that fails, or a manager that is away, means
-    not yet; the last one of these is what is told in the end."""
+    """The first thing that `look` sees that is true. An assertion in it that fails, a manager that is away or a record
+    that is not there mean not yet; the last of these is what is told in the end."""
     end = time.monotonic() + within_s
     while True:
         last: Exception | None = None
         try:
             if seen := look():
                 return seen
-        except (AssertionError, Unavailable) as failure:
+        except (AssertionError, NotFound, Unavailable) as failure:
             last = failure
         if time.monotonic() > end:
             raise AssertionError(f"not within {within_s:g} s: {what or last}") from last
@@ -163,8 +163,12 @@ class Manager(Server):
     def start(self) -> None:
         """Start it and wait until it answers."""
         self.spawn()
-        eventually(self._serves, f"{self.name} serves")
+        self.answers()
         self.cluster_id = self.client.cluster().id
+
+    def answers(self) -> None:
+        """Wait until the life that was started last answers."""
+        eventually(self._serves, f"{self.name} serves")
 
     def _serves(self) -> bool:
         if not self.alive:
@@ -278,7 +282,7 @@ class Manager(Server):
 
     def check_engine(self) -> bool:
         """What the engine holds is what the cluster thinks it holds: each task's one container, and no others."""
-        tasks = list(self.client.tasks())
+        tasks = [task for task in self.client.tasks() if task.state is not State.LOST]  # given up by their nodes
         there = self.engine.containers(self.cluster_id)
         thought = sorted((task.id, task.container_id) for task in tasks if task.container_id)
         assert sorted((one.task, one.id) for one in there) == thought

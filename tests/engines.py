@@ -10,6 +10,7 @@ import io
 import os
 import random
 import secrets
+import ssl
 import tarfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -227,7 +228,9 @@ def number(version: str) -> tuple[int, ...]:
 
 
 @asynccontextmanager
-async def serving(peer: Peer, port: int = 0, path: Path | None = None) -> AsyncIterator[Peer]:
+async def serving(
+    peer: Peer, port: int = 0, path: Path | None = None, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[Peer]:
     """On a loopback port, or on a socket at `path`."""
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", peer.answer)
@@ -238,7 +241,7 @@ async def serving(peer: Peer, port: int = 0, path: Path | None = None) -> AsyncI
             await web.UnixSite(runner, str(path)).start()
             peer.url = f"unix://{path}"
         else:
-            await web.TCPSite(runner, "127.0.0.1", port).start()
+            await web.TCPSite(runner, "127.0.0.1", port, ssl_context=tls).start()
             peer.url = f"tcp://127.0.0.1:{runner.addresses[0][1]}"
         yield peer
     finally:

@@ -9,7 +9,7 @@ from typing import Any
 from msgspec import structs
 
 from longshore.model.changes import Change
-from longshore.model.lifecycle import ON_NODE, RANK, TERMINAL, State, Wanted
+from longshore.model.lifecycle import RANK, TERMINAL, State, Wanted
 from longshore.model.objects import (
     Availability,
     Capacity,
@@ -57,7 +57,7 @@ def node(
 
 def service(
     name: str = "web", *, release: int = 1, app: str = "", mode: Mode = Mode.REPLICATED, **spec: Any
-) -> Service:  # noqa: ANN401
+) -> Service:
     """A service; `spec` are fields of its ServiceSpec."""
     return Service(
         name=name,
@@ -87,7 +87,7 @@ def task(
     release: int = 1,
     wanted: Wanted = Wanted.RUNNING,
     ready: bool | None = None,
-    **fields: Any,  # noqa: ANN401
+    **fields: Any,
 ) -> Task:
     """A task of `of` in `slot`, on node `on`; ready if it runs, ended at NOW if it ended."""
     running = RANK[state] >= RANK[State.RUNNING]
@@ -140,22 +140,17 @@ def world(*records: Object) -> Snapshot:
 
 
 def said(changes: Sequence[Change]) -> list[str]:
-    """Changes in short: `+web.1.1`, `-web.1.1`, `web.1.1 stopped`, `web.1.1 lost`."""
-    lines = []
-    for change in changes:
-        after = change.after
-        if after is None:
-            lines.append(f"-{change.id}")
-        elif change.before == 0:
-            lines.append(f"+{change.id}")
-        elif isinstance(after, Task) and after.state in (*ON_NODE, State.NEW) and after.wanted is not Wanted.RUNNING:
-            lines.append(f"{change.id} wanted {after.wanted}")
-        elif isinstance(after, Task) and after.wanted is Wanted.REMOVED:
-            lines.append(f"{change.id} wanted {after.wanted}")
-        elif isinstance(after, Task):
-            lines.append(f"{change.id} {after.state}")
-        elif isinstance(after, Node):
-            lines.append(f"{change.id} {after.status}")
-        else:
-            lines.append(f"{change.id} changed")
-    return lines
+    """Changes in short: `+web.1.1`, `-web.1.1`, `web.1.1 wanted stopped`, `web.1.1 lost`, `n1 down`."""
+    return [_in_short(change) for change in changes]
+
+
+def _in_short(change: Change) -> str:
+    after = change.after
+    if after is None:
+        return f"-{change.id}"
+    if change.before == 0:
+        return f"+{change.id}"
+    if isinstance(after, Task):
+        wished = after.wanted is Wanted.REMOVED or (after.live and after.wanted is Wanted.STOPPED)
+        return f"{change.id} wanted {after.wanted}" if wished else f"{change.id} {after.state}"
+    return f"{change.id} {after.status}" if isinstance(after, Node) else f"{change.id} changed"

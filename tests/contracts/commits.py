@@ -1,8 +1,11 @@
 """Changes and commits in one line, for the stores' tests."""
 
+import asyncio
+from collections.abc import AsyncIterator
+
 from msgspec.structs import replace
 
-from longshore.model.changes import Change
+from longshore.model.changes import Batch, Change
 from longshore.model.lifecycle import Owner
 from longshore.model.objects import Kind, Node, Object, Release, Service, Task
 from longshore.model.reasons import Reason
@@ -44,3 +47,9 @@ def drop(kind: Kind, id: str, before: int) -> Change:
 async def rename(store: Store, name: str, address: str) -> int:
     """Commit another address for a node that is there."""
     return await store.commit([put(replace(store.read().nodes[name], address=address))])
+
+
+async def following(watch: AsyncIterator[Batch]) -> Batch:
+    """The next batch; a store that forgets to wake its readers fails the test instead of stopping it."""
+    async with asyncio.timeout(30):
+        return await anext(watch)

@@ -4,6 +4,7 @@ import asyncio
 import socket
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -154,6 +155,12 @@ async def test_a_reader_that_does_not_read_is_cut_off(tmp_path: Path) -> None:
                     await _change(manager, 1, 2, 3, message="x" * 100_000)
                     await asyncio.sleep(0)
                     await stream.take(3)  # who reads is not held up by who does not
+        tail = b""
+        with suppress(ConnectionResetError):
+            async with asyncio.timeout(5):
+                while piece := await loop.sock_recv(silent, 1024 * 1024):
+                    tail = piece
+        assert not tail.endswith(b"0\r\n\r\n"), "it was ended, which waits for a reader, and not cut"
         silent.close()
 
 

@@ -734,22 +734,17 @@ class TestAddresses:
         assert await openssl.wait() == 0
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(certificate, key)
-        app = web.Application()
-        app.router.add_get("/_ping", says({}))
-        runner = web.AppRunner(app)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
-        url = f"tcp://localhost:{runner.addresses[0][1]}"
-        trusting, strict = (
-            DockerEngine(url, tls=ssl.create_default_context(cafile=certificate)),
-            DockerEngine(url, tls=ssl.create_default_context()),
-        )
-        await trusting.ping()
-        with pytest.raises(Unavailable, match=r"(?i)certificate"):
-            await strict.ping()
-        await trusting.close()
-        await strict.close()
-        await runner.cleanup()
+        async with serving(Peer(), tls=context) as peer:
+            url = peer.url.replace("127.0.0.1", "localhost")
+            trusting = DockerEngine(url, tls=ssl.create_default_context(cafile=certificate))
+            strict = DockerEngine(url, tls=ssl.create_default_context())
+            try:
+                await trusting.ping()
+                with pytest.raises(Unavailable, match=r"(?i)certificate"):
+                    await strict.ping()
+            finally:
+                await trusting.close()
+                await strict.close()
 
 
 class TestAccounts:

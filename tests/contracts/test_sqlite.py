@@ -20,7 +20,7 @@ from longshore.model.objects import Kind
 from longshore.store.database import Database
 from longshore.store.sqlite import SqliteStore
 from tests.clocks import StepClock
-from tests.contracts.commits import drop, put, rename
+from tests.contracts.commits import drop, following, put, rename
 from tests.situations import node, service, task
 
 
@@ -59,7 +59,7 @@ async def test_everything_is_there_again(path: Path) -> None:
     await store.commit([drop(Kind.NODE, "n2", 3)])
     world = store.read()
     stories = [store.story(Kind.NODE, "n1"), store.story(Kind.NODE, "n2"), store.story(Kind.TASK, "web.1.1")]
-    batches = [await anext(store.watch(after)) for after in range(4)]
+    batches = [await following(store.watch(after)) for after in range(4)]
     await store.close()
 
     again = await open_store(path)
@@ -68,7 +68,7 @@ async def test_everything_is_there_again(path: Path) -> None:
     assert dict(again.read().tasks_of_node("n1")) == dict(world.tasks_of_node("n1"))
     kinds = [(Kind.NODE, "n1"), (Kind.NODE, "n2"), (Kind.TASK, "web.1.1")]
     assert [again.story(kind, id) for kind, id in kinds] == stories
-    assert [await anext(again.watch(after)) for after in range(4)] == batches
+    assert [await following(again.watch(after)) for after in range(4)] == batches
     assert await rename(again, "n1", "10.0.0.2") == 5
     await again.close()
 
@@ -79,7 +79,7 @@ async def test_what_is_acknowledged_is_in_the_file(path: Path) -> None:
     with sqlite3.connect(path) as other:
         for revision in range(1, 20):
             landing = asyncio.create_task(store.commit([put(node(f"n{revision}"))]))
-            assert (await anext(watch)).revision == revision
+            assert (await following(watch)).revision == revision
             assert other.execute("SELECT max(revision) FROM log").fetchone() == (revision,), "before readers hear of it"
             assert await landing == revision
             assert other.execute("SELECT revision FROM objects WHERE id = ?", (f"n{revision}",)).fetchone() == (
@@ -140,8 +140,8 @@ async def test_compacting_lasts(path: Path) -> None:
     again = await open_store(path)
     assert again.read().revision == 40
     with pytest.raises(Compacted):
-        await anext(again.watch(28))
-    assert (await anext(again.watch(29))).revision == 30
+        await following(again.watch(28))
+    assert (await following(again.watch(29))).revision == 30
     await again.compact(10_000)
     await again.close()
     empty = await open_store(path)
@@ -163,7 +163,7 @@ async def test_the_log_does_not_grow_for_ever(path: Path) -> None:
     await store.close()
     again = await open_store(path, log_events=100)
     assert again.read().revision == 501
-    assert (await anext(again.watch(401))).revision == 402
+    assert (await following(again.watch(401))).revision == 402
     await again.close()
 
 
@@ -171,8 +171,8 @@ async def test_only_the_last_events_are_in_memory_after_a_start(path: Path) -> N
     await filled(path)
     store = await open_store(path, events_kept=10)
     with pytest.raises(Compacted):
-        await anext(store.watch(29))
-    assert (await anext(store.watch(30))).revision == 31
+        await following(store.watch(29))
+    assert (await following(store.watch(30))).revision == 31
     assert [event.revision for event in store.story(Kind.NODE, "n0")] == [1, 21], "older than that, but still told"
     await store.close()
 

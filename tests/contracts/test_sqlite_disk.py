@@ -17,7 +17,7 @@ from longshore.model.errors import Conflict, Refused, Unavailable
 from longshore.model.objects import Kind
 from longshore.store.sqlite import SqliteStore
 from tests.clocks import StepClock
-from tests.contracts.commits import drop, put
+from tests.contracts.commits import drop, following, put
 from tests.situations import node, service
 
 TEXT = "x" * 10_000
@@ -86,7 +86,7 @@ async def test_a_full_disk_takes_nothing_and_loses_nothing(disk: Path) -> None:
 
     ballast.unlink()
     assert await store.commit([put(service("again"))]) == taken + 1
-    assert [(await anext(watch)).revision for _ in range(taken + 1)] == [*range(1, taken + 2)]
+    assert [(await following(watch)).revision for _ in range(taken + 1)] == [*range(1, taken + 2)]
     await store.close()
     reopened = await open_store(path)
     assert set(reopened.read().services) == {*(f"s{i}" for i in range(taken)), "again"}

@@ -22,6 +22,7 @@ from longshore.ports import Store
 from longshore.store.memory import MemoryStore
 from longshore.store.sqlite import SqliteStore
 from tests.clocks import StepClock
+from tests.contracts.commits import following
 from tests.situations import node, service, task
 
 T = TypeVar("T")
@@ -75,7 +76,7 @@ async def outcome(call: Coroutine[Any, Any, int]) -> object:
 async def batches(store: Store, after: int) -> list[Batch] | str:
     watch = store.watch(after)
     try:
-        return [await anext(watch) for _ in range(store.read().revision - after)]
+        return [await following(watch) for _ in range(store.read().revision - after)]
     except Compacted as compacted:
         return str(compacted)
 

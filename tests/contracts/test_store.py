@@ -18,7 +18,7 @@ from longshore.store.journal import STORY_EVENTS_MAX
 from longshore.store.memory import MemoryStore
 from longshore.store.sqlite import SqliteStore
 from tests.clocks import StepClock
-from tests.contracts.commits import drop, put, rename
+from tests.contracts.commits import drop, following, put, rename
 from tests.situations import node, service, task
 
 Make = Callable[..., Awaitable[Store]]
@@ -48,7 +48,7 @@ async def store(make: Make) -> Store:
 
 async def read_batches(store: Store, after: int, count: int) -> list[Batch]:
     watch = store.watch(after)
-    return [await anext(watch) for _ in range(count)]
+    return [await following(watch) for _ in range(count)]
 
 
 # -- commits
@@ -249,10 +249,10 @@ async def test_reading_twice_without_a_commit_is_the_same_snapshot(store: Store)
 async def test_a_reader_gets_what_is_there_and_then_what_lands(store: Store) -> None:
     await store.commit([put(node("n1")), put(node("n2"))])
     watch = store.watch(0)
-    first = await anext(watch)
+    first = await following(watch)
     assert (first.revision, [event.id for event in first.events]) == (1, ["n1", "n2"])
     assert [event.mark for event in first.events] == ["1.0", "1.1"]
-    coming = asyncio.ensure_future(anext(watch))
+    coming = asyncio.ensure_future(following(watch))
     await asyncio.sleep(0)
     assert not coming.done()
     await store.commit([drop(Kind.NODE, "n1", 1)])
@@ -274,12 +274,12 @@ async def test_a_batch_comes_only_after_the_snapshot_shows_it(store: Store) -> N
     async def follow() -> None:
         watch = store.watch(0)
         for _ in range(100):
-            batch = await anext(watch)
+            batch = await following(watch)
             assert store.read().revision >= batch.revision
 
-    following = asyncio.create_task(follow())
+    reading = asyncio.create_task(follow())
     await asyncio.gather(*(store.commit([put(node(f"n{i}"))]) for i in range(100)))
-    await following
+    await reading
 
 
 async def test_readers_see_every_commit_once_and_in_order(store: Store) -> None:
@@ -295,7 +295,7 @@ async def test_readers_see_every_commit_once_and_in_order(store: Store) -> None:
         watch = store.watch(after)
         batches: list[Batch] = []
         while not batches or batches[-1].revision < total:
-            batches.append(await anext(watch))
+            batches.append(await following(watch))
             if len(batches) % 7 == 0:
                 await asyncio.sleep(0)
         return batches
@@ -321,13 +321,13 @@ async def test_a_reader_may_be_cancelled_and_go_on(store: Store) -> None:
     await store.commit([put(node("n1"))])
     watch = store.watch(1)
     for _ in range(3):
-        reading = asyncio.ensure_future(anext(watch))
+        reading = asyncio.ensure_future(following(watch))
         await asyncio.sleep(0)
         reading.cancel()
         with pytest.raises(asyncio.CancelledError):
             await reading
     await store.commit([put(node("n2"))])
-    assert (await anext(watch)).revision == 2
+    assert (await following(watch)).revision == 2
 
 
 async def test_a_reader_that_is_too_slow_is_told_so(make: Make) -> None:
@@ -335,11 +335,11 @@ async def test_a_reader_that_is_too_slow_is_told_so(make: Make) -> None:
     slow, quick = store.watch(0), store.watch(0)
     for i in range(11):
         await store.commit([put(node(f"n{i}"))])
-        assert (await anext(quick)).revision == i + 1
+        assert (await following(quick)).revision == i + 1
     with pytest.raises(Compacted, match="revisions up to 1 are forgotten"):
-        await anext(slow)
+        await following(slow)
     with pytest.raises(Compacted):
-        await anext(store.watch(0))
+        await following(store.watch(0))
     assert len(await read_batches(store, 1, 10)) == 10
 
 
@@ -348,7 +348,7 @@ async def test_the_window_counts_events_and_keeps_the_newest_batch_whole(make: M
     await store.commit([put(node(f"n{i}")) for i in range(4)])
     await store.commit([put(node(f"m{i}")) for i in range(20)])
     with pytest.raises(Compacted):
-        await anext(store.watch(0))
+        await following(store.watch(0))
     ((batch),) = await read_batches(store, 1, 1)
     assert len(batch.events) == 20
 
@@ -356,7 +356,7 @@ async def test_the_window_counts_events_and_keeps_the_newest_batch_whole(make: M
 async def test_a_reader_with_a_mark_from_the_future_is_told_so(store: Store) -> None:
     await store.commit([put(node("n1"))])
     with pytest.raises(Compacted, match="no revision 9"):
-        await anext(store.watch(9))
+        await following(store.watch(9))
 
 
 async def test_compacting_forgets_the_log_and_no_record(store: Store) -> None:
@@ -366,7 +366,7 @@ async def test_compacting_forgets_the_log_and_no_record(store: Store) -> None:
     await store.compact(6)
     assert store.read() is before
     with pytest.raises(Compacted):
-        await anext(store.watch(4))
+        await following(store.watch(4))
     assert [batch.revision for batch in await read_batches(store, 5, 5)] == [6, 7, 8, 9, 10]
     assert store.story(Kind.NODE, "n4") == ()
     assert len(store.story(Kind.NODE, "n5")) == 1
@@ -387,10 +387,10 @@ async def test_a_reader_in_the_middle_of_a_compaction_is_told_so(store: Store) -
     for i in range(5):
         await store.commit([put(node(f"n{i}"))])
     watch = store.watch(0)
-    await anext(watch)
+    await following(watch)
     await store.compact(5)
     with pytest.raises(Compacted):
-        await anext(watch)
+        await following(watch)
 
 
 # -- stories
@@ -432,17 +432,17 @@ async def test_closing_finishes_what_was_accepted(store: Store) -> None:
     calls: Sequence[asyncio.Task[int]] = [asyncio.create_task(store.commit([put(node(f"n{i}"))])) for i in range(20)]
     await asyncio.sleep(0)
     await store.close()
-    assert await asyncio.gather(*calls) == list(range(1, 21))
     for revision in range(1, 21):
-        assert (await anext(watch)).revision == revision
+        assert (await following(watch)).revision == revision
+    assert await asyncio.gather(*calls) == list(range(1, 21))
     with pytest.raises(Unavailable):
-        await anext(watch)
+        await following(watch)
 
 
 async def test_nothing_works_after_closing(store: Store, tmp_path: Path) -> None:
     await store.commit([put(node("n1"))])
     watch = store.watch(1)
-    reading = asyncio.ensure_future(anext(watch))
+    reading = asyncio.ensure_future(following(watch))
     await asyncio.sleep(0)
     await asyncio.gather(store.close(), store.close())
     await store.close()

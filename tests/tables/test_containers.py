@@ -2,7 +2,6 @@
 
 import pytest
 from msgspec import structs
-from tests.situations import service, task
 
 from longshore.decide.containers import Progress, next_step, observe
 from longshore.model.containers import (
@@ -20,12 +19,13 @@ from longshore.model.containers import (
 from longshore.model.lifecycle import State, Wanted
 from longshore.model.reasons import Reason
 from longshore.model.spec import HealthCheck, ServiceSpec
+from tests.situations import service, task
 
 CHECKED = HealthCheck(test=("CMD", "true"))
 
 
 def assigned(state: State = State.PLACED, wanted: Wanted = Wanted.RUNNING, **spec: object) -> Assigned:
-    return Assigned(task=task(1, state=state, wanted=wanted), spec=structs.replace(service().spec, **spec))  # type: ignore[arg-type]
+    return Assigned(task=task(1, state=state, wanted=wanted), spec=structs.replace(service().spec, **spec))
 
 
 def seen(status: Status = Status.RUNNING, of: Assigned | None = None, **fields: object) -> Container:

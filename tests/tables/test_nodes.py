@@ -1,11 +1,11 @@
 """What becomes of silent, drained and removed nodes, and of their tasks."""
 
 import pytest
-from tests.situations import NOW, node, said, service, task, world
 
 from longshore.decide.nodes import decide
 from longshore.model.lifecycle import State, Wanted
 from longshore.model.objects import Availability, NodeStatus, Object
+from tests.situations import NOW, node, said, service, task, world
 
 N1 = node("n1")
 DOWN = node("n1", status=NodeStatus.DOWN)

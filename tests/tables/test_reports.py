@@ -1,13 +1,13 @@
 """What a worker's observation changes in a task's record."""
 
 import pytest
-from tests.situations import NOW, service, task, world
 
 from longshore.decide.reports import MESSAGE_MAX, heard
 from longshore.model.lifecycle import State
 from longshore.model.messages import Observation
 from longshore.model.objects import Task
 from longshore.model.reasons import Reason
+from tests.situations import NOW, service, task, world
 
 
 def seen(state: State, *, created_at: float = 100.0, **fields: object) -> Observation:

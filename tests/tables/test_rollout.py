@@ -1,12 +1,12 @@
 """Which task of an older release gives way next."""
 
 import pytest
-from tests.situations import NOW, said, service, task, world
 
 from longshore.decide.rollout import decide
 from longshore.model.lifecycle import State, Wanted
 from longshore.model.objects import Object
 from longshore.model.spec import Mode
+from tests.situations import NOW, said, service, task, world
 
 WEB3 = service(release=2, replicas=3)
 

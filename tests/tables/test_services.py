@@ -1,12 +1,12 @@
 """Which tasks should exist: situations in, changes out."""
 
 import pytest
-from tests.situations import NOW, node, releases, said, service, task, world
 
 from longshore.decide.services import HISTORY_MAX, decide
 from longshore.model.lifecycle import State, Wanted
 from longshore.model.objects import Availability, NodeStatus, Object, Task
 from longshore.model.spec import Mode, RestartPolicy
+from tests.situations import NOW, node, releases, said, service, task, world
 
 WEB3 = service(replicas=3)
 AGENT = service(mode=Mode.GLOBAL)

@@ -56,6 +56,8 @@ class Runner:
         self._progress: dict[str, Progress] = {}
         self._containers: dict[str, Container] = {}
         self._of_task: dict[str, set[str]] = defaultdict(set)
+        self._doubted: set[str] = set()
+        """Tasks whose last step may have been done or not: nobody answered."""
         self._listed = asyncio.Event()
 
     # -- what the manager says
@@ -166,6 +168,7 @@ class Runner:
                 await self._tend(task)
                 self._queue.forget(task)
             except Unavailable as failure:
+                self._doubted.add(task)
                 wait_s = self._queue.retry(task)
                 log.warning("step put off", node=self._node, task=task, reason=failure.message, retry_s=wait_s)
             finally:
@@ -175,6 +178,8 @@ class Runner:
         """Say what is true of the task, then take the one next step."""
         if self._assigned is None:
             return
+        if task in self._doubted:
+            await self._look_again(task)
         assigned = self._assigned.get(task)
         seen = self._containers_of(task)
         if assigned is not None:
@@ -186,6 +191,13 @@ class Runner:
             return
         await self._take(task, step)
         self._queue.add(task)
+
+    async def _look_again(self, task: str) -> None:
+        """See what the step that nobody answered did: a container that it started may have ended since, and by an
+        older picture it would be started a second time."""
+        for id in sorted(self._of_task.get(task, ())):
+            await self._look_at(id)
+        self._doubted.discard(task)
 
     def _say(self, assigned: Assigned, seen: list[Container]) -> None:
         task = assigned.task.id

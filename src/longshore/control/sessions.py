@@ -153,6 +153,8 @@ class Sessions:
         while True:
             world = self._store.read()
             changes = admitted(world, hello, token, now=self._clock.now(), connected=hello.node in self._live)
+            # Before it is written down as ready: else the nodes controller, woken by that, finds it silent still.
+            self._heard[hello.node] = self._clock.monotonic()
             try:
                 if changes:
                     await self._store.commit(changes)

@@ -5,9 +5,10 @@ stops the rollout by itself, with all other tasks still on the old one. Tasks th
 job) give way at once. It only stops tasks; `services` fills the slots it empties with the current release.
 """
 
+from longshore.decide.placement.constraints import eligible
 from longshore.model.changes import Change, raise_wanted
 from longshore.model.lifecycle import Owner, Wanted
-from longshore.model.objects import Task
+from longshore.model.objects import Service, Task
 from longshore.model.reasons import Reason
 from longshore.model.snapshot import Snapshot
 from longshore.model.spec import Mode
@@ -18,18 +19,32 @@ def decide(world: Snapshot, name: str, now: float) -> tuple[list[Change], float 
     service = world.services.get(name)
     if service is None:
         return [], None
-    counting = sorted((t for t in world.tasks_of_service(name).values() if t.counts), key=lambda task: task.slot)
+    counting = _counting(world, service)
     outdated = [task for task in counting if task.release != service.release]
     if not outdated:
         return [], None
     useless = [task for task in outdated if not task.ready or service.spec.mode is Mode.JOB]
     if useless:
         return _give_way(useless, service.release), None
-    slots = service.spec.replicas if service.spec.mode is Mode.REPLICATED else len({t.slot for t in counting})
-    serving = sum(task.ready for task in counting)
-    if serving < min(slots, len(counting)) or len(counting) < slots:
+    if sum(task.ready for task in counting) < _slots(world, service, counting):
         return [], None
     return _give_way(outdated[:1], service.release), None
+
+
+def _counting(world: Snapshot, service: Service) -> list[Task]:
+    """The tasks that fill its slots, in order; those that are too many are `services`' to remove, and serve nobody."""
+    tasks = [task for task in world.tasks_of_service(service.name).values() if task.counts]
+    if service.spec.mode is not Mode.GLOBAL:
+        tasks = [task for task in tasks if task.slot <= service.spec.replicas]
+    return sorted(tasks, key=lambda task: task.slot)
+
+
+def _slots(world: Snapshot, service: Service, counting: list[Task]) -> int:
+    """How many there should be. A slot that was just emptied is still one, or the rest would follow at once."""
+    if service.spec.mode is not Mode.GLOBAL:
+        return service.spec.replicas
+    nodes = {name for name, node in world.nodes.items() if eligible(node, service.spec)}
+    return len(nodes | {task.pinned for task in counting})
 
 
 def _give_way(tasks: list[Task], release: int) -> list[Change]:

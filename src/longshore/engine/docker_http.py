@@ -54,6 +54,8 @@ class Reply(msgspec.Struct, frozen=True):
     body: bytes
     at: float | None
     """When it was sent, by the engine's clock, in whole seconds; None if it does not say."""
+    api: str
+    """The newest version that the engine speaks; empty if it does not say."""
 
     def read(self, kind: type[T]) -> T:
         return read_json(self.body, kind)
@@ -111,7 +113,7 @@ class Wire:
     ) -> Reply:
         """Ask and read the whole answer. `limit_s` is for what is known to take long."""
         long = limit_s is not None
-        limit = aiohttp.ClientTimeout(total=limit_s or self._answer_limit_s, sock_connect=self._connect_limit_s)
+        limit = self._quick_limit() if limit_s is None else self._limit(limit_s)
         for last in (False, True):
             version = await self._agreed()
             try:
@@ -133,7 +135,7 @@ class Wire:
     ) -> AsyncGenerator[bytes, None]:
         """Ask and read the answer piece by piece, for as long as it comes. The first piece is empty and says that the
         engine has answered. Raises Silent after `silence_s` without a piece; close it to hang up."""
-        limit = aiohttp.ClientTimeout(total=None, sock_connect=self._connect_limit_s, sock_read=silence_s)
+        limit = self._limit(None, silence_s)
         for last in (False, True):
             version = await self._agreed()
             with self._translated():
@@ -179,8 +181,7 @@ class Wire:
 
     async def ping(self) -> Reply:
         """The one call that every version of every engine answers."""
-        limit = aiohttp.ClientTimeout(total=self._answer_limit_s, sock_connect=self._connect_limit_s)
-        return await self._ask("GET", "/_ping", None, None, limit, long=False)
+        return await self._ask("GET", "/_ping", None, None, self._quick_limit(), long=False)
 
     async def close(self) -> None:
         self._closed = True
@@ -206,7 +207,12 @@ class Wire:
                 content = await response.read()
                 if response.status >= 400:
                     raise Declined(response.status, _words(content, response.reason))
-                return Reply(response.status, content, _seconds(response.headers.get("Date")))
+                return Reply(
+                    response.status,
+                    content,
+                    at=_seconds(response.headers.get("Date")),
+                    api=response.headers.get("Api-Version", ""),
+                )
 
     async def _agreed(self) -> Version:
         if self._version is None:
@@ -217,17 +223,18 @@ class Wire:
 
     async def _agree(self) -> Version:
         """The newest version that both sides know; the engine's oldest if all of its are newer than ours."""
-        limit = aiohttp.ClientTimeout(total=self._answer_limit_s, sock_connect=self._connect_limit_s)
-        with self._translated():
-            async with self._pool(long=False).get(self._base + "/_ping", timeout=limit) as response:
-                said = response.headers.get("Api-Version", "")
-                if response.status >= 400:
-                    raise Declined(response.status, _words(await response.read(), response.reason))
+        said = (await self.ping()).api
         newest = _version(said) if said else None
         if newest is not None and newest <= API_NEWEST:
             return newest
-        versions = (await self._ask("GET", "/version", None, None, limit, long=False)).read(_Versions)
+        versions = (await self._ask("GET", "/version", None, None, self._quick_limit(), long=False)).read(_Versions)
         return max(min(_version(versions.api_version), API_NEWEST), _version(versions.min_api_version or "1.0"))
+
+    def _quick_limit(self) -> aiohttp.ClientTimeout:
+        return self._limit(self._answer_limit_s)
+
+    def _limit(self, total_s: float | None, silence_s: float | None = None) -> aiohttp.ClientTimeout:
+        return aiohttp.ClientTimeout(total=total_s, sock_connect=self._connect_limit_s, sock_read=silence_s)
 
     def _forget(self, version: Version) -> None:
         if self._version == version:  # otherwise somebody has agreed on another one meanwhile
@@ -315,7 +322,7 @@ def _watched_socket(address: aiohttp.AddrInfoType) -> socket.socket:
 
 
 def _why(error: Exception) -> str:
-    if isinstance(error, aiohttp.ClientConnectorError):
+    if isinstance(error, aiohttp.ClientConnectorError) and not isinstance(error.os_error, ssl.SSLError):
         cause = error.os_error
         if cause.errno and cause.errno > 0:  # asyncio puts words of its own instead of the system's
             return os.strerror(cause.errno)

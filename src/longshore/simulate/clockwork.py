@@ -20,7 +20,7 @@ TURNS_PER_INSTANT_MAX = 20_000
 
 
 class Stuck(RuntimeError):
-    """Nothing will ever happen again: everybody waits and there is no timer, or everybody is busy and no time passes."""
+    """Nothing will ever happen again: all wait and there is no timer, or all are busy and no time passes."""
 
 
 class _JumpSelector(selectors.BaseSelector):

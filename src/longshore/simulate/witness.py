@@ -26,6 +26,9 @@ from longshore.simulate.world import HEARTBEAT_TIMEOUT_S, World
 QUIET_S = 60.0
 """A machine to which nothing was done for so long has no reason to be silent: longer than a hang and a silent
 connection take to be noticed, and the worker to come back."""
+UNAWARE_S = 1.0
+"""A task may still be taken from a node that has just returned: who decided that had seen it down. It costs a
+restart and nothing else, so it is not worth a guard on every task."""
 PROMPT_S = 0.001
 """What two readings of the same moment may differ by."""
 
@@ -85,7 +88,7 @@ class Witness:
                 self.note(sentence)
 
     def _check_event(self, event: Event, before: Object | None, snapshot: Snapshot) -> None:
-        if not isinstance(event.reason, Reason):
+        if not str(event.reason):
             self.note(f"{event.by} changed {event.kind} {event.id} without a reason")
         if event.at < self._last_at:
             self.note(f"revision {event.revision} is older than the one before it")
@@ -106,7 +109,9 @@ class Witness:
             return
         world = self.world
         now = world.clock.monotonic()
-        if now - world.manager_since < HEARTBEAT_TIMEOUT_S - PROMPT_S:
+        if after.changed_at - before.changed_at < HEARTBEAT_TIMEOUT_S - PROMPT_S:
+            self.note(f"{after.name} is declared down {after.changed_at - before.changed_at:.1f} s after it was heard")
+        elif now - world.manager_since < HEARTBEAT_TIMEOUT_S - PROMPT_S:
             self.note(f"{after.name} is declared down {now - world.manager_since:.1f} s after the manager's start")
         elif now - max(world.sites[after.name].harmed_at, world.manager_since) > QUIET_S:
             self.note(f"{after.name} is declared down, and nothing was done to it")
@@ -116,7 +121,8 @@ class Witness:
         site = self.world.sites.get(after.node)
         if after.state is State.LOST:
             node = self.world.read().nodes.get(after.node)
-            if node is not None and node.status is NodeStatus.READY:
+            back_s = self.world.clock.now() - node.changed_at if node is not None else 0.0
+            if node is not None and node.status is NodeStatus.READY and back_s > UNAWARE_S:
                 self.note(f"{after.id} is lost, although {after.node} is ready")
         if after.reason is Reason.CONTAINER_GONE and site is not None and self._mark(after) not in site.taken:
             self.note(f"the container of {after.id} is said to be gone, and nobody took it")
@@ -154,7 +160,7 @@ class Witness:
         wanted = task.live and task.wanted is Wanted.RUNNING
         if verb in ("stop", "remove") and wanted:
             self.note(f"the worker of {site.name} asks to {verb} the container of {task_id}, which is wanted")
-        if verb == "create" and RANK[task.state] >= RANK[State.STARTING]:
+        if verb == "create" and RANK[State.STARTING] <= RANK[task.state] < RANK[State.LOST]:
             self.note(f"the worker of {site.name} makes another container for {task_id}, which has had one")
         if verb == "start" and box is not None and box.runs and not box.running:
             self.note(f"the worker of {site.name} starts the container of {task_id} once more")

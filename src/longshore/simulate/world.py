@@ -28,6 +28,7 @@ from longshore.model.lifecycle import Owner
 from longshore.model.objects import Cluster, Kind, Role, Task, Token
 from longshore.model.reasons import Reason
 from longshore.model.snapshot import Snapshot
+from longshore.ports import Clock
 from longshore.simulate.clockwork import VirtualClock
 from longshore.simulate.site import Site
 from longshore.simulate.story import Told, Voice
@@ -52,7 +53,7 @@ Asked = Callable[[Site, str, str, str, Box | None], None]
 class Manager:
     """One life of the manager, over the store that outlives it."""
 
-    def __init__(self, store: UnrulyStore, clock: VirtualClock, policy: str) -> None:
+    def __init__(self, store: UnrulyStore, clock: Clock, policy: str) -> None:
         self.store = store
         self.since = clock.monotonic()
         self.sessions = Sessions(
@@ -93,7 +94,7 @@ class World:
     ) -> None:
         """`asked` is called before each thing that a worker asks its engine for; `policy` is drawn unless named."""
         self.rng = random.Random(seed)
-        self.clock = VirtualClock()
+        self.clock: Clock = VirtualClock()
         self.policy = policy or self.rng.choice(POLICIES)
         self.durable = MemoryStore(self.clock)
         self.troubles = troubles or StoreTroubles()

@@ -96,6 +96,8 @@ def _copy(source: Path, target: Path) -> None:
         finally:
             writing.close()
     except sqlite3.Error as error:
+        if getattr(error, "sqlite_errorname", "").startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+            raise Refused(f"{source} is damaged: {error}") from error
         raise Refused(f"cannot copy {source} to {target.parent}: {error}") from error
     finally:
         reading.close()
