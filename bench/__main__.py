@@ -13,7 +13,6 @@ import time
 from pathlib import Path
 from typing import NoReturn
 
-import aiohttp
 from msgspec.structs import replace
 
 from bench.conditions import observed
@@ -23,6 +22,7 @@ from bench.programs import engine_url
 from bench.raw_engine import CLUSTER, RawEngine, on_engine, sweep
 from bench.report import Report, table, write
 from bench.run import Run
+from longshore.model.errors import Failure
 
 STATE = Path(__file__).resolve().parent.parent / ".state" / "bench"
 
@@ -35,6 +35,7 @@ def main() -> int:
     conditions = observed(about)
     figures: list[Figure] = []
     troubles: dict[str, str] = {}
+    broken = False
     began = time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix="run-", dir=STATE))
     try:
@@ -47,10 +48,12 @@ def main() -> int:
             run.say(f"{name} …")
             try:
                 figures += family.measure(run)
-            except Trouble as trouble:
-                troubles[name] = str(trouble)
+            except (Trouble, Failure) as trouble:
+                troubles[name] = f"{trouble} (logs in {run.folder})"
+                broken = True
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        if not broken:
+            shutil.rmtree(folder, ignore_errors=True)
         if engine:
             on_engine(engine, lambda raw: sweep(raw, CLUSTER))
     done = replace(conditions, load_after=os.getloadavg()[0], took_s=time.monotonic() - began)
@@ -58,14 +61,20 @@ def main() -> int:
     write(report, asked.json)
     print(table(report))
     print(f"also in {asked.json}")
-    return 1 if any(not why.startswith("skipped") for why in troubles.values()) else 0
+    return 1 if broken else 0
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Figures of Longshore on this machine.")
-    parser.add_argument("families", nargs="*", choices=[[], *FAMILIES], metavar="FAMILY", help=", ".join(FAMILIES))
+    parser.add_argument("families", nargs="*", type=_family, metavar="FAMILY", help=", ".join(FAMILIES))
     parser.add_argument("--json", type=Path, default=STATE / "latest.json", metavar="FILE")
     return parser.parse_args()
+
+
+def _family(name: str) -> str:
+    if name not in FAMILIES:
+        raise argparse.ArgumentTypeError(f"{name} is none of {', '.join(FAMILIES)}")
+    return name
 
 
 def _stop(number: int, frame: object) -> NoReturn:
@@ -79,8 +88,8 @@ def _engine() -> tuple[str, str]:
         return "", f"no engine: {why}"
     try:
         return engine_url(), on_engine(engine_url(), RawEngine.describe)
-    except (aiohttp.ClientError, OSError) as error:
-        return "", f"no engine answers at {engine_url()} ({error}); scripts/engine up"
+    except Trouble as trouble:
+        return "", f"no engine at {engine_url()} (scripts/engine up): {trouble}"
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import psutil
 from bench.figure import Trouble
 from bench.raw_engine import on_engine, sweep
 from longshore.client import Client, Target
-from longshore.model.errors import Failure, Unavailable
+from longshore.model.errors import Unavailable
 from longshore.model.objects import NodeStatus
 from longshore.model.views import TokenWish
 
@@ -184,8 +184,6 @@ def manager_alone(folder: Path, *words: str) -> Iterator[Cluster]:
 def _stopped_after(cluster: Cluster) -> Iterator[Cluster]:
     try:
         yield cluster
-    except Failure as failure:
-        raise Trouble(f"{type(failure).__name__}: {failure.message}") from failure
     finally:
         cluster.stop()
 

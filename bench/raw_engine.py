@@ -26,6 +26,8 @@ T = TypeVar("T")
 CLUSTER = f"bench-{os.getpid()}"
 """What the containers of this run's other half are labelled with."""
 ANSWER_S = 60.0
+_GONE_ANYWAY = (404, 409)
+"""Answers to a removal: somebody else did it, or is doing it."""
 
 
 class _Made(msgspec.Struct, frozen=True):
@@ -45,6 +47,10 @@ class RawEngine:
     def __init__(self, http: aiohttp.ClientSession, base: str) -> None:
         self._http = http
         self._base = base
+
+    async def warm_up(self, connections: int) -> None:
+        """Have so many connections, so that making them is not measured."""
+        await asyncio.gather(*(self._ask("GET", "/_ping") for _ in range(connections)))
 
     async def describe(self) -> str:
         about = msgspec.json.decode(await self._ask("GET", "/info"), type=_About)
@@ -81,11 +87,14 @@ class RawEngine:
 
     async def _ask(self, method: str, path: str, body: bytes | None = None) -> bytes:
         headers = {"Content-Type": "application/json"} if body is not None else None
-        async with self._http.request(method, self._base + path, data=body, headers=headers) as response:
-            answer = await response.read()
-            if response.status >= 400 and not (method == "DELETE" and response.status in (404, 409)):
-                raise Trouble(f"the engine answered {response.status} to {method} {path}: {answer.decode()[:200]}")
-            return answer
+        try:
+            async with self._http.request(method, self._base + path, data=body, headers=headers) as response:
+                answer, status = await response.read(), response.status
+        except (aiohttp.ClientError, OSError) as error:
+            raise Trouble(f"the engine does not answer: {error or type(error).__name__}") from error
+        if status >= 400 and not (method == "DELETE" and status in _GONE_ANYWAY):
+            raise Trouble(f"the engine answered {status} to {method} {path}: {answer.decode()[:200]}")
+        return answer
 
 
 @asynccontextmanager
@@ -126,6 +135,7 @@ async def start_all(engine: RawEngine, wanted: Sequence[tuple[str, bytes]], at_o
     async def begin(one: tuple[str, bytes]) -> None:
         await engine.start(await engine.create(*one))
 
+    await engine.warm_up(at_once)
     began = time.perf_counter()
     await _side_by_side(begin, wanted, at_once)
     return time.perf_counter() - began

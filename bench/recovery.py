@@ -89,7 +89,7 @@ def _replaced_s(cluster: Cluster, task: Task) -> float:
 
 async def _kill(engine: RawEngine, id: str) -> float:
     """The moment before; the connection is there by then."""
-    await engine.describe()
+    await engine.warm_up(1)
     began = time.perf_counter()
     await engine.kill(id)
     return began

@@ -177,6 +177,16 @@ async def test_only_the_last_events_are_in_memory_after_a_start(path: Path) -> N
     await store.close()
 
 
+async def test_the_newest_commit_is_in_memory_after_a_start_whatever_its_size(path: Path) -> None:
+    store = await open_store(path)
+    await store.commit([put(node("first"))])
+    await store.commit([put(node(f"n{i}")) for i in range(100)])
+    await store.close()
+    again = await open_store(path, events_kept=10)
+    assert len((await following(again.watch(1))).events) == 100
+    await again.close()
+
+
 async def test_files_and_the_directory_made_for_them_are_private(path: Path) -> None:
     store = await open_store(path)
     await store.commit([put(node("n1"))])

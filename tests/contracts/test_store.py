@@ -424,6 +424,16 @@ async def test_a_story_lasts_as_long_as_its_record(make: Make) -> None:
     assert store.story(Kind.NODE, "goes") == (), "it ends with the log"
 
 
+async def test_a_record_that_is_made_anew_keeps_its_story(make: Make) -> None:
+    store = await make(events_kept=3)
+    await store.commit([put(node("n1"))])
+    await store.commit([drop(Kind.NODE, "n1", 1)])
+    await store.commit([put(node("n1"))])
+    for i in range(5):
+        await store.commit([put(node(f"other{i}"))])
+    assert [event.revision for event in store.story(Kind.NODE, "n1")] == [1, 2, 3]
+
+
 # -- the end
 
 

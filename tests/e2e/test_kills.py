@@ -53,7 +53,6 @@ class Lane:
     def __exit__(self, *_: object) -> None:
         self._over.set()
         self._thread.join()
-        self._client.close()
 
     def _run(self) -> None:
         try:
@@ -96,9 +95,10 @@ class Lane:
 
     def check(self) -> None:
         """All that it was promised is there. For its end."""
-        if self.failure is not None:
-            raise self.failure
-        assert self._there() == self.promised
+        with self._client:
+            if self.failure is not None:
+                raise self.failure
+            assert self._there() == self.promised
 
 
 def deaths(fleet: Fleet, chance: random.Random, rounds: int) -> list[str]:

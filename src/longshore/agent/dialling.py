@@ -84,10 +84,16 @@ class Doorstep:
         app = web.Application()
         app.router.add_get("/health", self._health)
         app.router.add_get(SESSION_PATH, self._session)
+        app.on_shutdown.append(self._leave)
         return app
 
     async def _health(self, request: web.Request) -> web.Response:
         return web.Response(text="OK")
+
+    async def _leave(self, app: web.Application) -> None:
+        """A server that is stopped waits for its requests to end, and a session never ends by itself."""
+        if self._current is not None:
+            self._current.cancel()
 
     async def _session(self, request: web.Request) -> web.StreamResponse:
         given = request.headers.get("Authorization", "").removeprefix("Bearer ").encode()

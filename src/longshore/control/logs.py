@@ -46,6 +46,7 @@ class LogStreams:
             while True:
                 one = await waiting.get()
                 if isinstance(one, _End):
+                    del self._readers[request]  # the worker is done with it, and need not be told
                     if one.error:
                         raise Unavailable(one.error)
                     return
