@@ -1,0 +1,516 @@
+"""Bugs that somebody could write, each planted into the running program by a small patch.
+
+They test the worlds: a simulator that does not notice these would not notice the real ones either. Each patch replaces
+one function by one that does a little less, or a little wrong; what it breaks is its docstring. `caught_by` is a seed
+whose world is known to notice, so that the usual run needs one world for each.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from msgspec.structs import replace
+
+from longshore.agent import runner
+from longshore.agent.outbox import Outbox
+from longshore.agent.runner import Runner
+from longshore.control import controllers, sessions
+from longshore.control.operations import Operations
+from longshore.control.sessions import Sessions
+from longshore.decide import containers, nodes, restart, rollout, services
+from longshore.decide.placement import filters, place
+from longshore.loop.controller import ControlLoop
+from longshore.loop.queue import KeyQueue
+from longshore.model.changes import Change
+from longshore.model.containers import fingerprint
+from longshore.model.errors import Conflict, Unavailable
+from longshore.model.lifecycle import ON_NODE, Owner, State, Wanted
+from longshore.model.messages import Acknowledge
+from longshore.model.objects import Kind, Role, Task, Token, task_id
+from longshore.model.reasons import Reason
+from longshore.model.snapshot import Snapshot
+from longshore.model.spec import Mode
+
+Plant = Callable[[pytest.MonkeyPatch], None]
+
+
+class Mutant(NamedTuple):
+    name: str
+    plant: Plant
+    caught_by: int
+
+
+MUTANTS: list[Mutant] = []
+
+
+def mutant(*, caught_by: int) -> Callable[[Plant], Plant]:
+    def add(plant: Plant) -> Plant:
+        MUTANTS.append(Mutant(plant.__name__, plant, caught_by))
+        return plant
+
+    return add
+
+
+def _changes_without(patch: pytest.MonkeyPatch, module: Any, unwanted: Callable[[Change], bool]) -> None:
+    """`module.decide`, without the changes that are `unwanted`."""
+    real = module.decide
+
+    def decide(*arguments: Any) -> tuple[list[Change], float | None]:
+        changes, again = real(*arguments)
+        return [change for change in changes if not unwanted(change)], again
+
+    patch.setattr(module, "decide", decide)
+
+
+# -- the store
+
+
+@mutant(caught_by=0)
+def no_compare_and_swap(patch: pytest.MonkeyPatch) -> None:
+    """A decision that lands late overwrites what happened meanwhile."""
+    real = Snapshot._check
+
+    def check(self: Snapshot, *arguments: Any) -> None:
+        try:
+            real(self, *arguments)
+        except Conflict:
+            return
+
+    patch.setattr(Snapshot, "_check", check)
+
+
+# -- decisions about services
+
+
+@mutant(caught_by=0)
+def two_tasks_for_one_slot(patch: pytest.MonkeyPatch) -> None:
+    """An empty slot is filled twice over."""
+    real = services._new_task
+
+    def decide(*arguments: Any) -> tuple[list[Change], float | None]:
+        changes, again = real_decide(*arguments)
+        twins = []
+        for change in changes:
+            if isinstance(change.after, Task) and change.before == 0:
+                task = change.after
+                twin = replace(task, generation=task.generation + 1)
+                twin = replace(twin, id=task_id(task.service, task.slot, twin.generation))
+                twins.append(replace(change, id=twin.id, after=twin))
+        return changes + twins, again
+
+    real_decide = services.decide
+    assert real is not None
+    patch.setattr(services, "decide", decide)
+
+
+@mutant(caught_by=0)
+def a_stopped_task_fills_its_slot_for_ever(patch: pytest.MonkeyPatch) -> None:
+    """What was stopped is not replaced."""
+    real = services._fill_at
+
+    def fill_at(service: Any, here: list[Task]) -> float | None:
+        return None if here and here[-1].wanted is Wanted.STOPPED else real(service, here)
+
+    patch.setattr(services, "_fill_at", fill_at)
+
+
+@mutant(caught_by=0)
+def the_next_task_does_not_wait(patch: pytest.MonkeyPatch) -> None:
+    """A slot is filled while the task before it is still on its way out."""
+    real = services._fill_at
+
+    def fill_at(service: Any, here: list[Task]) -> float | None:
+        return 0.0 if here and here[-1].live else real(service, here)
+
+    patch.setattr(services, "_fill_at", fill_at)
+
+
+@mutant(caught_by=0)
+def history_is_never_forgotten(patch: pytest.MonkeyPatch) -> None:
+    """Ended tasks and their containers pile up."""
+    patch.setattr(services, "_history", lambda here: [])
+
+
+@mutant(caught_by=0)
+def records_of_removed_tasks_stay(patch: pytest.MonkeyPatch) -> None:
+    """What is removed is never deleted."""
+    patch.setattr(services, "_forgotten", lambda world, tasks: [])
+
+
+@mutant(caught_by=0)
+def releases_are_never_forgotten(patch: pytest.MonkeyPatch) -> None:
+    """Each change of a service leaves a copy of its spec for ever."""
+    patch.setattr(services, "_unused_releases", lambda world, service, name, tasks: [])
+
+
+@mutant(caught_by=0)
+def nobody_looks_again_after_a_back_off(patch: pytest.MonkeyPatch) -> None:
+    """A restart that has to wait waits for ever."""
+    real = services.decide
+    patch.setattr(services, "decide", lambda *arguments: (real(*arguments)[0], None))
+
+
+@mutant(caught_by=0)
+def attempts_are_not_counted(patch: pytest.MonkeyPatch) -> None:
+    """A crash loop never gives up."""
+    patch.setattr(restart, "attempt_after", lambda task, spec: 1)
+
+
+@mutant(caught_by=0)
+def a_finished_job_runs_again(patch: pytest.MonkeyPatch) -> None:
+    """What ended well is started over."""
+    real = restart.again
+
+    def again(task: Task, spec: Any) -> float | None:
+        finished = task.state is State.FINISHED and spec.mode is Mode.JOB
+        return (task.finished_at or 0.0) + 1.0 if finished else real(task, spec)
+
+    patch.setattr(restart, "again", again)
+
+
+@mutant(caught_by=0)
+def a_global_service_does_not_notice_nodes(patch: pytest.MonkeyPatch) -> None:
+    """A node that joins or returns gets no task of it."""
+    real = controllers._service_keys
+    patch.setattr(
+        controllers, "_service_keys", lambda event, world: () if event.kind is Kind.NODE else real(event, world)
+    )
+
+
+# -- rollouts
+
+
+@mutant(caught_by=0)
+def a_rollout_stops_all_at_once(patch: pytest.MonkeyPatch) -> None:
+    """All old tasks give way together."""
+
+    def decide(world: Snapshot, name: str, now: float) -> tuple[list[Change], float | None]:
+        service = world.services.get(name)
+        tasks = world.tasks_of_service(name).values() if service is not None else ()
+        old = [task for task in tasks if task.counts and service is not None and task.release != service.release]
+        return rollout._give_way(old, service.release if service is not None else 0), None
+
+    patch.setattr(rollout, "decide", decide)
+
+
+@mutant(caught_by=0)
+def a_global_rollout_forgets_the_slot_it_emptied(patch: pytest.MonkeyPatch) -> None:
+    """Only the slots that are filled just now are waited for. (A real bug once.)"""
+    patch.setattr(rollout, "_slots", lambda world, service, counting: len(counting))
+
+
+# -- nodes
+
+
+@mutant(caught_by=0)
+def tasks_of_a_dead_node_are_not_lost(patch: pytest.MonkeyPatch) -> None:
+    """They are waited for for ever."""
+    _changes_without(patch, nodes, lambda change: change.reason is Reason.NODE_LOST)
+
+
+@mutant(caught_by=0)
+def a_drained_node_keeps_its_tasks(patch: pytest.MonkeyPatch) -> None:
+    """Draining only keeps new ones away."""
+    _changes_without(patch, nodes, lambda change: change.reason is Reason.NODE_DRAINED)
+
+
+@mutant(caught_by=0)
+def a_new_manager_has_no_patience(patch: pytest.MonkeyPatch) -> None:
+    """A node that it has not heard yet is down for it."""
+    real = Sessions.silence_left_s
+    patch.setattr(
+        Sessions, "silence_left_s", lambda self, node: real(self, node) if node in self._heard else -1.0
+    )
+
+
+@mutant(caught_by=0)
+def a_task_placed_on_a_node_that_just_went_down_is_forgotten(patch: pytest.MonkeyPatch) -> None:
+    """The nodes controller looks at nodes only, and not at what is put on them."""
+    real = controllers._node_keys
+    patch.setattr(
+        controllers, "_node_keys", lambda event, world: real(event, world) if event.kind is Kind.NODE else ()
+    )
+
+
+# -- placement
+
+
+def _plenty(table: Any, ask: Any, port: Any = None) -> Any:
+    return np.full(len(table), filters.PLENTY, np.int64)
+
+
+@mutant(caught_by=0)
+def placement_ignores_host_ports(patch: pytest.MonkeyPatch) -> None:
+    """One port is given out twice."""
+    patch.setattr(filters, "_fixed_port", _plenty)
+
+
+@mutant(caught_by=0)
+def placement_ignores_capacity(patch: pytest.MonkeyPatch) -> None:
+    """A node is given more than it has."""
+    patch.setattr(filters, "_cpu", _plenty)
+    patch.setattr(filters, "_memory", _plenty)
+
+
+@mutant(caught_by=0)
+def placement_ignores_that_nodes_are_down(patch: pytest.MonkeyPatch) -> None:
+    """Tasks go to machines that are dead."""
+    patch.setattr(filters, "_up", _plenty)
+
+
+@mutant(caught_by=0)
+def placement_does_not_notice_nodes(patch: pytest.MonkeyPatch) -> None:
+    """A task that waits for a node is not looked at when one joins."""
+    real = controllers._placement_keys
+    patch.setattr(
+        controllers, "_placement_keys", lambda event, world: () if event.kind is Kind.NODE else real(event, world)
+    )
+
+
+@mutant(caught_by=0)
+def a_port_once_taken_is_never_tried_again(patch: pytest.MonkeyPatch) -> None:
+    """Placement does not come back when the other program's port may be free."""
+    real = place.decide
+    patch.setattr(place, "decide", lambda *arguments: (real(*arguments)[0], None))
+
+
+# -- the loop
+
+
+@mutant(caught_by=0)
+def a_key_added_while_busy_is_lost(patch: pytest.MonkeyPatch) -> None:
+    """What changes during a look is not looked at."""
+    real = KeyQueue.add
+
+    def add(self: KeyQueue[str], key: str, delay_s: float = 0.0) -> None:
+        if key not in self._busy:
+            real(self, key, delay_s)
+
+    patch.setattr(KeyQueue, "add", add)
+
+
+@mutant(caught_by=0)
+def a_failure_is_not_tried_again(patch: pytest.MonkeyPatch) -> None:
+    """Neither a commit that the store did not answer nor a step that the engine did not."""
+    patch.setattr(KeyQueue, "retry", lambda self, key: 1.0)
+
+
+class _Deaf:
+    """A queue that does not hear that a key is to be looked at at once."""
+
+    def __init__(self, queue: KeyQueue[str]) -> None:
+        self._queue = queue
+
+    def add(self, key: str, delay_s: float = 0.0) -> None:
+        if delay_s:
+            self._queue.add(key, delay_s)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._queue, name)
+
+
+@mutant(caught_by=0)
+def a_conflict_is_not_looked_at_again(patch: pytest.MonkeyPatch) -> None:
+    """A decision that came too late is dropped."""
+    real = ControlLoop._look
+    patch.setattr(ControlLoop, "_look", lambda self, row, queue, key: real(self, row, _Deaf(queue), key))  # type: ignore[arg-type]
+
+
+# -- sessions
+
+
+@mutant(caught_by=0)
+def reports_are_acknowledged_before_they_are_durable(patch: pytest.MonkeyPatch) -> None:
+    """And if the store then fails, that is that."""
+
+    async def report(self: Sessions, session: Any, reports: Any) -> None:
+        await session.channel.send(Acknowledge(seq=reports.seq))
+        while True:
+            now, world = self._clock.now(), self._store.read()
+            heard = (sessions.heard(world, session.node, seen, now) for seen in reports.observations)
+            changes = [change for change in heard if change is not None]
+            try:
+                if changes:
+                    await self._store.commit(changes)
+            except Conflict:
+                continue
+            except Unavailable:
+                return
+            return
+
+    patch.setattr(Sessions, "_report", report)
+
+
+@mutant(caught_by=0)
+def a_worker_is_not_told_what_it_lost(patch: pytest.MonkeyPatch) -> None:
+    """A node that was down under a living session goes on running tasks that are no longer its own."""
+    patch.setattr(sessions, "_wish", lambda task: (task.created_at, task.wanted, False))
+
+
+@mutant(caught_by=0)
+def a_worker_is_not_told_what_was_removed(patch: pytest.MonkeyPatch) -> None:
+    """Only what is put reaches it."""
+    real = sessions.Assignment
+    patch.setattr(sessions, "Assignment", lambda **fields: real(**(fields | {"removed": ()})))
+
+
+@mutant(caught_by=0)
+def a_node_that_answers_again_stays_down(patch: pytest.MonkeyPatch) -> None:
+    """Its heartbeats are heard, and change nothing."""
+    patch.setattr(sessions, "_returned", lambda node, now: node)
+
+
+@mutant(caught_by=0)
+def a_returned_node_counts_as_silent_until_it_was_written_down(patch: pytest.MonkeyPatch) -> None:
+    """So it is declared down again by the look that its return woke. (A real bug once.)"""
+    real = Sessions._admit
+
+    async def admit(self: Sessions, hello: Any, token: Any) -> None:
+        heard = self._heard.get(hello.node)
+        self._heard = _Forgetful(self._heard, hello.node)
+        try:
+            await real(self, hello, token)
+        finally:
+            self._heard = dict(self._heard)
+        assert heard is None or heard == self._heard[hello.node]
+
+    patch.setattr(Sessions, "_admit", admit)
+
+
+class _Forgetful(dict[str, float]):
+    """Does not take note of one name."""
+
+    def __init__(self, known: dict[str, float], name: str) -> None:
+        super().__init__(known)
+        self._name = name
+
+    def __setitem__(self, name: str, at: float) -> None:
+        if name != self._name:
+            super().__setitem__(name, at)
+
+
+@mutant(caught_by=0)
+def a_nodes_own_token_is_not_kept(patch: pytest.MonkeyPatch) -> None:
+    """Joining uses the join token up, and nothing lets the worker in the next time."""
+    real = sessions.admitted
+
+    def admitted(*arguments: Any, **more: Any) -> list[Change]:
+        changes = real(*arguments, **more)
+        return [one for one in changes if not (isinstance(one.after, Token) and one.after.role is Role.NODE)]
+
+    patch.setattr(sessions, "admitted", admitted)
+
+
+@mutant(caught_by=0)
+def a_wish_is_acknowledged_though_the_store_did_not_answer(patch: pytest.MonkeyPatch) -> None:
+    """The user is told that it is done."""
+    real = Operations._commit
+
+    async def commit(self: Operations, decide: Any) -> Snapshot:
+        try:
+            return await real(self, decide)
+        except Unavailable:
+            return self._store.read()
+
+    patch.setattr(Operations, "_commit", commit)
+
+
+# -- the worker
+
+
+@mutant(caught_by=0)
+def a_worker_does_not_know_its_containers_again(patch: pytest.MonkeyPatch) -> None:
+    """What was started in another life, or session, is not its own."""
+
+    def mark(assigned: Any) -> str:
+        known = assigned.task.state not in (State.STARTING, State.RUNNING)
+        return fingerprint(assigned) if known else "another"
+
+    patch.setattr(containers, "fingerprint", mark)
+
+
+@mutant(caught_by=0)
+def a_worker_takes_any_container_of_the_name(patch: pytest.MonkeyPatch) -> None:
+    """A stale container is taken for the new task's, because fingerprints are not looked at."""
+    real_step, real_observe = containers.next_step, containers.observe
+
+    def known(assigned: Any, seen: Any) -> Any:
+        return seen if assigned is None else [replace(one, fingerprint=fingerprint(assigned)) for one in seen]
+
+    patch.setattr(
+        runner,
+        "next_step",
+        lambda assigned, seen, progress, **more: real_step(assigned, known(assigned, seen), progress, **more),
+    )
+    patch.setattr(
+        runner, "observe", lambda assigned, seen, progress: real_observe(assigned, known(assigned, seen), progress)
+    )
+
+
+@mutant(caught_by=0)
+def a_container_that_vanished_is_made_again(patch: pytest.MonkeyPatch) -> None:
+    """The task is revived, instead of replaced."""
+    patch.setattr(containers, "reached", lambda assigned, progress: 0)
+
+
+@mutant(caught_by=0)
+def a_worker_acts_before_it_has_looked(patch: pytest.MonkeyPatch) -> None:
+    """It begins without the list of what is there."""
+    _at_birth(patch, lambda one: one._listed.set())
+
+
+@mutant(caught_by=0)
+def a_worker_acts_before_it_was_told(patch: pytest.MonkeyPatch) -> None:
+    """Until the manager speaks, it takes nothing to be wanted."""
+    _at_birth(patch, lambda one: setattr(one, "_assigned", {}))
+
+
+def _at_birth(patch: pytest.MonkeyPatch, change: Callable[[Runner], None]) -> None:
+    real = Runner.__init__
+
+    def init(self: Runner, *arguments: Any, **more: Any) -> None:
+        real(self, *arguments, **more)
+        change(self)
+
+    patch.setattr(Runner, "__init__", init)
+
+
+@mutant(caught_by=0)
+def a_step_that_nobody_answered_counts_as_not_done(patch: pytest.MonkeyPatch) -> None:
+    """So a container that it started, and that ended, is started once more. (A real bug once.)"""
+
+    async def look_again(self: Runner, task: str) -> None:
+        self._doubted.discard(task)
+
+    patch.setattr(Runner, "_look_again", look_again)
+
+
+@mutant(caught_by=0)
+def what_was_not_acknowledged_is_dropped_at_a_reconnection(patch: pytest.MonkeyPatch) -> None:
+    """And not said again."""
+    patch.setattr(Outbox, "forget_said", lambda self: self._unacknowledged.clear())
+
+
+@mutant(caught_by=0)
+def an_acknowledgement_covers_what_came_after_it(patch: pytest.MonkeyPatch) -> None:
+    """News of a task that came while older news was under way are taken as delivered with it."""
+
+    def acknowledge(self: Outbox, batch: Any) -> None:
+        for observation in batch:
+            self._unacknowledged.pop(observation.task, None)
+
+    patch.setattr(Outbox, "acknowledge", acknowledge)
+
+
+@mutant(caught_by=0)
+def what_is_said_of_an_earlier_task_of_the_name_counts(patch: pytest.MonkeyPatch) -> None:
+    """The moment of creation in an observation is not looked at."""
+    real = sessions.heard
+
+    def heard(world: Snapshot, node: str, seen: Any, now: float) -> Change | None:
+        task = world.task(seen.task)
+        return real(world, node, replace(seen, created_at=task.created_at) if task is not None else seen, now)
+
+    patch.setattr(sessions, "heard", heard)
