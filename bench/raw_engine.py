@@ -91,7 +91,7 @@ class RawEngine:
             async with self._http.request(method, self._base + path, data=body, headers=headers) as response:
                 answer, status = await response.read(), response.status
         except (aiohttp.ClientError, OSError) as error:
-            raise Trouble(f"the engine does not answer: {error or type(error).__name__}") from error
+            raise Trouble(f"the engine does not answer: {str(error) or type(error).__name__}") from error
         if status >= 400 and not (method == "DELETE" and status in _GONE_ANYWAY):
             raise Trouble(f"the engine answered {status} to {method} {path}: {answer.decode()[:200]}")
         return answer

@@ -30,15 +30,20 @@ def table(report: Report) -> str:
     lines.insert(1, "  ".join("-" * width for width in [*widths, len(HEADS[-1])]))
     for family, why in report.troubles.items():
         lines.append(f"{family}: not measured: {why}")
-    missed = [f"{figure.family}: {figure.name}" for figure in report.figures if figure.met is False]
-    verdict = f"targets missed: {'; '.join(missed)}" if missed else "no target missed"
-    return "\n".join([*(line.rstrip() for line in lines), "", verdict, *report.conditions.lines()])
+    return "\n".join([*(line.rstrip() for line in lines), "", _verdict(report.figures), *report.conditions.lines()])
 
 
 def write(report: Report, path: Path) -> None:
     """As JSON."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
+
+
+def _verdict(figures: list[Figure]) -> str:
+    aimed = [figure for figure in figures if figure.target is not None]
+    missed = [f"{figure.family}: {figure.name}" for figure in aimed if not figure.met]
+    count = f"{len(aimed) - len(missed)} of {len(aimed)} targets met"
+    return f"{count}; missed: {', '.join(missed)}" if missed else count
 
 
 def _row(figure: Figure) -> tuple[str, ...]:

@@ -24,8 +24,9 @@ WISH = admit(ServiceSpec(image="longshore/demo:1"))
 """As a worker is given it, every default written out."""
 MANY = 50
 CONCURRENCIES = (1, 2, 4, 8)
-SWEEP = 24
-"""Containers for each concurrency."""
+SWEEP = 16
+SWEEPS = 2
+"""Containers for each concurrency, and how often; the best of each counts."""
 PAIRS_OF_ONE = 9
 PAIRS_OF_MANY = 3
 PAIRS_MIN = 2
@@ -60,7 +61,9 @@ def _best_concurrency(run: Run, cluster: Cluster) -> tuple[int, list[Figure]]:
     with cluster.client() as client:
         _ours(cluster, client, 1)
     _theirs(run, 1, 1)
-    rates = {at_once: SWEEP / _theirs(run, SWEEP, at_once).start_s for at_once in CONCURRENCIES}
+    rates = dict.fromkeys(CONCURRENCIES, 0.0)
+    for at_once in CONCURRENCIES * SWEEPS:
+        rates[at_once] = max(rates[at_once], SWEEP / _theirs(run, SWEEP, at_once).start_s)
     best = max(rates, key=lambda at_once: rates[at_once])
     told = ", ".join(f"{rate:.1f}/s at {at_once}" for at_once, rate in rates.items())
     run.say(f"engine alone: {told}")

@@ -86,6 +86,11 @@ def docker_url() -> str:
     return os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
 
 
+def skip_unless_local(engine: Engine) -> None:
+    if isinstance(engine, DockerEngine) and not docker_url().startswith("unix://"):
+        pytest.skip("the engine is on another machine, as far as its address tells: its accounts are not here")
+
+
 async def clean_up(engine: Engine, *clusters: str) -> None:
     for cluster in clusters:
         for node in (NODE, "n2"):

@@ -57,8 +57,8 @@ A task is one container's life on one node. It only moves forward and is never r
 a new one in the same slot, with the next generation (`web.3.1`, then `web.3.2`). So reports may come late, twice or out
 of order: of two states the one with the higher rank is true.
 
-This page is generated from `src/longshore/model/lifecycle.py`. Every store asks that table before it commits, and refuses
-a move that is not in it as a bug. To change the page, change the table and run
+This page is generated from `src/longshore/model/lifecycle.py`. Every store asks that table before it commits, and
+refuses a move that is not in it as a bug. To change the page, change the table and run
 `.venv/bin/python -m tests.architecture.lifecycle_diagram > docs/lifecycle.md`.
 """
 
@@ -81,9 +81,9 @@ worker's to report.
   the manager harmless. Until it is back, two containers of one slot may run at the same time, and both may be reached.
   A service for which that is wrong (one writer on shared storage, say) has no protection against it yet; fencing is on
   the [roadmap](roadmap.md).
-- **The node gives it up.** The first thing a worker hears in a session is its whole assignment. Containers whose task is
-  LOST or unknown are stopped and removed. They are known by a [fingerprint](decisions/0007-fingerprints.md) and not by
-  name, so a stale container is never taken for a new task's.
+- **The node gives it up.** The first thing a worker hears in a session is its whole assignment. Containers whose task
+  is LOST or unknown are stopped and removed. They are known by a [fingerprint](decisions/0007-fingerprints.md) and not
+  by name, so a stale container is never taken for a new task's.
 - **Nobody is blamed.** A lost task is replaced at once and does not count as an attempt of its slot.
 - **A manager that was away does not guess.** A node that a manager has never heard counts as heard when that manager
   started, so after a restart a full timeout passes before any node is declared down.

@@ -29,7 +29,9 @@ def test_every_failure_has_an_exit_code() -> None:
 
 def test_an_adapter_s_own_failure_counts_as_what_it_is_a_kind_of() -> None:
     strangers = _kinds(Failure) - EXPECTED
-    assert all(exit_of(object.__new__(kind)) for kind in strangers), "derive it from one of the family, not from Failure"
+    assert all(exit_of(object.__new__(kind)) for kind in strangers), (
+        "derive it from one of the family, not from Failure"
+    )
 
 
 def _kinds(kind: type[Failure]) -> set[type[Failure]]:

@@ -11,7 +11,7 @@ import ssl
 from collections.abc import AsyncIterator, Callable
 from itertools import pairwise
 from pathlib import Path
-from time import monotonic
+from time import monotonic, time
 from typing import Any
 
 import aiohttp
@@ -49,6 +49,7 @@ from tests.engines import (
     orders,
     registry,
     serving,
+    skip_unless_local,
     started,
 )
 
@@ -289,13 +290,23 @@ class TestStates:
             await raw("POST", f"/containers/{id}/unpause")
 
     async def test_usage_grows_with_work(self, docker: DockerEngine, orders: Orders) -> None:
-        if not docker_url().startswith("unix://"):
-            pytest.skip("the engine is on another machine, as far as its address tells")
+        skip_unless_local(docker)
         id = await started(docker, orders("i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done; echo done; sleep 60"))
         await heard(docker, id, "done")
         cpu_s, memory = await docker.usage([id])
         assert 0.02 < cpu_s < 20
         assert 10_000 < memory < 64 << 20
+
+
+class TestEvents:
+    async def test_what_happened_a_moment_before_it_listened_is_told(
+        self, docker: DockerEngine, orders: Orders
+    ) -> None:
+        """As the engine answers before it listens, and what happens in between must not be lost."""
+        id = await docker.create(orders())
+        events = docker.events(orders.cluster, NODE)
+        async with asyncio.timeout(20):
+            assert [await anext(events), await anext(events)] == ["", id]
 
 
 class TestLogLines:
@@ -643,6 +654,7 @@ class TestEventStreams:
         story = Story([a, b], [b, c], silent=True)
         peer.answers["GET /events"] = story.tell
         told: list[str] = []
+        asked_at = time()
         async with asyncio.timeout(5):
             async for id in client.events("c", "n"):
                 told.append(id)
@@ -650,6 +662,7 @@ class TestEventStreams:
                     break
         assert told == ["", "a", "b", "", "c", ""]
         assert story.since[1:] == ["5.000000002", "6.000000000"]
+        assert float(story.since[0]) < asked_at
         assert peer.count("/_ping") == 4  # its time, the version, and before each new beginning
 
     async def test_one_that_breaks_is_told(self, peer: Peer, client: DockerEngine) -> None:

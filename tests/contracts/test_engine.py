@@ -30,6 +30,7 @@ from tests.engines import (
     heard,
     machine,
     orders,
+    skip_unless_local,
     started,
     until,
 )
@@ -473,6 +474,7 @@ class TestUsage:
     zero."""
 
     async def test_one_that_runs(self, engine: Engine, orders: Orders) -> None:
+        skip_unless_local(engine)
         spec = ServiceSpec(image=DEMO, resources=Resources(cpu=0.1, memory=2**24), limits=Limits(memory=2**26))
         id = await started(engine, orders(spec=spec))
         cpu_s, memory = await engine.usage([id])
@@ -482,12 +484,14 @@ class TestUsage:
         assert cpu_later_s >= cpu_s
 
     async def test_several_add_up(self, engine: Engine, orders: Orders) -> None:
+        skip_unless_local(engine)
         first, second = await started(engine, orders()), await started(engine, orders())
         _, one = await engine.usage([first])
         _, both = await engine.usage([first, second])
         assert both > one
 
     async def test_nothing_gone_stopped_and_not_started(self, engine: Engine, orders: Orders) -> None:
+        skip_unless_local(engine)
         assert await engine.usage([]) == (0.0, 0)
         created, stopped, gone = await engine.create(orders()), await started(engine, orders()), "0" * 64
         await engine.stop(stopped, 5)

@@ -138,6 +138,22 @@ class TestContainersGoOn:
 
         virtually(story)
 
+    def test_what_one_run_would_have_done_does_not_happen_to_the_next(self) -> None:
+        async def story() -> None:
+            host = machine()
+            engine = FakeEngine(host)
+            id = await running(engine, order(1, "sh", "-c", "sleep 5; echo late; exit 1"))
+            await asyncio.sleep(3)
+            host.kill(id)
+            await engine.start(id)
+            await asyncio.sleep(4)
+            assert (await look(engine, id)).status is Status.RUNNING
+            assert [line async for line in engine.logs(id, follow=False, tail=None, since=None)] == []
+            await asyncio.sleep(2)
+            assert (await look(engine, id)).exit_code == 1
+
+        virtually(story)
+
     def test_delays_are_drawn_from_the_seed(self) -> None:
         def told(seed: int) -> list[tuple[float, str]]:
             story: list[tuple[float, str]] = []

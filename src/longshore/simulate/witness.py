@@ -5,7 +5,7 @@ that was declared down for nothing, and a container that was taken away from one
 story as it goes. What must be true only in the end is in `simulate.checks`.
 """
 
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable
 
 from longshore.decide.placement.constraints import eligible
@@ -29,6 +29,9 @@ connection take to be noticed, and the worker to come back."""
 UNAWARE_S = 1.0
 """A task may still be taken from a node that has just returned: who decided that had seen it down. It costs a
 restart and nothing else, so it is not worth a guard on every task."""
+WINDOW_S = 60.0
+TASKS_PER_WINDOW_MAX = 30
+"""Of one slot. Crashes back off, so only a fault after the other makes a slot get more than some ten."""
 PROMPT_S = 0.001
 """What two readings of the same moment may differ by."""
 
@@ -56,6 +59,8 @@ class Witness:
         self._last_at = 0.0
         self._given_up: dict[str, dict[int, Task]] = defaultdict(dict)
         """By service and slot: the ready task that a rollout stopped, until the slot serves again."""
+        self._made: dict[tuple[str, int], deque[float]] = defaultdict(lambda: deque(maxlen=TASKS_PER_WINDOW_MAX))
+        """By slot: when it got its latest tasks."""
 
     def note(self, sentence: str) -> None:
         """Something should have held, and did not. Said once."""
@@ -98,6 +103,8 @@ class Witness:
             self._check_node(after, before)
         elif event.kind is Kind.SERVICE and after is None:
             self._given_up.pop(event.id, None)
+        elif isinstance(after, Task) and before is None:
+            self._check_made(after)
         elif isinstance(after, Task) and isinstance(before, Task):
             if after.state is not before.state:
                 self._check_end(after)
@@ -115,6 +122,13 @@ class Witness:
             self.note(f"{after.name} is declared down {now - world.manager_since:.1f} s after the manager's start")
         elif now - max(world.sites[after.name].harmed_at, world.manager_since) > QUIET_S:
             self.note(f"{after.name} is declared down, and nothing was done to it")
+
+    def _check_made(self, task: Task) -> None:
+        """Whatever goes wrong, a slot does not get one task after the other without end."""
+        made = self._made[task.service, task.slot]
+        if len(made) == TASKS_PER_WINDOW_MAX and task.created_at - made[0] < WINDOW_S:
+            self.note(f"slot {task.service}.{task.slot} gets more than {TASKS_PER_WINDOW_MAX} tasks a minute")
+        made.append(task.created_at)
 
     def _check_end(self, after: Task) -> None:
         """A task is lost, or its container gone, only where that is so."""
