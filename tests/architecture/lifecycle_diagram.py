@@ -166,9 +166,9 @@ def _moves() -> Iterator[str]:
     for owner in EDGES:
         yield f"- **{owner}** is {WHO[owner]}."
     yield ""
-    yield "Every move has one owner. A worker may skip states: what it has to say is merged while a connection is down, and"
-    yield "one that starts again goes on with what it finds running. A task that has no node yet and is no longer wanted has"
-    yield "nothing to stop: its record is deleted."
+    yield "Every move has one owner. A worker may skip states: what it has to say is merged while a connection is down,"
+    yield "and one that starts again goes on with what it finds running. A task that has no node yet and is no longer"
+    yield "wanted has nothing to stop: its record is deleted."
     yield ""
 
 

@@ -64,7 +64,6 @@ def _names() -> list[tuple[str, str]]:
 
 
 def _parts(name: str) -> set[str]:
-    """`makeDataUtils`, `make_data_utils` -> make, data, util."""
-    return {part.lower().removesuffix("s") for part in re.findall(r"[A-Z]?[a-z0-9]+|[A-Z]+(?![a-z])", name)} | {
-        part.lower() for part in re.findall(r"[A-Z]?[a-z0-9]+|[A-Z]+(?![a-z])", name)
-    }
+    """`makeDataUtils` and `make_data_utils` -> make, data, utils, util."""
+    parts = {part.lower() for part in re.findall(r"[A-Z]?[a-z0-9]+|[A-Z]+(?![a-z])", name)}
+    return parts | {part.removesuffix("s") for part in parts}

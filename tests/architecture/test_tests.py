@@ -53,10 +53,11 @@ def _is_loop(node: ast.AST) -> bool:
 
 
 def _is_sleep(call: ast.Call) -> bool:
-    named = isinstance(call.func, ast.Attribute) and call.func.attr == "sleep" and isinstance(call.func.value, ast.Name)
-    module = call.func.value.id if named else ""  # type: ignore[attr-defined]  # what `named` says
-    turn = bool(call.args) and isinstance(call.args[0], ast.Constant) and call.args[0].value == 0
-    return module in ("asyncio", "time") and not turn
+    """A sleep of some time; one of none is a turn of the event loop."""
+    match call:
+        case ast.Call(func=ast.Attribute(value=ast.Name(id="asyncio" | "time"), attr="sleep"), args=[*seconds]):
+            return not (len(seconds) == 1 and isinstance(seconds[0], ast.Constant) and seconds[0].value == 0)
+    return False
 
 
 def _commented(text: str) -> set[int]:

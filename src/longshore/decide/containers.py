@@ -58,9 +58,11 @@ def next_step(
     if task.wanted is Wanted.REMOVED or task.state is State.LOST:
         return _clear(container, grace_s) if container is not None else None
     if not task.live or (progress is not None and progress.state in _ENDED):
-        return None  # kept as it is, for its logs
-    if task.wanted is Wanted.STOPPED:
+        # Kept for its logs. What runs was begun again by somebody, or by a start that outlived a killed worker.
         return Stop(container.id, grace_s) if container is not None and container.status is Status.RUNNING else None
+    if task.wanted is Wanted.STOPPED:
+        # A killed worker's start may still be on its way to one that was never started: only its removal ends that.
+        return _clear(container, grace_s) if container is not None and container.status is not Status.EXITED else None
     if container is None:
         return None if reached(assigned, progress) >= RANK[State.STARTING] else _make(assigned, progress, cluster, node)
     return Start(container.id) if container.status is Status.CREATED else None
@@ -103,8 +105,7 @@ def observe(assigned: Assigned, seen: Sequence[Container], progress: Progress | 
         return _exited(assigned, container)
     if progress is not None and progress.state in _ENDED:
         return _said(progress.state, assigned, progress.reason, progress.message, container)
-    if task.wanted is not Wanted.RUNNING:
-        return _said(State.STOPPED, assigned, Reason.STOPPED, container=container)
+    # Also if it is to be stopped: it has not ended before it is removed, see `next_step`.
     return _said(State.STARTING, assigned, Reason.STARTING, container=container)
 
 

@@ -53,6 +53,10 @@ def _slots(world: Snapshot, service: Service, tasks: Iterable[Task], now: float)
             changes += _removed(here, surplus)
             continue
         counting = [task for task in here if task.counts]
+        if service.spec.mode is Mode.GLOBAL:
+            # Of a time when the service was not global: it may be on any node, so it does not fill this one's slot.
+            changes += _removed([task for task in counting if task.pinned != slots[slot]], surplus)
+            counting = [task for task in counting if task.pinned == slots[slot]]
         # Two that count in one slot can only come from a store that was edited by hand; the newest stays.
         changes += _removed(counting[:-1], Reason.SUPERSEDED)
         changes += _history(here)

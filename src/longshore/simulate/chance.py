@@ -30,6 +30,7 @@ from longshore.model.spec import (
 from longshore.model.views import NodePatch, ServiceWish
 from longshore.simulate.site import Site
 from longshore.simulate.story import Voice
+from longshore.simulate.unruly import SLOW, StoreTroubles
 from longshore.simulate.witness import Witness
 
 T = TypeVar("T")
@@ -206,6 +207,22 @@ class Player:
         await asyncio.sleep(pick % 397 / 10)
         site.power_on()
 
+    async def blackout(self, pick: int) -> None:
+        """All machines but one at the same moment; they return one after the other."""
+        spared = self._site(pick)
+        for site in self._world.sites.values():
+            if site is not spared:
+                site.power_off()
+        for site in self._world.sites.values():
+            await asyncio.sleep(pick % 89 / 10)
+            site.power_on()
+
+    async def slow_store(self, pick: int) -> None:
+        self._world.tell(Voice.FAULT, "the store is slow")
+        self._world.set_troubles(SLOW)
+        await asyncio.sleep(pick % 307 / 10)
+        self._world.set_troubles(StoreTroubles())
+
     async def cut(self, pick: int) -> None:
         site = self._site(pick)
         (site.mute if pick // 2 % 2 else site.cut)()
@@ -253,6 +270,8 @@ FAULTS: dict[str, Callable[[Player, int], Awaitable[None]]] = {
     "kill worker": Player.kill_worker,
     "kill manager": Player.kill_manager,
     "power off": Player.power_off,
+    "blackout": Player.blackout,
+    "slow store": Player.slow_store,
     "cut": Player.cut,
     "engine restart": Player.engine_restart,
     "engine hangs": Player.engine_hangs,
@@ -266,15 +285,17 @@ WEIGHTS = {
     "restart": 2,
     "remove": 2,
     "availability": 2,
-    "activate": 2,
+    "activate": 1,
     "exit": 4,
     "vanish": 2,
     "kill worker": 3,
     "kill manager": 3,
     "power off": 3,
+    "blackout": 1,
+    "slow store": 2,
     "cut": 3,
     "engine restart": 2,
-    "engine hangs": 1,
+    "engine hangs": 2,
     "engine slow": 1,
     "start fails": 2,
     "port taken": 2,

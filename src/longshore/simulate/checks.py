@@ -140,6 +140,9 @@ def _machines(world: World, snapshot: Snapshot) -> list[str]:
                 found.append(f"{name} keeps a container of {box.order.task} that is no known task's")
             elif box.status is Status.CREATED and known[box.order.task].live:
                 found.append(f"{name} never started the container of {box.order.task}")
+        told = {id: one.task.wanted for id, one in site.link.assigned.items()} if site.link is not None else {}
+        untold = [id for id in told.keys() | known.keys() if id not in known or told.get(id) is not known[id].wanted]
+        found += [f"{name} has not been told what became of {id}" for id in sorted(untold)]
     return found
 
 

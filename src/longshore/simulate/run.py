@@ -1,4 +1,8 @@
-"""One world from its seed to its rest, and what came of it."""
+"""One world from its seed to its rest, and what came of it.
+
+A world is some storms with a calm after each: while a storm lasts only what must always hold is looked at; in the calm
+everything must come to be as wished, on the machines that are left.
+"""
 
 import asyncio
 import random
@@ -9,6 +13,7 @@ from longshore.simulate.chance import HOST_PORTS, Line, Player, script
 from longshore.simulate.checks import at_rest
 from longshore.simulate.clockwork import Stuck, run_in_virtual_time
 from longshore.simulate.story import Told, Voice
+from longshore.simulate.unruly import CALM, StoreTroubles
 from longshore.simulate.witness import Witness
 
 REST_S = 400.0
@@ -16,8 +21,14 @@ REST_S = 400.0
 NOTICE_S = 30.0
 """After this even a cut that nobody was told of has been noticed."""
 LOOK_EVERY_S = 2.0
-DEAD_FOR_GOOD = 0.4
-"""Chance that a world ends with machines that never return."""
+STORM_LINES = 20
+"""Of the script, between two calms."""
+DEAD = 0.4
+"""Chance that a calm finds machines dead, some of them or all but one."""
+
+
+Storms = list[tuple[tuple[Line, ...], int]]
+"""The lines of each, and how many machines are dead after it."""
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,10 +58,11 @@ def run_world(
     does not hold."""
     rng = random.Random(f"script {seed}")
     play = script(rng, steps) if lines is None else lines
-    dead = rng.randrange(nodes) if rng.random() < DEAD_FOR_GOOD else 0
-    run = _Run(seed, nodes, dead, hasty=hasty)
+    storms = [play[first : first + STORM_LINES] for first in range(0, len(play), STORM_LINES)]
+    dead = [rng.randrange(nodes) if rng.random() < DEAD else 0 for _ in storms]
+    run = _Run(seed, nodes, hasty=hasty)
     try:
-        run_in_virtual_time(run.main(play))
+        run_in_virtual_time(run.main(list(zip(storms, dead, strict=True))))
     except Stuck as stuck:
         run.witness.broken.append(f"stuck: {stuck}")
     return run.outcome(steps)
@@ -61,11 +73,9 @@ class _Run:
 
     witness: Witness
 
-    def __init__(self, seed: int, nodes: int, dead: int, *, hasty: bool) -> None:
+    def __init__(self, seed: int, nodes: int, *, hasty: bool) -> None:
         self._seed = seed
         self._nodes = nodes
-        self._dead = dead
-        """Machines that do not return in the end."""
         self._hasty = hasty
 
     def outcome(self, steps: int) -> Outcome:
@@ -81,12 +91,12 @@ class _Run:
             story=tuple(witness.story),
         )
 
-    async def main(self, lines: tuple[Line, ...]) -> None:
+    async def main(self, storms: Storms) -> None:
         over = asyncio.Event()
         self.witness = Witness(self._seed, self._nodes, alarm=over.set if self._hasty else lambda: None)
         world = self.witness.world
         watching = asyncio.create_task(self.witness.watch(), name="witness")
-        living = asyncio.create_task(self._live(lines), name="world")
+        living = asyncio.create_task(self._live(storms), name="world")
         alarmed = asyncio.create_task(over.wait(), name="alarm")
         await asyncio.wait([watching, living, alarmed], return_when=asyncio.FIRST_COMPLETED)
         for task in (watching, living, alarmed):
@@ -98,21 +108,26 @@ class _Run:
             self.witness.note(f"a bug: {_plain(bug)}")
         await world.end()
 
-    async def _live(self, lines: tuple[Line, ...]) -> None:
+    async def _live(self, storms: Storms) -> None:
         player = Player(self.witness)
         await self.witness.world.begin()
+        for number, (lines, dead) in enumerate(storms, start=1):
+            await self._storm(player, lines)
+            await self._calm(player, dead, last=number == len(storms))
+
+    async def _storm(self, player: Player, lines: tuple[Line, ...]) -> None:
+        self.witness.world.set_troubles(StoreTroubles())
         loop = asyncio.get_running_loop()
-        begun = loop.time()
+        begun = loop.time() - lines[0].at
         async with asyncio.TaskGroup() as group:
             for line in lines:
                 await asyncio.sleep(max(0.0, begun + line.at - loop.time()))
                 group.create_task(player.play(line), name=line.verb)
-        await self._settle(player)
 
-    async def _settle(self, player: Player) -> None:
+    async def _calm(self, player: Player, dead: int, *, last: bool) -> None:
         """End all faults, then wait until all is as wished; whatever is not by then is broken."""
         world = self.witness.world
-        world.calm()
+        world.set_troubles(CALM)
         world.start_manager()
         sites = sorted(world.sites.values(), key=lambda site: site.name)
         for site in sites:
@@ -121,16 +136,16 @@ class _Run:
             for port in HOST_PORTS:
                 site.machine.release(port)
             site.power_on()
-        for site in sites[len(sites) - self._dead :]:
+        for site in sites[len(sites) - dead :]:
             site.power_off()
-        world.tell(Voice.FAULT, "no more faults")
+        world.tell(Voice.FAULT, "no more faults for a while")
         await world.pass_time(NOTICE_S)
         deadline = world.clock.monotonic() + REST_S
         wrong = at_rest(world, player.wishes)
         while wrong and not world.bugs and world.clock.monotonic() < deadline:
             await world.pass_time(LOOK_EVERY_S)
             wrong = at_rest(world, player.wishes)
-        if not wrong:
+        if last and not wrong:
             wrong = await self._stays(player)
         for sentence in wrong:
             self.witness.note(sentence)

@@ -33,6 +33,11 @@ class StoreTroubles(msgspec.Struct, frozen=True, kw_only=True):
     """Chance that it lands and nobody is told."""
 
 
+CALM = StoreTroubles(lost_before=0.0, lost_after=0.0)
+"""As slow as ever, but nothing is lost."""
+SLOW = StoreTroubles(land_s=(0.0, 1.0), answer_s=(0.0, 0.5))
+
+
 class UnrulyStore:
     """A connection to a durable store that outlives it, as a database file outlives a manager."""
 

@@ -11,8 +11,9 @@ from typing import Generic, TypeVar
 
 import msgspec
 
+from longshore.model.containers import Assigned
 from longshore.model.errors import Unavailable
-from longshore.model.messages import Down, Up
+from longshore.model.messages import Assignment, Down, Up
 
 S = TypeVar("S")
 R = TypeVar("R")
@@ -51,7 +52,10 @@ class End(Generic[S, R]):
         if frame is None:
             self._inbox.put_nowait(None)
             raise Unavailable("the connection is closed")
-        return self._decoder.decode(frame)
+        message = self._decoder.decode(frame)
+        if isinstance(message, Assignment):
+            self._link.note(message)
+        return message
 
     async def close(self) -> None:
         self._link.cut()
@@ -67,12 +71,21 @@ class Link:
         self._rng = rng
         self.over = False
         self.silent = False
+        self.assigned: dict[str, Assigned] = {}
+        """What the worker was told to hold, by task."""
         self.manager: End[Down, Up] = End(self, Up)  # type: ignore[arg-type]  # a union is a type to msgspec
         self.worker: End[Up, Down] = End(self, Down)  # type: ignore[arg-type]
         self.manager.other, self.worker.other = self.worker, self.manager
 
     def latency_s(self) -> float:
         return self._rng.uniform(*LATENCY_S)
+
+    def note(self, assignment: Assignment) -> None:
+        if assignment.full:
+            self.assigned.clear()
+        for id in assignment.removed:
+            self.assigned.pop(id, None)
+        self.assigned.update((one.task.id, one) for one in assignment.put)
 
     def cut(self) -> None:
         """Both ends notice at once."""

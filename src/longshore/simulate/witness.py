@@ -26,7 +26,7 @@ from longshore.simulate.world import HEARTBEAT_TIMEOUT_S, World
 QUIET_S = 60.0
 """A machine to which nothing was done for so long has no reason to be silent: longer than a hang and a silent
 connection take to be noticed, and the worker to come back."""
-UNAWARE_S = 1.0
+UNAWARE_S = 2.5
 """A task may still be taken from a node that has just returned: who decided that had seen it down. It costs a
 restart and nothing else, so it is not worth a guard on every task."""
 WINDOW_S = 60.0

@@ -11,8 +11,6 @@ import random
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
-from msgspec.structs import replace
-
 from longshore.control import tokens
 from longshore.control.controllers import controllers
 from longshore.control.operations import Operations
@@ -32,7 +30,7 @@ from longshore.ports import Clock
 from longshore.simulate.clockwork import VirtualClock
 from longshore.simulate.site import Site
 from longshore.simulate.story import Told, Voice
-from longshore.simulate.unruly import StoreTroubles, UnrulyStore
+from longshore.simulate.unruly import CALM, StoreTroubles, UnrulyStore
 from longshore.simulate.wire import Link
 from longshore.store.memory import MemoryStore
 
@@ -139,10 +137,6 @@ class World:
         if self.manager is not None:
             self.manager.store.troubles = troubles
 
-    def calm(self) -> None:
-        """No more chance: the store is as slow as ever, but loses nothing."""
-        self.set_troubles(replace(self.troubles, lost_before=0.0, lost_after=0.0))
-
     def start_manager(self) -> Manager:
         if self.manager is None:
             self.manager = Manager(UnrulyStore(self.durable, self.rng, self.troubles), self.clock, self.policy)
@@ -243,9 +237,6 @@ class World:
 
     async def pass_time(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
-
-
-CALM = StoreTroubles(lost_before=0.0, lost_after=0.0)
 
 
 def _join_token(site: Site, now: float) -> Change:
