@@ -40,6 +40,11 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
             return None
         return (self.ratio if self.ratio is not None else self.value) <= self.target
 
+    @property
+    def sure(self) -> bool:
+        """Whether every pair says the same of the target as their medians do."""
+        return all((ratio <= (self.target or 0)) == self.met for ratio in self.ratios)
+
 
 def measured(
     family: str, name: str, unit: str, samples: Sequence[float], *, target: float | None = None, note: str = ""

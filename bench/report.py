@@ -9,6 +9,8 @@ from bench.figure import Figure, short
 
 HEADS = ("figure", "value", "spread", "target", "ratio", "against, notes")
 _MET = {True: "met", False: "MISSED", None: ""}
+_UNSURE = "?"
+"""Behind a verdict that not every pair shares."""
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,7 +55,7 @@ def _row(figure: Figure) -> tuple[str, ...]:
     target = ""
     if figure.target is not None:
         what = "ratio " if figure.ratio is not None else ""
-        target = f"{what}<= {short(figure.target)} {_MET[figure.met]}"
+        target = f"{what}<= {short(figure.target)} {_MET[figure.met]}{'' if figure.sure else _UNSURE}"
     ratio = f"{figure.ratio:.2f}" if figure.ratio is not None else ""
     notes = "; ".join(one for one in (figure.against, figure.note) if one)
     return (f"{figure.family}: {figure.name}", f"{short(figure.value)} {figure.unit}", spread, target, ratio, notes)

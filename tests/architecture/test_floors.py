@@ -12,6 +12,9 @@ from tests.architecture.sources import ROOT, listed, modules
 IMPURE = re.compile(r"\b(open|print|input|eval|exec)\(|datetime\.(now|utcnow|today)|date\.today|np\.random")
 """What reaches the world without an import that a contract could forbid."""
 
+HEAVY = {"aiohttp", "asyncio", "numpy", "prometheus_client", "psutil", "rich", "structlog", "yaml"}
+"""What no short command may load: a person waits for it."""
+
 
 def test_the_contracts_of_the_floors_hold() -> None:
     lint = Path(sys.executable).with_name("lint-imports")
@@ -47,3 +50,9 @@ def test_no_decision_looks_at_the_world() -> None:
         if IMPURE.search(line)
     ]
     assert not found, f"time, chance and files are arguments: pass them in{listed(found)}"
+
+
+def test_a_command_starts_light() -> None:
+    look = "import longshore.main, longshore.cli.tasks, longshore.client, sys; print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
+    assert HEAVY & set(run.stdout.split()) == set(), "longshore ps loads these: import them where they are used"

@@ -5,17 +5,16 @@ import re
 from longshore.api.wire import STATUS_OF, status_of
 from longshore.cli.exits import EXIT_OF, exit_of
 from longshore.client.connection import FAILURE_OF
+from longshore.decide.placement.scores import POLICIES
 from longshore.engine.docker_http import Declined
+from longshore.main.commands import SCHEDULERS
 from longshore.model import errors
 from longshore.model.errors import Denied, Failure
 from longshore.model.reasons import Reason
+from longshore.simulate import world
 from tests.architecture.sources import source
 
 EXPECTED = {kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Failure)} - {Failure}
-
-UNUSED = {"ADOPTED", "ATTEMPTS_SPENT", "ENGINE_SILENT"}
-"""Reasons that nothing gives yet. Give them, or take them out of the list of reasons."""
-
 
 def test_every_failure_has_a_status() -> None:
     assert STATUS_OF.keys() == EXPECTED, "api.wire.STATUS_OF lists exactly the family of model.errors"
@@ -42,5 +41,9 @@ def _kinds(kind: type[Failure]) -> set[type[Failure]]:
 def test_every_reason_is_given_by_something() -> None:
     given = set(re.findall(r"\bReason\.([A-Z_]+)\b", source()))
     unused = {reason.name for reason in Reason} - given
-    assert unused - UNUSED == set(), "nothing gives these reasons: give them, or take them out of model/reasons.py"
-    assert UNUSED - unused == set(), "these are given now, or gone: take them out of UNUSED"
+    assert unused == set(), "nothing gives these reasons: give them, or take them out of model/reasons.py"
+
+
+def test_the_policies_are_the_same_everywhere() -> None:
+    assert set(SCHEDULERS) == set(POLICIES), "main.commands offers exactly the policies that there are"
+    assert set(world.POLICIES) == set(POLICIES), "the worlds try exactly the policies that there are"

@@ -5,7 +5,6 @@ one function by one that does a little less, or a little wrong; what it breaks i
 whose world is known to notice, so that the usual run needs one world for each.
 """
 
-import asyncio
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -13,9 +12,10 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from longshore.agent import runner
+from longshore.agent import runner, worker
 from longshore.agent.outbox import Outbox
 from longshore.agent.runner import Runner
+from longshore.agent.worker import Worker
 from longshore.control import controllers, sessions
 from longshore.control.operations import Operations
 from longshore.control.sessions import Sessions
@@ -26,7 +26,7 @@ from longshore.loop.queue import KeyQueue
 from longshore.model.changes import Change
 from longshore.model.containers import fingerprint
 from longshore.model.errors import Conflict, Unavailable
-from longshore.model.lifecycle import ON_NODE, Owner, State, Wanted
+from longshore.model.lifecycle import State, Wanted
 from longshore.model.messages import Acknowledge
 from longshore.model.objects import Kind, Role, Task, Token, task_id
 from longshore.model.reasons import Reason
@@ -87,10 +87,10 @@ def no_compare_and_swap(patch: pytest.MonkeyPatch) -> None:
 @mutant(caught_by=0)
 def two_tasks_for_one_slot(patch: pytest.MonkeyPatch) -> None:
     """An empty slot is filled twice over."""
-    real = services._new_task
+    real = services.decide
 
     def decide(*arguments: Any) -> tuple[list[Change], float | None]:
-        changes, again = real_decide(*arguments)
+        changes, again = real(*arguments)
         twins = []
         for change in changes:
             if isinstance(change.after, Task) and change.before == 0:
@@ -100,8 +100,6 @@ def two_tasks_for_one_slot(patch: pytest.MonkeyPatch) -> None:
                 twins.append(replace(change, id=twin.id, after=twin))
         return changes + twins, again
 
-    real_decide = services.decide
-    assert real is not None
     patch.setattr(services, "decide", decide)
 
 
@@ -156,6 +154,12 @@ def nobody_looks_again_after_a_back_off(patch: pytest.MonkeyPatch) -> None:
 def attempts_are_not_counted(patch: pytest.MonkeyPatch) -> None:
     """A crash loop never gives up."""
     patch.setattr(restart, "attempt_after", lambda task, spec: 1)
+
+
+@mutant(caught_by=0)
+def a_slot_of_a_global_service_is_filled_by_anything(patch: pytest.MonkeyPatch) -> None:
+    """Also by a task of a time when the service was not global, on whatever node. (A real bug once.)"""
+    _changes_without(patch, services, lambda change: change.reason is Reason.NODE_NOT_ELIGIBLE)
 
 
 @mutant(caught_by=0)
@@ -220,18 +224,14 @@ def a_drained_node_keeps_its_tasks(patch: pytest.MonkeyPatch) -> None:
 def a_new_manager_has_no_patience(patch: pytest.MonkeyPatch) -> None:
     """A node that it has not heard yet is down for it."""
     real = Sessions.silence_left_s
-    patch.setattr(
-        Sessions, "silence_left_s", lambda self, node: real(self, node) if node in self._heard else -1.0
-    )
+    patch.setattr(Sessions, "silence_left_s", lambda self, node: real(self, node) if node in self._heard else -1.0)
 
 
 @mutant(caught_by=0)
 def a_task_placed_on_a_node_that_just_went_down_is_forgotten(patch: pytest.MonkeyPatch) -> None:
     """The nodes controller looks at nodes only, and not at what is put on them."""
     real = controllers._node_keys
-    patch.setattr(
-        controllers, "_node_keys", lambda event, world: real(event, world) if event.kind is Kind.NODE else ()
-    )
+    patch.setattr(controllers, "_node_keys", lambda event, world: real(event, world) if event.kind is Kind.NODE else ())
 
 
 # -- placement
@@ -489,8 +489,15 @@ def a_step_that_nobody_answered_counts_as_not_done(patch: pytest.MonkeyPatch) ->
 
 @mutant(caught_by=0)
 def what_was_not_acknowledged_is_dropped_at_a_reconnection(patch: pytest.MonkeyPatch) -> None:
-    """And not said again."""
-    patch.setattr(Outbox, "forget_said", lambda self: self._unacknowledged.clear())
+    """And not said again, because it was said."""
+    real = worker._Session.__init__
+
+    def init(self: Any, one: Worker, *arguments: Any) -> None:
+        real(self, one, *arguments)
+        one.runner.outbox._unacknowledged.clear()
+
+    patch.setattr(worker._Session, "__init__", init)
+    patch.setattr(Outbox, "forget_said", lambda self: None)
 
 
 @mutant(caught_by=0)
@@ -502,15 +509,3 @@ def an_acknowledgement_covers_what_came_after_it(patch: pytest.MonkeyPatch) -> N
             self._unacknowledged.pop(observation.task, None)
 
     patch.setattr(Outbox, "acknowledge", acknowledge)
-
-
-@mutant(caught_by=0)
-def what_is_said_of_an_earlier_task_of_the_name_counts(patch: pytest.MonkeyPatch) -> None:
-    """The moment of creation in an observation is not looked at."""
-    real = sessions.heard
-
-    def heard(world: Snapshot, node: str, seen: Any, now: float) -> Change | None:
-        task = world.task(seen.task)
-        return real(world, node, replace(seen, created_at=task.created_at) if task is not None else seen, now)
-
-    patch.setattr(sessions, "heard", heard)

@@ -62,7 +62,7 @@ def failed(reason: Reason, message: str = "", *, state: State = State.FAILED, **
             task(1, state=State.STARTING, attempt=3),
             [],
             None,
-            "is starting on n1, after 3 in a row that ended",
+            "is starting on n1, after 3 in its slot that failed in a row",
             id="starting in a crash loop",
         ),
         pytest.param(task(1), [], None, "runs on n1 and is ready", id="running"),

@@ -11,42 +11,56 @@ from longshore.model.objects import NodeStats
 from longshore.ports import Clock, Engine
 
 
+class _Rate:
+    """Turns seconds of CPU that only grow into cores in use since the last look."""
+
+    def __init__(self, cpu_s: float, now: float) -> None:
+        self._cpu_s = cpu_s
+        self._at = now
+
+    def cores(self, cpu_s: float, now: float) -> float:
+        elapsed_s = now - self._at
+        # A container that went takes its seconds along, so a sum may fall.
+        used_s = max(0.0, cpu_s - self._cpu_s)
+        self._cpu_s, self._at = cpu_s, now
+        return used_s / elapsed_s if elapsed_s > 0 else 0.0
+
+
 class Host:
-    """Takes a reading a heartbeat; rates are over the time since the last one."""
+    """Takes a reading a heartbeat; rates are over the time since this node's last one. (psutil's own `cpu_percent`
+    has one last reading for the whole program, which may be several nodes'.)"""
 
     def __init__(self, engine: Engine, clock: Clock, disk_path: str = "/") -> None:
         self._engine = engine
         self._clock = clock
         self._disk_path = disk_path
-        self._last_at = clock.monotonic()
-        self._last_tasks_cpu_s = 0.0
-        psutil.cpu_percent()  # the first call only sets psutil's own starting point
+        now = clock.monotonic()
+        self._machine = _Rate(_busy_s(), now)
+        self._tasks = _Rate(0.0, now)
 
     async def read(self, container_ids: tuple[str, ...]) -> NodeStats:
         """What is in use now; `container_ids` are this node's own containers."""
+        try:
+            tasks_cpu_s, tasks_memory = await self._engine.usage(container_ids)
+        except Unavailable:
+            tasks_cpu_s, tasks_memory = 0.0, 0  # the heartbeat says itself that the engine does not answer
         memory = psutil.virtual_memory()
         disk = psutil.disk_usage(self._disk_path)
         now = self._clock.monotonic()
-        tasks_cpu, tasks_memory = await self._tasks(container_ids, now)
         return NodeStats(
-            cpu_used=psutil.cpu_percent() / 100 * (psutil.cpu_count() or 1),
+            cpu_used=self._machine.cores(_busy_s(), now),
             load_1m=psutil.getloadavg()[0],
             memory_used=memory.total - memory.available,
             memory_free=memory.available,
             disk_used=disk.used,
             disk_free=disk.free,
             containers=len(container_ids),
-            tasks_cpu=tasks_cpu,
+            tasks_cpu=self._tasks.cores(tasks_cpu_s, now),
             tasks_memory=tasks_memory,
         )
 
-    async def _tasks(self, container_ids: tuple[str, ...], now: float) -> tuple[float, int]:
-        try:
-            cpu_s, memory = await self._engine.usage(container_ids)
-        except Unavailable:
-            return 0.0, 0  # the heartbeat says itself that the engine does not answer
-        elapsed_s = now - self._last_at
-        # A container that went takes its seconds along, so the sum may fall.
-        cores = max(0.0, cpu_s - self._last_tasks_cpu_s) / elapsed_s if elapsed_s > 0 else 0.0
-        self._last_at, self._last_tasks_cpu_s = now, cpu_s
-        return cores, memory
+
+def _busy_s() -> float:
+    """Seconds of CPU that the machine has spent on anything, over all cores."""
+    times = psutil.cpu_times()
+    return float(sum(times) - times.idle - times.iowait - times.guest - times.guest_nice)

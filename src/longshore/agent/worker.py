@@ -125,6 +125,7 @@ class Worker:
         if not self.identity.cluster:
             self.identity = msgspec.structs.replace(self.identity, cluster=welcome.cluster)
             self._remember(self.identity)
+            log.info("joined", node=self.name, cluster=welcome.cluster)
         if self._runner is None:
             self._runner = Runner(self._engine, cluster=welcome.cluster, node=self.name, starts=self._starts)
             self._welcomed.set()
@@ -253,7 +254,6 @@ class _Session:
             await self._channel.send(Reports(seq=self._seq, observations=batch))
             await self._acknowledged.wait()
             outbox.acknowledge(batch)
-
 
 
 def _part(capacity: Capacity, share: float) -> Capacity:

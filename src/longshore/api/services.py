@@ -54,9 +54,7 @@ async def put_service(ask: Ask[NoQuery, ServiceWish]) -> web.StreamResponse:
     return _shown_with_tag(201 if created else 200, view)
 
 
-@route(
-    "DELETE", "/v1/services/{name}", "Remove a service", {202: ServiceView}, refuses=(409,), conditional=True
-)
+@route("DELETE", "/v1/services/{name}", "Remove a service", {202: ServiceView}, refuses=(409,), conditional=True)
 async def remove_service(ask: Ask[NoQuery, None]) -> web.StreamResponse:
     condition = demanded(ask.request.headers)
     with met(condition, lambda: ask.deps.store.read().services.get(ask.key)):

@@ -27,7 +27,8 @@ def backup(settings: Settings, file: str, force: bool) -> None:
     """Write a copy of the cluster's database to a file.
 
     `longshore restore` starts a manager from it. Everything goes on meanwhile, and
-    the copy is consistent. It holds no tokens, but all else that the cluster knows, variables of services included.
+    the copy is consistent. It holds only hashes of tokens, but all else that the
+    cluster knows, variables of services included.
     """
     with settings.client() as client:
         if file == "-":

@@ -78,7 +78,7 @@ def label(settings: Settings, name: str, labels: tuple[tuple[str, str | None], .
 @click.argument("name")
 @pass_settings
 def rm(settings: Settings, name: str) -> None:
-    """Remove a node that is down for good. Its tasks are replaced elsewhere."""
+    """Remove a node that is down for good, and its token with it."""
     with settings.client() as client:
         client.remove_node(name)
     if settings.as_json:

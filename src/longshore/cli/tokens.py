@@ -67,7 +67,7 @@ def ls(settings: Settings) -> None:
 @click.argument("ids", metavar="TOKEN...", nargs=-1, required=True)
 @pass_settings
 def rm(settings: Settings, ids: tuple[str, ...]) -> None:
-    """Revoke tokens. Who came in with one is not let in again."""
+    """Revoke tokens. A worker that has joined keeps the token it made for itself."""
     with settings.client() as client:
         for id in ids:
             client.remove_token(id)

@@ -29,6 +29,8 @@ def admitted(world: Snapshot, hello: Hello, token: Token | None, *, now: float, 
     admit_node_labels(hello.labels, field="labels")
     node = world.nodes.get(hello.node)
     if token is None:
+        if connected:
+            raise Conflict(f"node {hello.node} is connected already; two of the workers to dial have one name")
         return _node_changes(node, hello, now)
     if token.role is Role.NODE:
         if token.node != hello.node:

@@ -162,7 +162,7 @@ def _unused_releases(world: Snapshot, service: Service | None, name: str, tasks:
     if service is not None:
         used.add(service.release)
     return [
-        deleted(Kind.RELEASE, release.id, release.revision, Owner.SERVICES, Reason.SUPERSEDED)
+        deleted(Kind.RELEASE, release.id, release.revision, Owner.SERVICES, Reason.UNUSED)
         for number, release in sorted(world.releases_of(name).items())
         if number not in used
     ]

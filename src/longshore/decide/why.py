@@ -148,7 +148,7 @@ def _living(task: Task, story: Sequence[Event]) -> str:
     if task.wanted is not Wanted.RUNNING:
         return f"{task.id} is being stopped on {task.node}: {_stop_cause(task, story)}"
     said = f": {task.message}" if task.message else ""
-    row = f", after {task.attempt} in a row that ended" if task.attempt else ""
+    row = f", after {task.attempt} in its slot that failed in a row" if task.attempt else ""
     match task.state:
         case State.PLACED:
             return f"{task.id} is placed on {task.node}, which has not taken it yet"

@@ -1,6 +1,7 @@
 """The commands that serve: manager, worker, dev, restore, simulate. They import their parts only when they run."""
 
 import asyncio
+import os
 import socket
 import sys
 import time
@@ -11,7 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from longshore.cli.group import Settings, command, pass_settings
-from longshore.client import default_data_dir
+from longshore.client import chosen_data_dir
 from longshore.main.serving import serve
 
 SCHEDULERS = ("spread", "binpack", "epvm", "first-fit", "round-robin")
@@ -83,8 +84,8 @@ def _manager(settings: Settings, *, no_auth: bool, heartbeat_timeout: float, **r
     return ManagerSettings(folder=_folder(settings), auth=not no_auth, heartbeat_timeout_s=heartbeat_timeout, **rest)
 
 
-def _folder(settings: Settings, default: Path | None = None) -> Path:
-    return Path(settings.data) if settings.data else default or default_data_dir()
+def _folder(settings: Settings) -> Path:
+    return chosen_data_dir(settings.data, os.environ)
 
 
 @command(
@@ -120,7 +121,7 @@ def worker(
 
     wish = WorkerSettings(
         name=name or socket.gethostname().split(".")[0],
-        folder=_folder(settings, default_data_dir() / "worker"),
+        folder=_folder(settings),
         labels=dict(_pair(label) for label in labels),
         **rest,
     )

@@ -117,10 +117,13 @@ Step = Prepare | Create | Start | Stop | Remove
 
 def fingerprint(assigned: Assigned) -> str:
     """Identity of a task's container. Ids can come again after a service was removed and made anew; this cannot,
-    because it covers the moment of the task's creation, so a stale container is never taken for the new task's."""
+    because it covers the moment of the task's creation, so a stale container is never taken for the new task's.
+
+    Spec and ports are not in it: a task never changes its release or its ports, and a worker of another version, which
+    may know more fields of a spec, must find the same containers its own.
+    """
     task = assigned.task
-    facts = msgspec.json.encode((task.id, task.created_at, task.ports, assigned.spec))
-    return hashlib.sha256(facts).hexdigest()[:16]
+    return hashlib.sha256(f"{task.id} {task.release} {task.created_at!r}".encode()).hexdigest()[:16]
 
 
 def order_for(assigned: Assigned, *, cluster: str, node: str) -> ContainerOrder:

@@ -53,4 +53,5 @@ class PortTaken(Refused):
 
 
 class Illegal(AssertionError):
-    """A bug of ours: a change that the lifecycle or the one-writer rule forbids. Not a Failure; it crashes."""
+    """A bug of ours: a change that the lifecycle or the one-writer rule forbids. Not a Failure: a controller crashes
+    with it, and a route answers 500."""

@@ -1,6 +1,6 @@
 """What must be true of every snapshot, whatever failed on the way. The worlds check it after every commit.
 
-Sentences about the records alone; what the engines really run is compared by `simulate.invariants`.
+Sentences about the records alone; what the engines really run is compared by `simulate.checks`.
 """
 
 from collections import Counter

@@ -29,7 +29,7 @@ class Reason(StrEnum):
     SUPERSEDED = "another task has its slot"
     NODE_NOT_ELIGIBLE = "node is no longer eligible"
     HISTORY_FULL = "history full"
-    ATTEMPTS_SPENT = "restart attempts spent"
+    UNUSED = "nothing uses it any more"
     # placement
     PLACED = "placed"
     NO_NODE = "no node fits"
@@ -46,7 +46,6 @@ class Reason(StrEnum):
     STARTED = "started"
     HEALTHY = "check passes"
     UNHEALTHY = "check fails"
-    ADOPTED = "found running"
     STOPPED = "stopped as wanted"
     FINISHED = "finished"
     EXITED = "exited"
@@ -56,4 +55,3 @@ class Reason(StrEnum):
     IMAGE_MISSING = "image not available"
     PORT_TAKEN = "host port taken"
     START_REFUSED = "engine refused to start it"
-    ENGINE_SILENT = "engine does not answer"

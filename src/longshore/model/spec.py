@@ -129,7 +129,7 @@ class LogRotation(_Wish, frozen=True, kw_only=True):
 
 
 class ServiceSpec(_Wish, frozen=True, kw_only=True):
-    """The wish. See docs/api.md for the same as a table."""
+    """The wish, field by field. docs/compose.md tells which Compose key becomes which field."""
 
     image: str
     mode: Mode = Mode.REPLICATED
