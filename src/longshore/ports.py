@@ -95,9 +95,7 @@ class Engine(Protocol):
         listening, and again whenever something may have been missed: list them all then. Ends only by raising
         Unavailable."""
 
-    def logs(
-        self, id: str, *, follow: bool, tail: int | None, since: float | None
-    ) -> AsyncIterator[LogLine]:
+    def logs(self, id: str, *, follow: bool, tail: int | None, since: float | None) -> AsyncIterator[LogLine]:
         """Its log lines, oldest first: the last `tail` (None is all) after `since`; with `follow`, until it is
         removed or exits. Raises NotFound."""
 

@@ -16,6 +16,7 @@ from tests.architecture.sources import source
 
 EXPECTED = {kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Failure)} - {Failure}
 
+
 def test_every_failure_has_a_status() -> None:
     assert STATUS_OF.keys() == EXPECTED, "api.wire.STATUS_OF lists exactly the family of model.errors"
     assert {status_of(kind("")) for kind in EXPECTED - {Denied}} <= FAILURE_OF.keys(), "the client reads each back"

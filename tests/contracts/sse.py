@@ -45,6 +45,7 @@ class Reading:
         async with asyncio.timeout(within_s):
             return [block async for block in self.blocks]
 
+
 @asynccontextmanager
 async def reading(
     manager: Manager, path: str, headers: dict[str, str] | None = None, *, status: int = 200

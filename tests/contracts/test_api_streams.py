@@ -222,5 +222,3 @@ async def test_a_node_is_watched(manager: Manager) -> None:
         await remove(manager.store, Kind.NODE, "n1")
         (frame,) = await stream.take(1)
         assert frame == {"event": "gone", "data": '{"id":"n1"}'}
-
-

@@ -90,9 +90,7 @@ def manager(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str
 # Not from the server's address: schemathesis' fixture for that does not work with pytest 9.2. That the server gives
 # this document is a test of its own below.
 DOCUMENT = document(ROUTES, "test")
-schema = schemathesis.openapi.from_dict(
-    msgspec.json.decode(DOCUMENT), config=schemathesis.Config.from_dict(CONFIG)
-)
+schema = schemathesis.openapi.from_dict(msgspec.json.decode(DOCUMENT), config=schemathesis.Config.from_dict(CONFIG))
 
 
 @schema.parametrize()

@@ -95,7 +95,6 @@ def _existing(world: Snapshot, id: str) -> Task:
     return task
 
 
-
 def _matching(world: Snapshot, query: TasksQuery, id: str) -> Task | None:
     task = world.task(id)
     return task if task is not None and _matches(world, query, task) else None

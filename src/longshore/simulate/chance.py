@@ -34,7 +34,7 @@ from longshore.simulate.unruly import SLOW, StoreTroubles
 from longshore.simulate.witness import Witness
 
 T = TypeVar("T")
-NAMES = ("web", "db", "api", "cron", "agent")
+NAMES = ("web", "db", "api", "cron", "agent", "shop")
 HOST_PORTS = (8080, CHOSEN_FIRST)
 """What services ask for, and what placement gives first to those that ask for any."""
 RETRY_S = 0.5
@@ -63,7 +63,7 @@ def script(rng: random.Random, steps: int) -> tuple[Line, ...]:
 def _spec(pick: int) -> ServiceSpec:
     """Some service: of any mode, that fits or does not, that stays or ends."""
     rng = random.Random(pick)
-    mode = rng.choice((Mode.REPLICATED, Mode.REPLICATED, Mode.REPLICATED, Mode.GLOBAL, Mode.JOB))
+    mode = rng.choice((*[Mode.REPLICATED] * 6, Mode.GLOBAL, Mode.GLOBAL, Mode.JOB))
     command: tuple[str, ...] | None = None
     restart = RestartPolicy()
     if mode is Mode.JOB:
@@ -157,7 +157,7 @@ class Player:
             self._acknowledged(name, None)
 
     async def availability(self, pick: int) -> None:
-        wanted = _pick(pick // 11, list(Availability)) or Availability.ACTIVE
+        wanted = Availability.PAUSED if pick // 11 % 3 == 0 else Availability.DRAINED
         await self._set(self._site(pick).name, wanted)
 
     async def activate(self, pick: int) -> None:
@@ -280,22 +280,22 @@ FAULTS: dict[str, Callable[[Player, int], Awaitable[None]]] = {
     "port taken": Player.port_taken,
 }
 WEIGHTS = {
-    "apply": 5,
+    "apply": 8,
     "scale": 4,
     "restart": 2,
     "remove": 2,
-    "availability": 2,
-    "activate": 1,
+    "availability": 3,
+    "activate": 3,
     "exit": 4,
     "vanish": 2,
-    "kill worker": 3,
+    "kill worker": 2,
     "kill manager": 3,
     "power off": 3,
     "blackout": 1,
     "slow store": 2,
     "cut": 3,
     "engine restart": 2,
-    "engine hangs": 2,
+    "engine hangs": 3,
     "engine slow": 1,
     "start fails": 2,
     "port taken": 2,
