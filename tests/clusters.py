@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
@@ -153,7 +153,7 @@ class Manager(Server):
     """A manager with a data folder: started, asked, killed, started again."""
 
     def __init__(self, data_dir: Path, *words: str | Path, engine: EngineApi | None = None) -> None:
-        super().__init__(f"manager {data_dir.name}", data_dir.with_name(f"{data_dir.name}.log"), *words)
+        super().__init__(data_dir.name, data_dir.with_name(f"{data_dir.name}.log"), *words)
         self.data_dir = data_dir
         self.cluster_id = ""
         self._engine = engine
@@ -345,59 +345,60 @@ class ManagerProcess(Manager):
 
 
 class WorkerProcess(Server):
-    """A worker alone, with a data folder of its own. It dials `manager`, or waits on `port` to be dialled."""
+    """A worker alone, with a data folder of its own. `way` says how it meets its manager: --join, or -p."""
 
-    def __init__(
-        self, name: str, folder: Path, engine: str, token: Path, *, join: str = "", port: int = 0, data: str = ""
-    ) -> None:
-        self.node = name
-        self.data_dir = folder / (data or name)
-        self.token = token
-        way = ("--join", join) if join else ("-p", str(port))
-        words = ("worker", "-n", name, *way, "--token", token, "--engine", engine, "--data", self.data_dir)
-        super().__init__(f"worker {name}", folder / f"{data or name}.log", *words, "--log-format", "json")
+    def __init__(self, node: str, data_dir: Path, engine: str, token: Path, *way: str) -> None:
+        words = ("worker", "-n", node, *way, "--engine", engine, "--log-format", "json")
+        log = data_dir.with_name(f"{data_dir.name}.log")
+        super().__init__(f"worker {data_dir.name}", log, *words, "--token", token, "--data", data_dir)
 
 
 class Fleet:
     """A manager and workers as processes of their own, all in one folder, sharing one engine."""
 
     def __init__(self, folder: Path, engine: EngineApi | None) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.engine = engine
         self.workers: dict[str, WorkerProcess] = {}
-        self._managers: list[ManagerProcess] = []
-        self._ports: dict[str, int] = {}
+        """By the name of their data folder, which is the node's unless a test says otherwise."""
+        self._manager: ManagerProcess | None = None
 
     @property
     def manager(self) -> ManagerProcess:
-        return self._managers[0]
+        assert self._manager is not None, "not started yet"
+        return self._manager
 
-    def start(self, *names: str, dialled: bool = False, timeout_s: float = 5.0) -> None:
-        """A manager and its workers. The workers dial it with join tokens from the command line; `dialled` is the
-        other way round, with a token that both were given."""
-        if dialled:
-            self._shared_token()
-            self._ports = {name: free_port() for name in names}
-        dials = [word for name in names if dialled for word in ("--worker", f"127.0.0.1:{self._ports[name]}")]
-        self.add_manager(*dials, timeout_s=timeout_s).start()
+    def start(self, *names: str, data_dir: Path | None = None, timeout_s: float = 5.0) -> None:
+        """A manager, and workers that dial it with join tokens from the command line."""
+        self._start_manager(data_dir or self.folder / "manager", timeout_s=timeout_s)
         for name in names:
             self.add_worker(name).spawn()
         self.manager.nodes_ready(*names)
 
-    def add_manager(self, *more: str, timeout_s: float = 5.0) -> ManagerProcess:
-        data = self.folder / f"m{len(self._managers)}"
-        self._managers.append(ManagerProcess(data, *more, engine=self.engine, timeout_s=timeout_s))
-        return self._managers[-1]
+    def start_dialled(self, workers: Mapping[str, str], *, timeout_s: float = 5.0) -> None:
+        """The other way round: the manager dials the workers, and both were given one token. `workers` are the names of
+        their nodes, by data folder."""
+        data_dir = self.folder / "manager"
+        data_dir.mkdir()
+        token = data_dir / "worker.token"  # where a manager looks for it
+        token.write_text(secrets.token_hex(16))
+        ports = {data: free_port() for data in workers}
+        dials = [word for port in ports.values() for word in ("--worker", f"127.0.0.1:{port}")]
+        self._start_manager(data_dir, *dials, timeout_s=timeout_s)
+        for data, node in workers.items():
+            self.workers[data] = WorkerProcess(
+                node, self.folder / data, self._engine_url, token, "-p", str(ports[data])
+            )
+            self.workers[data].spawn()
+        self.manager.nodes_ready(*set(workers.values()))
 
     def add_worker(self, name: str, *, token: Path | None = None, data: str = "") -> WorkerProcess:
-        """One that is not started yet."""
-        engine = self.engine.url if self.engine is not None else "fake"
-        if name in self._ports:
-            worker = WorkerProcess(name, self.folder, engine, self._shared_token(), port=self._ports[name])
-        else:
-            token = token or self.join_token()
-            worker = WorkerProcess(name, self.folder, engine, token, join=self.manager.url, data=data)
-        self.workers[data or name] = worker
+        """One that dials the manager, and is not started yet."""
+        folder = self.folder / (data or name)
+        way = ("--join", self.manager.url)
+        worker = WorkerProcess(name, folder, self._engine_url, token or self.join_token(), *way)
+        self.workers[folder.name] = worker
         return worker
 
     def join_token(self, *more: str) -> Path:
@@ -406,19 +407,20 @@ class Fleet:
         path.write_text(self.manager.did("token", "create", *more))
         return path
 
-    def _shared_token(self) -> Path:
-        """For both ends of a session that the manager dials: in the place where the manager looks for it."""
-        path = self.folder / "m0" / "worker.token"
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(secrets.token_hex(16))
-        return path
+    def _start_manager(self, data_dir: Path, *more: str, timeout_s: float) -> None:
+        self._manager = ManagerProcess(data_dir, *more, engine=self.engine, timeout_s=timeout_s)
+        self._manager.start()
+
+    @property
+    def _engine_url(self) -> str:
+        return self.engine.url if self.engine is not None else "fake"
 
     def close(self) -> None:
-        for server in [*self.workers.values(), *self._managers]:
-            server.stop()
-        for manager in self._managers:
-            manager.clean()
+        for worker in self.workers.values():
+            worker.stop()
+        if self._manager is not None:
+            self._manager.stop()
+            self._manager.clean()
 
 
 def _lent(folder: Path, engine: EngineApi | None) -> Iterator[Cluster]:

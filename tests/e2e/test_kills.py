@@ -23,6 +23,7 @@ from tests.dockerd import DEMO_2, PrivateEngine, Witness
 
 WORKERS = ("w1", "w2")
 SETTLE_S = 60.0
+AWAY_S = 30.0
 REPLICAS_MAX = 3
 COMMIT_DEATHS = 15
 COMMIT_LANES = 8
@@ -125,14 +126,22 @@ def _kill_a_container(fleet: Fleet, chance: random.Random) -> None:
             fleet.engine.kill(chance.choice(running).id)
 
 
+def start(fleet: Fleet, *, dialled: bool) -> None:
+    """With a heartbeat timeout that is longer than any of them is away: a node that is taken for lost has its tasks in
+    two places, and rightly so."""
+    if dialled:
+        fleet.start_dialled({name: name for name in WORKERS}, timeout_s=AWAY_S)
+    else:
+        fleet.start(*WORKERS, timeout_s=AWAY_S)
+
+
 def ids(tasks: Sequence[Task]) -> dict[str, str]:
     return {task.id: task.container_id for task in tasks}
 
 
 @pytest.mark.parametrize(("seed", "dialled"), [(11, False), (12, True), (13, False)])
 def test_deaths_at_random_lose_nothing_and_double_nothing(fleet: Fleet, seed: int, dialled: bool) -> None:
-    # Longer than any of them is away: a node that is taken for lost has its tasks in two places, and rightly so.
-    fleet.start(*WORKERS, dialled=dialled, timeout_s=30.0)
+    start(fleet, dialled=dialled)
     assert fleet.engine is not None
     lanes = [Lane(fleet.manager, seed * 10 + number, services=2, pause_s=0.4) for number in range(2)]
     with Witness(fleet.engine, fleet.manager.cluster_id) as witness:
@@ -150,8 +159,8 @@ def test_deaths_at_random_lose_nothing_and_double_nothing(fleet: Fleet, seed: in
 
 
 def test_a_manager_that_dies_between_commit_and_answer_keeps_its_word(fake_fleet: Fleet) -> None:
-    manager = fake_fleet.add_manager()
-    manager.start()
+    fake_fleet.start()
+    manager = fake_fleet.manager
     chance = random.Random(7)
     lanes = [Lane(manager, seed, services=3, pause_s=0.002) for seed in range(COMMIT_LANES)]
     for lane in lanes:
@@ -174,7 +183,7 @@ def test_a_manager_that_dies_between_commit_and_answer_keeps_its_word(fake_fleet
 
 @pytest.mark.parametrize("dialled", [False, True])
 def test_a_killed_worker_finds_its_containers(fleet: Fleet, dialled: bool) -> None:
-    fleet.start(*WORKERS, dialled=dialled, timeout_s=30.0)
+    start(fleet, dialled=dialled)
     assert fleet.engine is not None
     fleet.manager.client.put_service("web", sleeper(replicas=4))
     tasks = fleet.manager.settled("web")

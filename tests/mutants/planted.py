@@ -32,6 +32,7 @@ from longshore.model.objects import Kind, Role, Task, Token, task_id
 from longshore.model.reasons import Reason
 from longshore.model.snapshot import Snapshot
 from longshore.model.spec import Mode
+from longshore.simulate import world
 
 Plant = Callable[[pytest.MonkeyPatch], None]
 
@@ -318,7 +319,34 @@ def a_conflict_is_not_looked_at_again(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(ControlLoop, "_look", lambda self, row, queue, key: real(self, row, _Deaf(queue), key))  # type: ignore[arg-type]
 
 
+@mutant(caught_by=0)
+def a_new_manager_looks_only_at_what_changes(patch: pytest.MonkeyPatch) -> None:
+    """What was left undone when the last one died stays undone."""
+    real = controllers.controllers
+    patch.setattr(
+        world, "controllers", lambda *arguments: tuple(replace(row, every=_nothing) for row in real(*arguments))
+    )
+
+
+def _nothing(world: Snapshot) -> tuple[str, ...]:
+    return ()
+
+
 # -- sessions
+
+
+@mutant(caught_by=0)
+def the_end_of_an_old_session_ends_the_new_one_too(patch: pytest.MonkeyPatch) -> None:
+    """The node's session is forgotten, whichever it is."""
+    real = Sessions._hold
+
+    async def hold(self: Sessions, session: Any) -> None:
+        try:
+            await real(self, session)
+        finally:
+            self._live.pop(session.node, None)
+
+    patch.setattr(Sessions, "_hold", hold)
 
 
 @mutant(caught_by=0)

@@ -46,14 +46,17 @@ async def keep_dialling(worker: Worker, manager_url: str, joining: Callable[[], 
     """Hold a session with the manager, again and again. `joining` is asked for a join token where the worker's own is
     not known there. Raises Denied if the manager does not want this worker."""
     url = session_url(manager_url)
+    now = asyncio.get_running_loop().time
     wait_s = RETRY_FIRST_S
     async with ClientSession() as http:
         while True:
+            began = now()
             try:
                 connection = await _knock(http, url, worker.identity, joining)
-                wait_s = RETRY_FIRST_S
                 await worker.serve(worker_end(connection))
             except Unavailable as failure:
+                if now() - began > RETRY_MAX_S:  # a session that ends at once, as one that is refused, is no success
+                    wait_s = RETRY_FIRST_S
                 log.warning("no session", node=worker.name, manager=url, reason=failure.message, retry_s=wait_s)
                 await asyncio.sleep(wait_s)
                 wait_s = min(wait_s * 2, RETRY_MAX_S)

@@ -31,16 +31,20 @@ async def keep_dialling(sessions: Sessions, workers: Sequence[str], secret: str)
 
 async def _keep(sessions: Sessions, http: ClientSession, worker: str, secret: str) -> None:
     url = f"ws://{worker}{SESSION_PATH}"
+    now = asyncio.get_running_loop().time
     wait_s = RETRY_FIRST_S
     while True:
+        began = now()
         try:
             connection = await dial(http, url, secret=secret)
-            wait_s = RETRY_FIRST_S
             await sessions.serve(manager_end(connection), None)
         except Denied as failure:
             log.warning("worker refuses this manager", worker=worker, reason=failure.message)
             wait_s = DENIED_RETRY_S
         except Unavailable as failure:
             log.info("worker not there", worker=worker, reason=failure.message, retry_s=wait_s)
+        else:
+            if now() - began > RETRY_MAX_S:  # a session that ends at once, as one that is refused, is no success
+                wait_s = RETRY_FIRST_S
         await asyncio.sleep(wait_s)
         wait_s = min(wait_s * 2, RETRY_MAX_S)

@@ -14,6 +14,7 @@ import click
 from longshore.cli.group import Settings, command, pass_settings
 from longshore.client import chosen_data_dir
 from longshore.main.serving import serve
+from longshore.main.sight import announce
 
 SCHEDULERS = ("spread", "binpack", "epvm", "first-fit", "round-robin")
 
@@ -72,7 +73,7 @@ def manager(
 
     async def run() -> None:
         async with running_manager(wish) as running:
-            click.echo(f"manager on {running.url}; token in {wish.folder / 'admin.token'}", err=True)
+            announce(f"manager on {running.url}; token in {wish.folder / 'admin.token'}")
             await asyncio.Event().wait()
 
     serve(run(), log_level, log_format)
@@ -161,7 +162,7 @@ def dev(
 
     def started(running: RunningManager) -> None:
         where = f" --data {settings.data}" if settings.data else ""
-        click.echo(f"cluster of {nodes} on {running.url}; try: longshore{where} nodes", err=True)
+        announce(f"cluster of {nodes} on {running.url}; try: longshore{where} nodes")
 
     serve(run_dev(wish, nodes=nodes, engine=engine, started=started), log_level, log_format)
 

@@ -5,8 +5,11 @@
 are readable by their owner alone.
 """
 
+import fcntl
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -22,6 +25,25 @@ def prepare(folder: Path) -> Path:
     except OSError as error:
         raise Refused(f"cannot make the data folder {folder}: {error.strerror}; choose another with --data") from error
     return folder
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Keep other workers out of the folder until the block is left or the program dies: two of one identity would take
+    every session from each other, and every task. Raises Refused if there is one."""
+    path = folder / "worker.lock"
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise Refused(f"cannot open {path}: {error.strerror}") from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise Refused(f"{folder} is in use by another worker; choose another folder with --data") from error
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def write(path: Path, content: str) -> None:

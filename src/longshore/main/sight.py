@@ -6,7 +6,8 @@ Secrets are never passed to a logger; the one filter here is a second line, for 
 import logging
 import re
 import sys
-from typing import Any
+from contextlib import suppress
+from typing import IO, Any
 
 import msgspec
 import structlog
@@ -21,16 +22,38 @@ def _mask(_logger: Any, _method: str, line: structlog.typing.EventDict) -> struc
     return line
 
 
+class _Sink:
+    """Where lines go. What cannot be written, as on a full disk, is lost: no server ends because its log does."""
+
+    def __init__(self, file: IO[Any]) -> None:
+        self._file = file
+
+    def write(self, line: Any) -> None:
+        with suppress(OSError):
+            self._file.write(line)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            self._file.flush()
+
+
+def announce(text: str) -> None:
+    """A line for whoever started a server, as it is."""
+    sink = _Sink(sys.stderr)
+    sink.write(f"{text}\n")
+    sink.flush()
+
+
 def speak(*, level: str = "info", form: str | None = None) -> None:
     """Configure logging once. `form` is `json` or `console`; None is console on a terminal, JSON otherwise."""
     form = form or ("console" if sys.stderr.isatty() else "json")
     renderer: Any
     if form == "console":
         renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
-        sink: Any = structlog.WriteLoggerFactory(file=sys.stderr)
+        sink: Any = structlog.WriteLoggerFactory(file=_Sink(sys.stderr))  # type: ignore[arg-type]
     else:
         renderer = structlog.processors.JSONRenderer(serializer=lambda one, **_: msgspec.json.encode(one))
-        sink = structlog.BytesLoggerFactory(file=sys.stderr.buffer)
+        sink = structlog.BytesLoggerFactory(file=_Sink(sys.stderr.buffer))  # type: ignore[arg-type]
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,

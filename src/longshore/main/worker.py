@@ -63,7 +63,11 @@ async def run_worker(settings: WorkerSettings) -> None:
     """Until cancelled. Raises Denied if the manager does not want this worker."""
     admit_node_name(settings.name, field="--name")
     admit_node_labels(settings.labels, field="--label")
-    folder.prepare(settings.folder)
+    with folder.held(folder.prepare(settings.folder)):
+        await _run_held(settings)
+
+
+async def _run_held(settings: WorkerSettings) -> None:
     clock = MachineClock()
     engine = open_engine(settings.engine, clock)
     standing = folder.identity(settings.folder, settings.name)

@@ -40,6 +40,10 @@ HOST_PORTS = (8080, CHOSEN_FIRST)
 RETRY_S = 0.5
 GAP_S = 6.0
 """Mean time from one line to the next."""
+STORM_LINES = 20
+DEAD = 0.4
+"""Chance that a calm finds machines dead: some, or all but one."""
+SLOW_CALM = 0.3
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -50,14 +54,32 @@ class Line(msgspec.Struct, frozen=True):
     pick: int
 
 
-def script(rng: random.Random, steps: int) -> tuple[Line, ...]:
-    """A script of so many lines, in order of time; the first gives the world something to do."""
+class Storm(msgspec.Struct, frozen=True):
+    """A part of a script, and the calm after it."""
+
+    lines: tuple[Line, ...]
+    dead: int
+    """How many machines the calm finds without power."""
+    slow: bool
+    """Whether the store is slow in the calm."""
+
+
+def script(seed: int, nodes: int, steps: int) -> tuple[Storm, ...]:
+    """What happens in so many lines, in order of time; the first gives the world something to do."""
+    rng = random.Random(f"script {seed}")
     verbs = [verb for verb, weight in WEIGHTS.items() for _ in range(weight)]
     at, lines = 1.0, [Line(0.5, "apply", rng.getrandbits(30))]
     for _ in range(steps):
         lines.append(Line(round(at, 3), rng.choice(verbs), rng.getrandbits(30)))
         at += rng.expovariate(1 / GAP_S)
-    return tuple(lines)
+    return tuple(
+        Storm(
+            lines=tuple(lines[first : first + STORM_LINES]),
+            dead=rng.randrange(nodes) if rng.random() < DEAD else 0,
+            slow=rng.random() < SLOW_CALM,
+        )
+        for first in range(0, len(lines), STORM_LINES)
+    )
 
 
 def _spec(pick: int) -> ServiceSpec:
@@ -208,14 +230,16 @@ class Player:
         site.power_on()
 
     async def blackout(self, pick: int) -> None:
-        """All machines but one at the same moment; they return one after the other."""
+        """All machines but one at the same moment; they return one after the other. The store feels it too."""
         spared = self._site(pick)
+        self._world.set_troubles(SLOW)
         for site in self._world.sites.values():
             if site is not spared:
                 site.power_off()
         for site in self._world.sites.values():
-            await asyncio.sleep(pick % 89 / 10)
+            await asyncio.sleep(pick % 89 / 5)
             site.power_on()
+        self._world.set_troubles(StoreTroubles())
 
     async def slow_store(self, pick: int) -> None:
         self._world.tell(Voice.FAULT, "the store is slow")
@@ -291,7 +315,7 @@ WEIGHTS = {
     "kill worker": 2,
     "kill manager": 3,
     "power off": 3,
-    "blackout": 1,
+    "blackout": 2,
     "slow store": 2,
     "cut": 3,
     "engine restart": 2,

@@ -5,15 +5,14 @@ everything must come to be as wished, on the machines that are left.
 """
 
 import asyncio
-import random
 
 import msgspec
 
-from longshore.simulate.chance import HOST_PORTS, Line, Player, script
+from longshore.simulate.chance import HOST_PORTS, Line, Player, Storm, script
 from longshore.simulate.checks import at_rest
 from longshore.simulate.clockwork import Stuck, run_in_virtual_time
 from longshore.simulate.story import Told, Voice
-from longshore.simulate.unruly import CALM, StoreTroubles
+from longshore.simulate.unruly import CALM, SLOW_CALM, StoreTroubles
 from longshore.simulate.witness import Witness
 
 REST_S = 400.0
@@ -21,14 +20,6 @@ REST_S = 400.0
 NOTICE_S = 30.0
 """After this even a cut that nobody was told of has been noticed."""
 LOOK_EVERY_S = 2.0
-STORM_LINES = 20
-"""Of the script, between two calms."""
-DEAD = 0.4
-"""Chance that a calm finds machines dead, some of them or all but one."""
-
-
-Storms = list[tuple[tuple[Line, ...], int]]
-"""The lines of each, and how many machines are dead after it."""
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,19 +43,15 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def run_world(
-    seed: int, *, nodes: int = 3, steps: int = 60, lines: tuple[Line, ...] | None = None, hasty: bool = False
+    seed: int, *, nodes: int = 3, steps: int = 60, storms: tuple[Storm, ...] | None = None, hasty: bool = False
 ) -> Outcome:
-    """Run one world. `lines` replaces the script that the seed would draw; a hasty run ends at the first sentence that
-    does not hold."""
-    rng = random.Random(f"script {seed}")
-    play = script(rng, steps) if lines is None else lines
-    storms = [play[first : first + STORM_LINES] for first in range(0, len(play), STORM_LINES)]
-    dead = [rng.randrange(nodes) if rng.random() < DEAD else 0 for _ in storms]
+    """Run one world. `storms` replaces the script that the seed would draw; a hasty run ends at the first sentence
+    that does not hold."""
     run = _Run(seed, nodes, hasty=hasty)
     try:
-        run_in_virtual_time(run.main(list(zip(storms, dead, strict=True))))
+        run_in_virtual_time(run.main(script(seed, nodes, steps) if storms is None else storms))
     except Stuck as stuck:
-        run.witness.broken.append(f"stuck: {stuck}")
+        run.stuck(stuck)
     return run.outcome(steps)
 
 
@@ -77,6 +64,13 @@ class _Run:
         self._seed = seed
         self._nodes = nodes
         self._hasty = hasty
+
+    def stuck(self, how: Stuck) -> None:
+        """The event loop itself gave up, in the middle of everything."""
+        sentence = f"stuck: {how}"
+        at = self.witness.story[-1].at if self.witness.story else 0.0
+        self.witness.broken.append(sentence)
+        self.witness.story.append(Told(at, Voice.BROKEN, sentence))
 
     def outcome(self, steps: int) -> Outcome:
         witness = self.witness
@@ -91,31 +85,33 @@ class _Run:
             story=tuple(witness.story),
         )
 
-    async def main(self, storms: Storms) -> None:
+    async def main(self, storms: tuple[Storm, ...]) -> None:
         over = asyncio.Event()
         self.witness = Witness(self._seed, self._nodes, alarm=over.set if self._hasty else lambda: None)
         world = self.witness.world
-        watching = asyncio.create_task(self.witness.watch(), name="witness")
+        watching = asyncio.create_task(self.witness.watch(), name="witness of the store")
+        looking = asyncio.create_task(self.witness.look(), name="witness of the machines")
         living = asyncio.create_task(self._live(storms), name="world")
         alarmed = asyncio.create_task(over.wait(), name="alarm")
-        await asyncio.wait([watching, living, alarmed], return_when=asyncio.FIRST_COMPLETED)
-        for task in (watching, living, alarmed):
+        every = (watching, looking, living, alarmed)
+        await asyncio.wait(every, return_when=asyncio.FIRST_COMPLETED)
+        for task in every:
             if task.done() and not task.cancelled() and (bug := task.exception()) is not None:
                 world.bugs.append(bug)
             task.cancel()
-        await asyncio.gather(watching, living, alarmed, return_exceptions=True)
+        await asyncio.gather(*every, return_exceptions=True)
         for bug in world.bugs:
             self.witness.note(f"a bug: {_plain(bug)}")
         await world.end()
 
-    async def _live(self, storms: Storms) -> None:
+    async def _live(self, storms: tuple[Storm, ...]) -> None:
         player = Player(self.witness)
         await self.witness.world.begin()
-        for number, (lines, dead) in enumerate(storms, start=1):
-            await self._storm(player, lines)
-            await self._calm(player, dead, last=number == len(storms))
+        for storm in storms:
+            await self._rage(player, storm.lines)
+            await self._calm(player, storm, last=storm is storms[-1])
 
-    async def _storm(self, player: Player, lines: tuple[Line, ...]) -> None:
+    async def _rage(self, player: Player, lines: tuple[Line, ...]) -> None:
         self.witness.world.set_troubles(StoreTroubles())
         loop = asyncio.get_running_loop()
         begun = loop.time() - lines[0].at
@@ -124,10 +120,10 @@ class _Run:
                 await asyncio.sleep(max(0.0, begun + line.at - loop.time()))
                 group.create_task(player.play(line), name=line.verb)
 
-    async def _calm(self, player: Player, dead: int, *, last: bool) -> None:
+    async def _calm(self, player: Player, storm: Storm, *, last: bool) -> None:
         """End all faults, then wait until all is as wished; whatever is not by then is broken."""
         world = self.witness.world
-        world.set_troubles(CALM)
+        world.set_troubles(SLOW_CALM if storm.slow else CALM)
         world.start_manager()
         sites = sorted(world.sites.values(), key=lambda site: site.name)
         for site in sites:
@@ -136,7 +132,7 @@ class _Run:
             for port in HOST_PORTS:
                 site.machine.release(port)
             site.power_on()
-        for site in sites[len(sites) - dead :]:
+        for site in sites[len(sites) - storm.dead :]:
             site.power_off()
         world.tell(Voice.FAULT, "no more faults for a while")
         await world.pass_time(NOTICE_S)

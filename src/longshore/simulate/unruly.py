@@ -34,8 +34,9 @@ class StoreTroubles(msgspec.Struct, frozen=True, kw_only=True):
 
 
 CALM = StoreTroubles(lost_before=0.0, lost_after=0.0)
-"""As slow as ever, but nothing is lost."""
+"""As ever, but nothing is lost."""
 SLOW = StoreTroubles(land_s=(0.0, 1.0), answer_s=(0.0, 0.5))
+SLOW_CALM = StoreTroubles(land_s=SLOW.land_s, answer_s=SLOW.answer_s, lost_before=0.0, lost_after=0.0)
 
 
 class UnrulyStore:

@@ -26,6 +26,9 @@ from longshore.simulate.world import HEARTBEAT_TIMEOUT_S, World
 QUIET_S = 60.0
 """A machine to which nothing was done for so long has no reason to be silent: longer than a hang and a silent
 connection take to be noticed, and the worker to come back."""
+PATIENCE_S = 20.0
+"""In this time a manager notices that a machine is dead, and brings the store to know it."""
+LOOK_EVERY_S = 1.0
 UNAWARE_S = 2.5
 """A task may still be taken from a node that has just returned: who decided that had seen it down. It costs a
 restart and nothing else, so it is not worth a guard on every task."""
@@ -73,6 +76,28 @@ class Witness:
         """Follow the store for ever: it keeps more events than there are between two of its commits."""
         async for batch in self.world.durable.watch(0):
             self._landed(batch)
+
+    async def look(self) -> None:
+        """At the machines, every second for ever: what is dead is found to be dead before long."""
+        world = self.world
+        while True:
+            await world.pass_time(LOOK_EVERY_S)
+            if world.manager is None or world.clock.monotonic() - world.manager_since < PATIENCE_S:
+                continue
+            for site in world.sites.values():
+                self._check_dead(site, world.read())
+
+    def _check_dead(self, site: Site, snapshot: Snapshot) -> None:
+        node = snapshot.nodes.get(site.name)
+        if node is None:
+            return
+        if node.status is NodeStatus.READY:
+            if not site.on and self.world.clock.monotonic() - site.harmed_at > PATIENCE_S:
+                self.note(f"{site.name} has been dead for {PATIENCE_S:.0f} s, and is not down")
+        elif self.world.clock.now() - node.changed_at > PATIENCE_S:
+            for task in snapshot.tasks_of_node(site.name).values():
+                if task.live:
+                    self.note(f"{task.id} is on {site.name}, which has been down for {PATIENCE_S:.0f} s")
 
     # -- commits
 
