@@ -143,7 +143,7 @@ class Server:
             RUNNING.remove(self)
 
     def said(self) -> str:
-        return self.log.read_text(errors="replace") if self.log.exists() else ""
+        return self.log.read_text(errors="replace") if self.log.is_file() else ""
 
     def tail(self) -> str:
         return "\n".join(self.said().splitlines()[-LOG_TAIL:])
@@ -369,9 +369,10 @@ class Fleet:
         assert self._manager is not None, "not started yet"
         return self._manager
 
-    def start(self, *names: str, data_dir: Path | None = None, timeout_s: float = 5.0) -> None:
-        """A manager, and workers that dial it with join tokens from the command line."""
-        self._start_manager(data_dir or self.folder / "manager", timeout_s=timeout_s)
+    def start(self, *names: str, data_dir: Path | None = None, log: Path | None = None, timeout_s: float = 5.0) -> None:
+        """A manager, and workers that dial it with join tokens from the command line. The manager's data folder and
+        log are in the fleet's folder unless said otherwise."""
+        self._start_manager(data_dir or self.folder / "manager", log=log, timeout_s=timeout_s)
         for name in names:
             self.add_worker(name).spawn()
         self.manager.nodes_ready(*names)
@@ -407,8 +408,9 @@ class Fleet:
         path.write_text(self.manager.did("token", "create", *more))
         return path
 
-    def _start_manager(self, data_dir: Path, *more: str, timeout_s: float) -> None:
+    def _start_manager(self, data_dir: Path, *more: str, log: Path | None = None, timeout_s: float) -> None:
         self._manager = ManagerProcess(data_dir, *more, engine=self.engine, timeout_s=timeout_s)
+        self._manager.log = log or self._manager.log
         self._manager.start()
 
     @property

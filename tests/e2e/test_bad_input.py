@@ -295,20 +295,30 @@ def test_a_full_disk_takes_nothing_and_loses_nothing(disk: Path, fake_fleet: Fle
         assert {task.container_id for task in manager.settled("web")} > running
 
         taken += fill(disk, client, taken)
-        worker = fake_fleet.workers["w1"]  # comes and goes: the manager's log is on the full disk too
-        worker.kill()
-        eventually(lambda: client.node("w1").used is None)
-        worker.spawn()
-        eventually(lambda: client.node("w1").used is not None)
+        running = {task.container_id for task in manager.tasks("web")}
         manager.kill()
         refused(longshore(*manager.words), FAILED, "No space left on device")
         empty(disk)
         manager.start()
         assert {view.name for view in manager.client.services()} == {"web", *(f"s{number}" for number in range(taken))}
         manager.nodes_ready("w1")
-        assert len(manager.settled("web")) == 3
+        assert {task.container_id for task in manager.settled("web")} == running
     finally:
         fake_fleet.close()  # before the disk goes
+
+
+def test_a_log_that_takes_nothing_ends_nothing(fake_fleet: Fleet) -> None:
+    fake_fleet.start("w1", log=Path("/dev/full"))
+    manager, worker = fake_fleet.manager, fake_fleet.workers["w1"]
+    worker.terminate()
+    eventually(lambda: manager.client.node("w1").used is None)
+    worker.log = Path("/dev/full")
+    worker.spawn()
+    eventually(lambda: manager.client.node("w1").used is not None)
+    manager.client.put_service("web", sleeper(replicas=2))
+    manager.settled("web")
+    assert worker.terminate() == 0
+    assert manager.terminate() == 0
 
 
 def test_a_disk_that_may_not_be_written(disk: Path) -> None:

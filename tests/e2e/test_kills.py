@@ -199,6 +199,9 @@ def test_a_killed_worker_finds_its_containers(fleet: Fleet, dialled: bool) -> No
     assert len(now) == 4
     assert now.items() > ids(others).items()
     assert {node.status for node in fleet.manager.client.nodes()} == {NodeStatus.READY}
+    # And whoever is asked to end does so, with the other end still there.
+    assert fleet.workers["w1"].terminate(within_s=5.0) == 0
+    assert fleet.manager.terminate(within_s=5.0) == 0
 
 
 def test_a_worker_that_stays_away_loses_its_tasks_and_gives_them_up(fleet: Fleet) -> None:
