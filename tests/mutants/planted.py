@@ -68,7 +68,7 @@ def _changes_without(patch: pytest.MonkeyPatch, module: Any, unwanted: Callable[
 # -- the store
 
 
-@mutant(caught_by=0)
+@mutant(caught_by=14)
 def no_compare_and_swap(patch: pytest.MonkeyPatch) -> None:
     """A decision that lands late overwrites what happened meanwhile."""
     real = Snapshot._check
@@ -104,7 +104,7 @@ def two_tasks_for_one_slot(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(services, "decide", decide)
 
 
-@mutant(caught_by=0)
+@mutant(caught_by=6)
 def a_stopped_task_fills_its_slot_for_ever(patch: pytest.MonkeyPatch) -> None:
     """What was stopped is not replaced."""
     real = services._fill_at
@@ -115,7 +115,7 @@ def a_stopped_task_fills_its_slot_for_ever(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(services, "_fill_at", fill_at)
 
 
-@mutant(caught_by=0)
+@mutant(caught_by=7)
 def the_next_task_does_not_wait(patch: pytest.MonkeyPatch) -> None:
     """A slot is filled while the task before it is still on its way out."""
     real = services._fill_at
@@ -126,44 +126,44 @@ def the_next_task_does_not_wait(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(services, "_fill_at", fill_at)
 
 
-@mutant(caught_by=0)
+@mutant(caught_by=6)
 def history_is_never_forgotten(patch: pytest.MonkeyPatch) -> None:
     """Ended tasks and their containers pile up."""
     patch.setattr(services, "_history", lambda here: [])
 
 
-@mutant(caught_by=0)
+@mutant(caught_by=1)
 def records_of_removed_tasks_stay(patch: pytest.MonkeyPatch) -> None:
     """What is removed is never deleted."""
     patch.setattr(services, "_forgotten", lambda world, tasks: [])
 
 
-@mutant(caught_by=0)
+@mutant(caught_by=1)
 def releases_are_never_forgotten(patch: pytest.MonkeyPatch) -> None:
     """Each change of a service leaves a copy of its spec for ever."""
     patch.setattr(services, "_unused_releases", lambda world, service, name, tasks: [])
 
 
-@mutant(caught_by=0)
+@mutant(caught_by=14)
 def nobody_looks_again_after_a_back_off(patch: pytest.MonkeyPatch) -> None:
     """A restart that has to wait waits for ever."""
     real = services.decide
     patch.setattr(services, "decide", lambda *arguments: (real(*arguments)[0], None))
 
 
-@mutant(caught_by=0)
+@mutant(caught_by=11)
 def attempts_are_not_counted(patch: pytest.MonkeyPatch) -> None:
     """A crash loop never gives up."""
     patch.setattr(restart, "attempt_after", lambda task, spec: 1)
 
 
-@mutant(caught_by=0)
+@mutant(caught_by=1)
 def a_slot_of_a_global_service_is_filled_by_anything(patch: pytest.MonkeyPatch) -> None:
     """Also by a task of a time when the service was not global, on whatever node. (A real bug once.)"""
     _changes_without(patch, services, lambda change: change.reason is Reason.NODE_NOT_ELIGIBLE)
 
 
-@mutant(caught_by=0)
+@mutant(caught_by=22)
 def a_finished_job_runs_again(patch: pytest.MonkeyPatch) -> None:
     """What ended well is started over."""
     real = restart.again
@@ -175,7 +175,7 @@ def a_finished_job_runs_again(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(restart, "again", again)
 
 
-@mutant(caught_by=0)
+@mutant(caught_by=1)
 def a_global_service_does_not_notice_nodes(patch: pytest.MonkeyPatch) -> None:
     """A node that joins or returns gets no task of it."""
     real = controllers._service_keys
@@ -187,7 +187,7 @@ def a_global_service_does_not_notice_nodes(patch: pytest.MonkeyPatch) -> None:
 # -- rollouts
 
 
-@mutant(caught_by=0)
+@mutant(caught_by=6)
 def a_rollout_stops_all_at_once(patch: pytest.MonkeyPatch) -> None:
     """All old tasks give way together."""
 
@@ -200,7 +200,7 @@ def a_rollout_stops_all_at_once(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(rollout, "decide", decide)
 
 
-@mutant(caught_by=0)
+@mutant(caught_by=12)
 def a_global_rollout_forgets_the_slot_it_emptied(patch: pytest.MonkeyPatch) -> None:
     """Only the slots that are filled just now are waited for. (A real bug once.)"""
     patch.setattr(rollout, "_slots", lambda world, service, counting: len(counting))
@@ -209,26 +209,26 @@ def a_global_rollout_forgets_the_slot_it_emptied(patch: pytest.MonkeyPatch) -> N
 # -- nodes
 
 
-@mutant(caught_by=0)
+@mutant(caught_by=7)
 def tasks_of_a_dead_node_are_not_lost(patch: pytest.MonkeyPatch) -> None:
     """They are waited for for ever."""
     _changes_without(patch, nodes, lambda change: change.reason is Reason.NODE_LOST)
 
 
-@mutant(caught_by=0)
+@mutant(caught_by=6)
 def a_drained_node_keeps_its_tasks(patch: pytest.MonkeyPatch) -> None:
     """Draining only keeps new ones away."""
     _changes_without(patch, nodes, lambda change: change.reason is Reason.NODE_DRAINED)
 
 
-@mutant(caught_by=0)
+@mutant(caught_by=1)
 def a_new_manager_has_no_patience(patch: pytest.MonkeyPatch) -> None:
     """A node that it has not heard yet is down for it."""
     real = Sessions.silence_left_s
     patch.setattr(Sessions, "silence_left_s", lambda self, node: real(self, node) if node in self._heard else -1.0)
 
 
-@mutant(caught_by=0)
+@mutant(caught_by=3)
 def a_task_placed_on_a_node_that_just_went_down_is_forgotten(patch: pytest.MonkeyPatch) -> None:
     """The nodes controller looks at nodes only, and not at what is put on them."""
     real = controllers._node_keys
@@ -242,26 +242,26 @@ def _plenty(table: Any, ask: Any, port: Any = None) -> Any:
     return np.full(len(table), filters.PLENTY, np.int64)
 
 
-@mutant(caught_by=0)
+@mutant(caught_by=5)
 def placement_ignores_host_ports(patch: pytest.MonkeyPatch) -> None:
     """One port is given out twice."""
     patch.setattr(filters, "_fixed_port", _plenty)
 
 
-@mutant(caught_by=0)
+@mutant(caught_by=4)
 def placement_ignores_capacity(patch: pytest.MonkeyPatch) -> None:
     """A node is given more than it has."""
     patch.setattr(filters, "_cpu", _plenty)
     patch.setattr(filters, "_memory", _plenty)
 
 
-@mutant(caught_by=0)
+@mutant(caught_by=7)
 def placement_ignores_that_nodes_are_down(patch: pytest.MonkeyPatch) -> None:
     """Tasks go to machines that are dead."""
     patch.setattr(filters, "_up", _plenty)
 
 
-@mutant(caught_by=0)
+@mutant(caught_by=33)
 def placement_does_not_notice_nodes(patch: pytest.MonkeyPatch) -> None:
     """A task that waits for a node is not looked at when one joins."""
     real = controllers._placement_keys
@@ -270,7 +270,7 @@ def placement_does_not_notice_nodes(patch: pytest.MonkeyPatch) -> None:
     )
 
 
-@mutant(caught_by=0)
+@mutant(caught_by=9)
 def a_port_once_taken_is_never_tried_again(patch: pytest.MonkeyPatch) -> None:
     """Placement does not come back when the other program's port may be free."""
     real = place.decide
@@ -280,7 +280,7 @@ def a_port_once_taken_is_never_tried_again(patch: pytest.MonkeyPatch) -> None:
 # -- the loop
 
 
-@mutant(caught_by=0)
+@mutant(caught_by=5)
 def a_key_added_while_busy_is_lost(patch: pytest.MonkeyPatch) -> None:
     """What changes during a look is not looked at."""
     real = KeyQueue.add
@@ -292,7 +292,7 @@ def a_key_added_while_busy_is_lost(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(KeyQueue, "add", add)
 
 
-@mutant(caught_by=0)
+@mutant(caught_by=2)
 def a_failure_is_not_tried_again(patch: pytest.MonkeyPatch) -> None:
     """Neither a commit that the store did not answer nor a step that the engine did not."""
     patch.setattr(KeyQueue, "retry", lambda self, key: 1.0)
@@ -312,14 +312,14 @@ class _Deaf:
         return getattr(self._queue, name)
 
 
-@mutant(caught_by=0)
+@mutant(caught_by=28)
 def a_conflict_is_not_looked_at_again(patch: pytest.MonkeyPatch) -> None:
     """A decision that came too late is dropped."""
     real = ControlLoop._look
     patch.setattr(ControlLoop, "_look", lambda self, row, queue, key: real(self, row, _Deaf(queue), key))  # type: ignore[arg-type]
 
 
-@mutant(caught_by=0)
+@mutant(caught_by=18)
 def a_new_manager_looks_only_at_what_changes(patch: pytest.MonkeyPatch) -> None:
     """What was left undone when the last one died stays undone."""
     real = controllers.controllers
@@ -349,7 +349,7 @@ def the_end_of_an_old_session_ends_the_new_one_too(patch: pytest.MonkeyPatch) ->
     patch.setattr(Sessions, "_hold", hold)
 
 
-@mutant(caught_by=0)
+@mutant(caught_by=4)
 def reports_are_acknowledged_before_they_are_durable(patch: pytest.MonkeyPatch) -> None:
     """And if the store then fails, that is that."""
 
@@ -357,7 +357,7 @@ def reports_are_acknowledged_before_they_are_durable(patch: pytest.MonkeyPatch) 
         await session.channel.send(Acknowledge(seq=reports.seq))
         while True:
             now, world = self._clock.now(), self._store.read()
-            heard = (sessions.heard(world, session.node, seen, now) for seen in reports.observations)
+            heard = (sessions.heard(world, session.node, seen, now) for seen in reports.observations)  # type: ignore[attr-defined]
             changes = [change for change in heard if change is not None]
             try:
                 if changes:
@@ -371,26 +371,26 @@ def reports_are_acknowledged_before_they_are_durable(patch: pytest.MonkeyPatch) 
     patch.setattr(Sessions, "_report", report)
 
 
-@mutant(caught_by=0)
+@mutant(caught_by=47)
 def a_worker_is_not_told_what_it_lost(patch: pytest.MonkeyPatch) -> None:
     """A node that was down under a living session goes on running tasks that are no longer its own."""
     patch.setattr(sessions, "_wish", lambda task: (task.created_at, task.wanted, False))
 
 
-@mutant(caught_by=0)
+@mutant(caught_by=1)
 def a_worker_is_not_told_what_was_removed(patch: pytest.MonkeyPatch) -> None:
     """Only what is put reaches it."""
-    real = sessions.Assignment
+    real = sessions.Assignment  # type: ignore[attr-defined]
     patch.setattr(sessions, "Assignment", lambda **fields: real(**(fields | {"removed": ()})))
 
 
-@mutant(caught_by=0)
+@mutant(caught_by=6)
 def a_node_that_answers_again_stays_down(patch: pytest.MonkeyPatch) -> None:
     """Its heartbeats are heard, and change nothing."""
     patch.setattr(sessions, "_returned", lambda node, now: node)
 
 
-@mutant(caught_by=0)
+@mutant(caught_by=5)
 def a_returned_node_counts_as_silent_until_it_was_written_down(patch: pytest.MonkeyPatch) -> None:
     """So it is declared down again by the look that its return woke. (A real bug once.)"""
     real = Sessions._admit
@@ -419,10 +419,10 @@ class _Forgetful(dict[str, float]):
             super().__setitem__(name, at)
 
 
-@mutant(caught_by=0)
+@mutant(caught_by=5)
 def a_nodes_own_token_is_not_kept(patch: pytest.MonkeyPatch) -> None:
     """Joining uses the join token up, and nothing lets the worker in the next time."""
-    real = sessions.admitted
+    real = sessions.admitted  # type: ignore[attr-defined]
 
     def admitted(*arguments: Any, **more: Any) -> list[Change]:
         changes = real(*arguments, **more)
@@ -431,7 +431,7 @@ def a_nodes_own_token_is_not_kept(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(sessions, "admitted", admitted)
 
 
-@mutant(caught_by=0)
+@mutant(caught_by=22)
 def a_wish_is_acknowledged_though_the_store_did_not_answer(patch: pytest.MonkeyPatch) -> None:
     """The user is told that it is done."""
     real = Operations._commit
@@ -448,7 +448,7 @@ def a_wish_is_acknowledged_though_the_store_did_not_answer(patch: pytest.MonkeyP
 # -- the worker
 
 
-@mutant(caught_by=0)
+@mutant(caught_by=1)
 def a_worker_does_not_know_its_containers_again(patch: pytest.MonkeyPatch) -> None:
     """What was started in another life, or session, is not its own."""
 
@@ -489,7 +489,7 @@ def a_worker_acts_before_it_has_looked(patch: pytest.MonkeyPatch) -> None:
     _at_birth(patch, lambda one: one._listed.set())
 
 
-@mutant(caught_by=0)
+@mutant(caught_by=9)
 def a_worker_acts_before_it_was_told(patch: pytest.MonkeyPatch) -> None:
     """Until the manager speaks, it takes nothing to be wanted."""
     _at_birth(patch, lambda one: setattr(one, "_assigned", {}))
@@ -505,7 +505,7 @@ def _at_birth(patch: pytest.MonkeyPatch, change: Callable[[Runner], None]) -> No
     patch.setattr(Runner, "__init__", init)
 
 
-@mutant(caught_by=0)
+@mutant(caught_by=36)
 def a_step_that_nobody_answered_counts_as_not_done(patch: pytest.MonkeyPatch) -> None:
     """So a container that it started, and that ended, is started once more. (A real bug once.)"""
 
@@ -515,7 +515,7 @@ def a_step_that_nobody_answered_counts_as_not_done(patch: pytest.MonkeyPatch) ->
     patch.setattr(Runner, "_look_again", look_again)
 
 
-@mutant(caught_by=0)
+@mutant(caught_by=6)
 def what_was_not_acknowledged_is_dropped_at_a_reconnection(patch: pytest.MonkeyPatch) -> None:
     """And not said again, because it was said."""
     real = worker._Session.__init__
@@ -528,7 +528,7 @@ def what_was_not_acknowledged_is_dropped_at_a_reconnection(patch: pytest.MonkeyP
     patch.setattr(Outbox, "forget_said", lambda self: None)
 
 
-@mutant(caught_by=0)
+@mutant(caught_by=2)
 def an_acknowledgement_covers_what_came_after_it(patch: pytest.MonkeyPatch) -> None:
     """News of a task that came while older news was under way are taken as delivered with it."""
 

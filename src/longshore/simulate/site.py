@@ -109,7 +109,7 @@ class Site:
             self._around.kill(self.running)
             self.running = None
             if self.link is not None:
-                self.link.cut()
+                self.link.worker.end()
 
     # -- its cable
 
@@ -117,7 +117,7 @@ class Site:
         """The connection breaks, and both ends know at once."""
         if self.link is not None:
             self._harm(f"the connection of {self.name} breaks")
-            self.link.cut()
+            self.link.worker.end()
 
     def mute(self) -> None:
         """Nothing gets through any more, and neither end is told."""

@@ -9,6 +9,8 @@ from longshore.simulate.run import Outcome, run_world
 from longshore.simulate.story import Told, Voice
 
 FAILED = 1
+REPLAYS_MAX = 10
+"""Broken worlds whose replays a summary names."""
 MARK = {Voice.USER: ">", Voice.FAULT: "!", Voice.CLUSTER: " ", Voice.BROKEN: "✗"}
 """What stands before a line, so that an eye finds who did what."""
 
@@ -49,4 +51,5 @@ def summary(outcomes: list[Outcome]) -> list[str]:
     commits = sum(outcome.commits for outcome in outcomes)
     bad = [outcome for outcome in outcomes if outcome.broken]
     head = f"{len(outcomes)} worlds, {hours:.1f} hours, {commits} commits: "
-    return [head + (f"{len(bad)} broken" if bad else "all as wished"), *(f"  {outcome.replay}" for outcome in bad)]
+    replays = [f"  {outcome.replay}" for outcome in bad[:REPLAYS_MAX]]
+    return [head + (f"{len(bad)} broken; hear their stories with" if bad else "all as wished"), *replays]

@@ -1,8 +1,8 @@
 """A session's connection in a simulated world: two ends, messages that take time, and cables that are cut.
 
 Messages are encoded and decoded as on a real connection, so nothing but data crosses. They keep their order, as on
-TCP. A cut is noticed by both ends at once, or by neither (a silent one): then messages vanish until somebody's
-patience ends.
+TCP. A break is noticed by both ends at once. Where the cable has fallen silent nobody notices anything: messages
+vanish, and so does the news that one end has given up, until the other's patience ends too.
 """
 
 import asyncio
@@ -30,10 +30,11 @@ class End(Generic[S, R]):
         self._decoder: msgspec.json.Decoder[R] = msgspec.json.Decoder(received)
         self._inbox: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._arrives_at = 0.0
+        self._over = False
         self.other: End[R, S]
 
     async def send(self, message: S) -> None:
-        if self._link.over:
+        if self._over:
             raise Unavailable("the connection is closed")
         frame = msgspec.json.encode(message)
         if self._link.silent:
@@ -44,11 +45,11 @@ class End(Generic[S, R]):
         loop.call_at(self.other._arrives_at, self.other._arrive, frame)
 
     def _arrive(self, frame: bytes) -> None:
-        if not self._link.over and not self._link.silent:
+        if not self._over and not self._link.silent:
             self._inbox.put_nowait(frame)
 
     async def receive(self) -> R:
-        frame = None if self._link.over else await self._inbox.get()
+        frame = None if self._over else await self._inbox.get()
         if frame is None:
             self._inbox.put_nowait(None)
             raise Unavailable("the connection is closed")
@@ -58,10 +59,18 @@ class End(Generic[S, R]):
         return message
 
     async def close(self) -> None:
-        self._link.cut()
+        self.end()
 
     def end(self) -> None:
-        self._inbox.put_nowait(None)
+        """Close it, or lose it with its process. The other end is told, if anything gets through to it."""
+        self._break()
+        if not self._link.silent:
+            self.other._break()
+
+    def _break(self) -> None:
+        if not self._over:
+            self._over = True
+            self._inbox.put_nowait(None)
 
 
 class Link:
@@ -69,7 +78,6 @@ class Link:
 
     def __init__(self, rng: random.Random) -> None:
         self._rng = rng
-        self.over = False
         self.silent = False
         self.assigned: dict[str, Assigned] = {}
         """What the worker was told to hold, by task."""
@@ -86,13 +94,6 @@ class Link:
         for id in assignment.removed:
             self.assigned.pop(id, None)
         self.assigned.update((one.task.id, one) for one in assignment.put)
-
-    def cut(self) -> None:
-        """Both ends notice at once."""
-        if not self.over:
-            self.over = True
-            self.manager.end()
-            self.worker.end()
 
     def mute(self) -> None:
         """The cable is out: nothing arrives any more, and neither end is told."""

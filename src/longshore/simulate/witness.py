@@ -179,7 +179,7 @@ class Witness:
         service = snapshot.services.get(after.service)
         if event.by is not Owner.ROLLOUT or not before.ready or service is None or service.spec.mode is Mode.JOB:
             return
-        others = [slot for slot, task in sorted(given_up.items()) if _wants(service, task, snapshot)]
+        others = [slot for slot, task in sorted(given_up.items()) if _wants(service, task, snapshot, self.world.clock.now())]
         if others:
             self.note(f"the rollout of {service.name} stops slot {after.slot}, although slot {others[0]} waits for it")
         given_up[after.slot] = after
@@ -205,12 +205,13 @@ class Witness:
             self.note(f"the worker of {site.name} starts the container of {task_id} once more")
 
 
-def _wants(service: Service, task: Task, snapshot: Snapshot) -> bool:
+def _wants(service: Service, task: Task, snapshot: Snapshot, now: float) -> bool:
     """Whether a service still wants something in the slot of `task`."""
     if service.spec.mode is not Mode.GLOBAL:
         return task.slot <= service.spec.replicas
     node = snapshot.nodes.get(task.pinned)
-    return node is not None and eligible(node, service.spec)
+    # Who decided may have seen the node just before it came back.
+    return node is not None and eligible(node, service.spec) and now - node.changed_at > UNAWARE_S
 
 
 def _doubled(snapshot: Snapshot) -> list[str]:

@@ -155,7 +155,7 @@ class World:
             self.kill(task)
         for site in self.sites.values():
             if site.link is not None:
-                site.link.cut()
+                site.link.manager.end()
 
     def kill(self, task: asyncio.Task[Any]) -> None:
         """End one of the world's coroutines, and see to it that it does end."""
