@@ -179,7 +179,9 @@ class Witness:
         service = snapshot.services.get(after.service)
         if event.by is not Owner.ROLLOUT or not before.ready or service is None or service.spec.mode is Mode.JOB:
             return
-        others = [slot for slot, task in sorted(given_up.items()) if _wants(service, task, snapshot, self.world.clock.now())]
+        others = [
+            slot for slot, task in sorted(given_up.items()) if _wants(service, task, snapshot, self.world.clock.now())
+        ]
         if others:
             self.note(f"the rollout of {service.name} stops slot {after.slot}, although slot {others[0]} waits for it")
         given_up[after.slot] = after
