@@ -7,6 +7,7 @@ import argparse
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -48,7 +49,7 @@ def main() -> int:
             run.say(f"{name} …")
             try:
                 figures += family.measure(run)
-            except (Trouble, Failure) as trouble:
+            except (Trouble, Failure, subprocess.TimeoutExpired) as trouble:
                 troubles[name] = f"{trouble} (logs in {run.folder})"
                 broken = True
     finally:
