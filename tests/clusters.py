@@ -34,6 +34,8 @@ POLL_S = 0.03
 WITHIN_S = 30.0
 """How long a test waits for what takes a second or two on a machine with nothing else to do."""
 COMMAND_S = 120.0
+PORT_FIRST, PORTS = 20_000, 10_000
+"""Below what clusters choose for tasks, and that is below what Linux hands out for outgoing connections."""
 LOG_TAIL = 60
 """Lines of each log that a failed test shows."""
 
@@ -72,10 +74,13 @@ def _environment() -> dict[str, str]:
 
 
 def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
+    """A port that nobody listens on now. Not one that the kernel would choose: while its owner is killed it could give
+    it to a client's connection, even to one that asks for that very port and then speaks with itself."""
+    while True:
+        port = PORT_FIRST + secrets.randbelow(PORTS)
+        with socket.socket() as one, suppress(OSError):
+            one.bind(("", port))
+            return port
 
 
 def sleeper(**more: object) -> ServiceSpec:

@@ -24,7 +24,6 @@ import msgspec
 import pytest
 
 CLUSTER = "longshore.cluster"
-NODE = "longshore.node"
 TASK = "longshore.task"
 ORDER = "longshore.spec"
 DEMO = "longshore/demo:1"

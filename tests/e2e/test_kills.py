@@ -10,7 +10,7 @@ import random
 import threading
 import time
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -25,7 +25,7 @@ WORKERS = ("w1", "w2")
 SETTLE_S = 60.0
 AWAY_S = 30.0
 REPLICAS_MAX = 3
-COMMIT_DEATHS = 15
+COMMIT_DEATHS = 12
 COMMIT_LANES = 8
 
 
@@ -106,7 +106,7 @@ def deaths(fleet: Fleet, chance: random.Random, rounds: int) -> list[str]:
     """Kill this and that, and start it again; who died. Nobody waits for anybody to be up again before the next."""
     died = []
     for _ in range(rounds):
-        threading.Event().wait(chance.uniform(0.02, 0.7))  # the moment of death is what this is about; any will do
+        time.sleep(chance.uniform(0.02, 0.7))  # the moment of death is what this is about; any will do
         victim = chance.choice(["manager", "manager", *WORKERS, "container"])
         died.append(victim)
         if victim == "container":
@@ -162,17 +162,14 @@ def test_a_manager_that_dies_between_commit_and_answer_keeps_its_word(fake_fleet
     fake_fleet.start()
     manager = fake_fleet.manager
     chance = random.Random(7)
-    lanes = [Lane(manager, seed, services=3, pause_s=0.002) for seed in range(COMMIT_LANES)]
-    for lane in lanes:
-        lane.__enter__()
-    try:
+    with ExitStack() as running:
+        lanes = [Lane(manager, seed, services=3, pause_s=0.002) for seed in range(COMMIT_LANES)]
+        for lane in lanes:
+            running.enter_context(lane)
         for _ in range(COMMIT_DEATHS):
-            threading.Event().wait(chance.uniform(0.0, 0.15))
+            time.sleep(chance.uniform(0.0, 0.15))  # any moment will do
             manager.kill()
             manager.start()
-    finally:
-        for lane in lanes:
-            lane.__exit__()
     for lane in lanes:
         lane.check()
     landed, vanished = sum(lane.landed for lane in lanes), sum(lane.vanished for lane in lanes)
@@ -214,11 +211,12 @@ def test_a_worker_that_stays_away_loses_its_tasks_and_gives_them_up(fleet: Fleet
     stayed = ids([task for task in tasks if task.node == "w2"])
 
     fleet.workers["w1"].kill()
-    began = time.monotonic()
+    killed_at = time.time()
     eventually(lambda: {task.node for task in fleet.manager.tasks("web") if task.ready} == {"w2"})
-    moved = ids(fleet.manager.settled("web"))
-    took_s = time.monotonic() - began
-    assert timeout_s / 2 < took_s < timeout_s + 5.0
+    tasks = fleet.manager.settled("web")
+    took_s = max(task.placed_at or 0.0 for task in tasks) - killed_at
+    assert timeout_s / 2 < took_s < timeout_s + 2.0
+    moved = ids(tasks)
     assert moved.items() > stayed.items()
     assert not moved.keys() & lost
     # Nobody could stop them: they go on where nobody hears them, until their worker is back.
@@ -229,7 +227,7 @@ def test_a_worker_that_stays_away_loses_its_tasks_and_gives_them_up(fleet: Fleet
     eventually(lambda: fleet.engine is not None and not fleet.engine.running(fleet.manager.cluster_id, node="w1"))
     fleet.manager.at_rest()
     assert ids(fleet.manager.tasks("web")) == moved
-    print(f"moved {took_s:.1f} s after the kill, with a heartbeat timeout of {timeout_s:g} s")
+    print(f"placed anew {took_s:.1f} s after the kill, with a heartbeat timeout of {timeout_s:g} s")
 
 
 def test_an_engine_that_dies_comes_back_to_what_is_wished(private_engine: PrivateEngine, tmp_path: Path) -> None:
@@ -238,11 +236,11 @@ def test_an_engine_that_dies_comes_back_to_what_is_wished(private_engine: Privat
         fleet.start(*WORKERS)
         client = fleet.manager.client
         client.put_service("web", sleeper(replicas=4))
-        client.put_service("job", sleeper(command=("true",)))
+        client.put_service("gone", sleeper())
         fleet.manager.settled("web")
         private_engine.kill()
         client.scale("web", 5)
-        client.remove_service("job")
+        client.remove_service("gone")
         private_engine.start()
         fleet.manager.nodes_ready(*WORKERS)
         (web,) = fleet.manager.at_rest(SETTLE_S)
