@@ -21,7 +21,6 @@ from longshore.control.operations import Operations
 from longshore.control.sessions import Sessions
 from longshore.decide import containers, nodes, restart, rollout, services
 from longshore.decide.placement import filters, place
-from longshore.loop.controller import ControlLoop
 from longshore.loop.queue import KeyQueue
 from longshore.model.changes import Change
 from longshore.model.containers import fingerprint
@@ -228,13 +227,6 @@ def a_new_manager_has_no_patience(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Sessions, "silence_left_s", lambda self, node: real(self, node) if node in self._heard else -1.0)
 
 
-@mutant(caught_by=3)
-def a_task_placed_on_a_node_that_just_went_down_is_forgotten(patch: pytest.MonkeyPatch) -> None:
-    """The nodes controller looks at nodes only, and not at what is put on them."""
-    real = controllers._node_keys
-    patch.setattr(controllers, "_node_keys", lambda event, world: real(event, world) if event.kind is Kind.NODE else ())
-
-
 # -- placement
 
 
@@ -296,27 +288,6 @@ def a_key_added_while_busy_is_lost(patch: pytest.MonkeyPatch) -> None:
 def a_failure_is_not_tried_again(patch: pytest.MonkeyPatch) -> None:
     """Neither a commit that the store did not answer nor a step that the engine did not."""
     patch.setattr(KeyQueue, "retry", lambda self, key: 1.0)
-
-
-class _Deaf:
-    """A queue that does not hear that a key is to be looked at at once."""
-
-    def __init__(self, queue: KeyQueue[str]) -> None:
-        self._queue = queue
-
-    def add(self, key: str, delay_s: float = 0.0) -> None:
-        if delay_s:
-            self._queue.add(key, delay_s)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._queue, name)
-
-
-@mutant(caught_by=28)
-def a_conflict_is_not_looked_at_again(patch: pytest.MonkeyPatch) -> None:
-    """A decision that came too late is dropped."""
-    real = ControlLoop._look
-    patch.setattr(ControlLoop, "_look", lambda self, row, queue, key: real(self, row, _Deaf(queue), key))  # type: ignore[arg-type]
 
 
 @mutant(caught_by=18)
