@@ -1,32 +1,68 @@
-"""Fresh worlds from seeds, and all seeds that ever failed.
+"""Random worlds: all seeds that ever failed, then fresh ones; and that a seed is one story.
 
-LONGSHORE_WORLD_SEED and LONGSHORE_WORLDS choose other seeds and more of them.
+LONGSHORE_WORLD_SEED sets the first of the fresh seeds, LONGSHORE_WORLDS how many there are.
 """
 
 import os
+import subprocess
+import sys
 
 import pytest
 
-from longshore.simulate.run import run_world
+from longshore.simulate.run import Outcome, run_world
+from longshore.simulate.story import Voice
+from longshore.simulate.telling import story
+from tests.worlds.seeds import SEEDS
 
-FAILED_ONCE = (2, 3, 4, 8, 12, 18, 31, 51, 104, 142, 158, 188)
 FIRST = int(os.environ.get("LONGSHORE_WORLD_SEED", "0"))
-COUNT = int(os.environ.get("LONGSHORE_WORLDS", "40"))
-SIZES = (3, 1, 2, 4, 6)
+COUNT = int(os.environ.get("LONGSHORE_WORLDS", "30"))
+STEPS = (60, 60, 20, 120)
+
+TELL = """
+from longshore.simulate.telling import tell
+tell(seed=11, nodes=4, worlds=2, steps=60, as_json=True, echo=print)
+"""
 
 
-@pytest.mark.parametrize("seed", FAILED_ONCE)
+def told(outcome: Outcome) -> str:
+    """A broken world's story, and how to hear it again."""
+    return "\n".join((*story(outcome.story), *outcome.broken, f"replay with: {outcome.replay}"))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
 def test_a_world_that_once_broke_holds(seed: int) -> None:
     outcome = run_world(seed)
-    assert not outcome.broken, f"replay with: {outcome.replay}"
+    assert not outcome.broken, told(outcome)
 
 
 @pytest.mark.parametrize("seed", range(FIRST, FIRST + COUNT))
 def test_a_world_comes_to_rest_as_wished(seed: int) -> None:
-    outcome = run_world(seed, nodes=SIZES[seed % len(SIZES)])
-    assert not outcome.broken, f"replay with: {outcome.replay}"
+    outcome = run_world(seed, nodes=1 + seed % 6, steps=STEPS[seed % len(STEPS)])
+    assert not outcome.broken, told(outcome)
 
 
 def test_the_same_seed_is_the_same_story() -> None:
     first, second = run_world(7), run_world(7)
-    assert first.story == second.story
+    assert first == second
+    assert first.events_digest != run_world(8).events_digest
+
+
+def test_every_process_tells_the_same_story() -> None:
+    """Whatever order its sets are in."""
+    runs = [
+        subprocess.run([sys.executable, "-c", TELL], env=os.environ | {"PYTHONHASHSEED": one}, stdout=subprocess.PIPE)
+        for one in ("1", "2")
+    ]
+    first, second = (one.stdout for one in runs)
+    assert b"events_digest" in first
+    assert first == second
+
+
+def test_a_story_is_told_in_order_and_by_all() -> None:
+    lines = run_world(7).story
+    times = [line.at for line in lines]
+    assert times == sorted(times)
+    assert {line.voice for line in lines} == {Voice.USER, Voice.FAULT, Voice.CLUSTER}
+    texts = "\n".join(line.text for line in lines)
+    for news in ("is ready: node joined", "is placed on", "is running", "is lost", "at rest"):
+        assert news in texts

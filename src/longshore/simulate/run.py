@@ -34,6 +34,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
     """Of virtual time."""
     commits: int
+    events_digest: str
+    """Of all that was committed: with it, two runs are compared at once."""
     story: tuple[Told, ...]
 
     @property
@@ -82,6 +84,7 @@ class _Run:
             broken=tuple(witness.broken),
             seconds=witness.story[-1].at if witness.story else 0.0,
             commits=witness.world.read().revision,
+            events_digest=witness.events_digest,
             story=tuple(witness.story),
         )
 

@@ -5,8 +5,11 @@ that was declared down for nothing, and a container that was taken away from one
 story as it goes. What must be true only in the end is in `simulate.checks`.
 """
 
+import hashlib
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable
+
+import msgspec
 
 from longshore.decide.placement.constraints import eligible
 from longshore.engine.fake_containers import Box
@@ -60,10 +63,19 @@ class Witness:
         self._known: dict[tuple[Kind, str], Object] = {}
         """Every record as of the last event that was looked at."""
         self._last_at = 0.0
-        self._given_up: dict[str, dict[int, Task]] = defaultdict(dict)
-        """By service and slot: the ready task that a rollout stopped, until the slot serves again."""
+        self._events = hashlib.sha256()
+        self._given_up: dict[tuple[str, Mode], dict[str | int, Task]] = defaultdict(dict)
+        """By service and place (its node if the service is global, else its slot): the ready task that a rollout
+        stopped, until its place serves again."""
+        self._node_changed: dict[str, float] = {}
+        """When each node's record was last written."""
         self._made: dict[tuple[str, int], deque[float]] = defaultdict(lambda: deque(maxlen=TASKS_PER_WINDOW_MAX))
         """By slot: when it got its latest tasks."""
+
+    @property
+    def events_digest(self) -> str:
+        """Of everything that was ever committed: equal only for worlds that went the same way."""
+        return self._events.hexdigest()
 
     def note(self, sentence: str) -> None:
         """Something should have held, and did not. Said once."""
@@ -102,6 +114,7 @@ class Witness:
     # -- commits
 
     def _landed(self, batch: Batch) -> None:
+        self._events.update(msgspec.json.encode(batch))
         snapshot = self.world.read()
         for event in batch.events:
             before = self._known.get((event.kind, event.id))
@@ -124,10 +137,13 @@ class Witness:
             self.note(f"revision {event.revision} is older than the one before it")
         self._last_at = event.at
         after = event.after
+        if isinstance(after, Node):
+            self._node_changed[after.name] = event.at
         if isinstance(after, Node) and isinstance(before, Node):
             self._check_node(after, before)
         elif event.kind is Kind.SERVICE and after is None:
-            self._given_up.pop(event.id, None)
+            for mode in Mode:
+                self._given_up.pop((event.id, mode), None)
         elif isinstance(after, Task) and before is None:
             self._check_made(after)
         elif isinstance(after, Task) and isinstance(before, Task):
@@ -172,19 +188,28 @@ class Witness:
         return fingerprint(Assigned(task=task, spec=release.spec)) if release is not None else ""
 
     def _check_rollout(self, event: Event, after: Task, before: Task, snapshot: Snapshot) -> None:
-        """A rollout makes one slot at a time stop serving, and waits until it serves again."""
-        given_up = self._given_up[after.service]
-        if after.counts and after.ready:
-            given_up.pop(after.slot, None)
+        """A rollout makes one place at a time stop serving, and waits until it serves again."""
         service = snapshot.services.get(after.service)
-        if event.by is not Owner.ROLLOUT or not before.ready or service is None or service.spec.mode is Mode.JOB:
+        if service is None or service.spec.mode is Mode.JOB:
             return
-        others = [
-            slot for slot, task in sorted(given_up.items()) if _wants(service, task, snapshot, self.world.clock.now())
-        ]
-        if others:
-            self.note(f"the rollout of {service.name} stops slot {after.slot}, although slot {others[0]} waits for it")
-        given_up[after.slot] = after
+        mode, place = service.spec.mode, after.pinned if service.spec.mode is Mode.GLOBAL else after.slot
+        given_up = self._given_up[service.name, mode]
+        if after.counts and after.ready:
+            given_up.pop(place, None)
+        if event.by is Owner.ROLLOUT and before.ready:
+            others = [task.id for task in given_up.values() if self._wants(service, task, snapshot)]
+            if others:
+                self.note(f"the rollout of {service.name} stops {after.id}, although {others[0]} is not replaced yet")
+            given_up[place] = after
+
+    def _wants(self, service: Service, task: Task, snapshot: Snapshot) -> bool:
+        """Whether a service still wants something in the place of `task`."""
+        if service.spec.mode is not Mode.GLOBAL:
+            return task.slot <= service.spec.replicas
+        node = snapshot.nodes.get(task.pinned)
+        # Who decided may have seen the node just before it came back.
+        long = self.world.clock.now() - self._node_changed.get(task.pinned, 0.0) > UNAWARE_S
+        return long and node is not None and eligible(node, service.spec)
 
     def _running_twice(self) -> list[str]:
         running = Counter(
@@ -205,15 +230,6 @@ class Witness:
             self.note(f"the worker of {site.name} makes another container for {task_id}, which has had one")
         if verb == "start" and box is not None and box.runs and not box.running:
             self.note(f"the worker of {site.name} starts the container of {task_id} once more")
-
-
-def _wants(service: Service, task: Task, snapshot: Snapshot, now: float) -> bool:
-    """Whether a service still wants something in the slot of `task`."""
-    if service.spec.mode is not Mode.GLOBAL:
-        return task.slot <= service.spec.replicas
-    node = snapshot.nodes.get(task.pinned)
-    # Who decided may have seen the node just before it came back.
-    return node is not None and eligible(node, service.spec) and now - node.changed_at > UNAWARE_S
 
 
 def _doubled(snapshot: Snapshot) -> list[str]:
