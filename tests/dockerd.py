@@ -83,10 +83,17 @@ class EngineApi:
     def __init__(self, url: str) -> None:
         self.url = url
 
-    def ask(self, method: str, path: str, query: dict[str, str] | None = None, body: bytes = b"") -> bytes:
+    def ask(
+        self,
+        method: str,
+        path: str,
+        query: dict[str, str] | None = None,
+        body: bytes = b"",
+        content_type: str = "application/x-tar",
+    ) -> bytes:
         """Raises OSError if it does not answer, or not well."""
         with closing(_Connection(self.url, ANSWER_S)) as connection:
-            headers = {"Content-Type": "application/x-tar"} if body else {}
+            headers = {"Content-Type": content_type} if body else {}
             connection.request(method, f"{path}?{urlencode(query or {})}", body, headers)
             response = connection.getresponse()
             content = response.read()

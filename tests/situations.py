@@ -18,6 +18,7 @@ from longshore.model.objects import (
     Node,
     NodeStatus,
     Object,
+    Posting,
     Release,
     Service,
     Task,
@@ -50,6 +51,7 @@ def node(
         availability=availability,
         capacity=Capacity(cpu=cpu, memory=memory, disk=100 * GIB),
         engine=EngineFacts(id=machine or f"engine-of-{name}", name="fake"),
+        worker_version="1.0",
         joined_at=1.0,
         changed_at=1.0,
     )
@@ -123,6 +125,8 @@ def _key(record: Object) -> tuple[Kind, str]:
             return Kind.TASK, record.id
         case Token():
             return Kind.TOKEN, record.id
+        case Posting():
+            return Kind.POSTING, record.id
         case _:
             return Kind.CLUSTER, record.id
 

@@ -119,6 +119,39 @@ class WebSocketChannel(Generic[Sent, Received]):
                 connection.shutdown(sockets.SHUT_RDWR)
 
 
+class _Pipe(Generic[Sent, Received]):
+    """One end of a session whose ends are in one program: messages are passed as they are, which nobody changes."""
+
+    def __init__(self, received: "asyncio.Queue[Received | None]", sent: "asyncio.Queue[Sent | None]") -> None:
+        self._received = received
+        self._sent = sent
+        self._over = False
+
+    async def send(self, message: Sent) -> None:
+        if self._over:
+            raise Unavailable("the session is over")
+        self._sent.put_nowait(message)
+
+    async def receive(self) -> Received:
+        message = None if self._over else await self._received.get()
+        if message is None:
+            self._over = True
+            raise Unavailable("the session is over")
+        return message
+
+    async def close(self) -> None:
+        self._over = True
+        self._received.put_nowait(None)
+        self._sent.put_nowait(None)
+
+
+def pipe() -> tuple[_Pipe[Down, Up], _Pipe[Up, Down]]:
+    """The manager's end and the worker's end of a session within this program."""
+    up: asyncio.Queue[Up | None] = asyncio.Queue()
+    down: asyncio.Queue[Down | None] = asyncio.Queue()
+    return _Pipe(up, down), _Pipe(down, up)
+
+
 def manager_end(socket: Socket) -> WebSocketChannel[Down, Up]:
     """The manager's end (`ports.ManagerChannel`), whether it answered or dialled."""
     return WebSocketChannel(socket, msgspec.json.Decoder(Up), farewell=True)

@@ -1,4 +1,4 @@
-"""What Longshore needs of the world: a store, an engine, a clock, a channel. Protocols only.
+"""What Longshore needs of the world: a store, an engine, a prober, a clock, a channel. Protocols only.
 
 Each has one contract suite under tests/contracts, which every implementation passes: memory and SQLite, the fake and
 the real engine. Implementations translate what goes wrong into `model.errors` and let nothing else out.
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from longshore.model.changes import Batch, Change, Event, Guard
-from longshore.model.containers import Container, ContainerOrder, LogLine
+from longshore.model.containers import Container, ContainerOrder, LogLine, Target
 from longshore.model.messages import Down, Up
 from longshore.model.objects import Capacity, EngineFacts, Kind
 from longshore.model.snapshot import Snapshot
@@ -73,6 +73,10 @@ class Engine(Protocol):
     async def container(self, id: str) -> Container | None:
         """One of them, None if there is no such container."""
 
+    async def inspect(self, id: str) -> bytes | None:
+        """All that the engine says of a container, as the JSON that it says it in, for a person to read; nothing here
+        looks into it. None if there is no such container."""
+
     async def prepare(self, image: str, pull: Pull) -> None:
         """Have the image. Raises Refused with the engine's or registry's own words if it cannot be had."""
 
@@ -105,6 +109,17 @@ class Engine(Protocol):
 
     async def close(self) -> None:
         """Give up connections. Containers are not touched."""
+
+
+class Prober(Protocol):
+    """Asks a container what a probe wants to know."""
+
+    async def probe(self, target: Target) -> None:
+        """Return if it answers as it should; raise Unavailable with what was wrong if not, Refused if it could not be
+        asked through no fault of its own. Waits as long as it is let: the time limit is the asker's."""
+
+    async def close(self) -> None:
+        """Give up connections."""
 
 
 class WorkerChannel(Protocol):

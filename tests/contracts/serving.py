@@ -12,7 +12,8 @@ import msgspec
 from aiohttp import ClientResponse, ClientSession, web
 from yarl import URL
 
-from longshore.api.server import Deps, make_app, make_runner
+from longshore.api.running import make_runner
+from longshore.api.server import Deps, make_app
 from longshore.api.streams import Streams
 from longshore.control import tokens
 from longshore.control.metrics import MeasuredStore, Metrics
@@ -120,7 +121,9 @@ async def secrets_of(store: Store, now: float) -> dict[str, str]:
     return {who: secret for who, (_, secret) in made.items()} | {"unknown": "lsa_" + "x" * 43}
 
 
-def assemble(store: Store, folder: Path, *, auth: bool = True, streams: Streams | None = None) -> Deps:
+def assemble(
+    store: Store, folder: Path, *, auth: bool = True, compat: bool = True, streams: Streams | None = None
+) -> Deps:
     clock = MachineClock()
     metrics = Metrics("test")
     measured = MeasuredStore(store, metrics)
@@ -145,6 +148,7 @@ def assemble(store: Store, folder: Path, *, auth: bool = True, streams: Streams 
         scheduler=POLICY,
         started_at=clock.now(),
         auth=auth,
+        compat=compat,
         streams=streams or Streams(),
     )
 
@@ -155,6 +159,7 @@ async def serving(
     *records: Object,
     store: Store | None = None,
     auth: bool = True,
+    compat: bool = True,
     streams: Streams | None = None,
 ) -> AsyncIterator[Manager]:
     """A manager whose store holds `records`, a cluster and the tokens."""
@@ -162,7 +167,7 @@ async def serving(
     store = store or MemoryStore(clock)
     await put(store, Cluster(id="c1", created_at=clock.now()), *records)
     secrets = await secrets_of(store, clock.now())
-    deps = assemble(store, folder, auth=auth, streams=streams)
+    deps = assemble(store, folder, auth=auth, compat=compat, streams=streams)
     runner = make_runner(make_app(deps), shutdown_s=2.0)
     await runner.setup()
     try:

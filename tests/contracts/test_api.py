@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import structlog
 
+from longshore.api.compat import doors
 from longshore.api.routes import ADMINS, ANYONE, Route
 from longshore.api.server import ROUTES
 from longshore.api.wire import STATUS_OF, status_of
@@ -54,10 +55,13 @@ async def manager(tmp_path: Path) -> AsyncIterator[Manager]:
 
 
 def _path(route: Route) -> str:
-    return re.sub(r"\{\w+\}", "web", route.path)
+    return re.sub(r"\{\w+(:[^}]*)?\}", "web", route.path)
 
 
-@pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
+EVERY = (*ROUTES, *doors.ROUTES)
+
+
+@pytest.mark.parametrize("route", EVERY, ids=lambda route: f"{route.method} {route.path}")
 async def test_each_route_opens_to_its_roles_and_to_nobody_else(manager: Manager, route: Route) -> None:
     for who in (None, "unknown", "expired", "revoked", "spent", "join", "node", "admin"):
         response, body = await manager.ask(route.method, _path(route), who=who, data=b"{" if route.body else None)
@@ -73,13 +77,11 @@ async def test_each_route_opens_to_its_roles_and_to_nobody_else(manager: Manager
 
 
 def test_workers_tokens_open_the_session_and_nothing_else() -> None:
-    assert {route.path for route in ROUTES if route.opens_to is ANYONE} == {"/health"}
-    assert {route.path for route in ROUTES if route.opens_to not in (ANYONE, ADMINS)} == {"/v1/session"}
+    assert {route.path for route in EVERY if route.opens_to is ANYONE} == {"/health"}
+    assert {route.path for route in EVERY if route.opens_to not in (ANYONE, ADMINS)} == {"/v1/session"}
 
 
-@pytest.mark.parametrize(
-    "path", ["/", "/v1", "/v1/nothing", "/health/", "/healthz", "/HEALTH", "/v1/tasks/", "/*", "//"]
-)
+@pytest.mark.parametrize("path", ["/v1", "/v1/nothing", "/health/", "/healthz", "/HEALTH", "/v1/tasks/", "/*", "//"])
 async def test_what_nobody_declared_is_closed_before_it_is_missing(manager: Manager, path: str) -> None:
     for who, status in ((None, 401), ("join", 403), ("node", 403), ("admin", 404)):
         response, body = await manager.ask("GET", path, who=who)

@@ -95,6 +95,17 @@ class TestContainers:
         assert len(found) == 4
         assert [await engine.container(one.id) for one in found] == list(found)
 
+    async def test_one_has_an_address_while_it_runs(self, engine: Engine, orders: Orders) -> None:
+        id = await engine.create(orders())
+        addresses = []
+        for change in (None, engine.start(id), engine.stop(id, 1.0)):
+            if change is not None:
+                await change
+            seen = await engine.container(id)
+            assert seen is not None
+            addresses.append((bool(seen.address), bool(seen.gateway)))
+        assert addresses == [(False, False), (True, True), (False, False)]
+
     async def test_other_clusters_and_nodes_are_not_seen(self, engine: Engine, orders: Orders) -> None:
         here, there = await engine.create(orders()), await engine.create(orders(node="n2"))
         assert [one.id for one in await engine.containers(orders.cluster, NODE)] == [here]

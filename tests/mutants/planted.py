@@ -366,11 +366,11 @@ def a_returned_node_counts_as_silent_until_it_was_written_down(patch: pytest.Mon
     """So it is declared down again by the look that its return woke. (A real bug once.)"""
     real = Sessions._admit
 
-    async def admit(self: Sessions, hello: Any, token: Any) -> None:
+    async def admit(self: Sessions, hello: Any, token: Any, dialled: str) -> None:
         heard = self._heard.get(hello.node)
         self._heard = _Forgetful(self._heard, hello.node)
         try:
-            await real(self, hello, token)
+            await real(self, hello, token, dialled)
         finally:
             self._heard = dict(self._heard)
         assert heard is None or heard == self._heard[hello.node]
@@ -405,7 +405,7 @@ def a_nodes_own_token_is_not_kept(patch: pytest.MonkeyPatch) -> None:
 @mutant(caught_by=22)
 def a_wish_is_acknowledged_though_the_store_did_not_answer(patch: pytest.MonkeyPatch) -> None:
     """The user is told that it is done."""
-    real = Operations._commit
+    real = Operations.land
 
     async def commit(self: Operations, decide: Any) -> Snapshot:
         try:
@@ -413,7 +413,7 @@ def a_wish_is_acknowledged_though_the_store_did_not_answer(patch: pytest.MonkeyP
         except Unavailable:
             return self._store.read()
 
-    patch.setattr(Operations, "_commit", commit)
+    patch.setattr(Operations, "land", commit)
 
 
 # -- the worker
@@ -441,11 +441,9 @@ def a_worker_takes_any_container_of_the_name(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(
         runner,
         "next_step",
-        lambda assigned, seen, progress, **more: real_step(assigned, known(assigned, seen), progress, **more),
+        lambda assigned, seen, *more, **kept: real_step(assigned, known(assigned, seen), *more, **kept),
     )
-    patch.setattr(
-        runner, "observe", lambda assigned, seen, progress: real_observe(assigned, known(assigned, seen), progress)
-    )
+    patch.setattr(runner, "observe", lambda assigned, seen, *more: real_observe(assigned, known(assigned, seen), *more))
 
 
 @mutant(caught_by=0)

@@ -48,6 +48,10 @@ class Situation:
         specs = [self.spec(task) for task in self.on(node)]
         return max(0, node.capacity.memory - sum(spec.resources.memory for spec in specs if spec))
 
+    def disk_free(self, node: Node) -> int:
+        specs = [self.spec(task) for task in self.on(node)]
+        return max(0, node.capacity.disk - sum(spec.resources.disk for spec in specs if spec))
+
     def siblings(self, node: Node) -> list[Node]:
         """All nodes on the machine of `node`."""
         return [one for one in self.nodes() if (one.engine.id or one.name) == (node.engine.id or node.name)]
@@ -106,6 +110,8 @@ class Situation:
             return 100, "not enough cpu"
         if spec.resources.memory and spec.resources.memory > self.memory_free(node):
             return 101, "not enough memory"
+        if spec.resources.disk and spec.resources.disk > self.disk_free(node):
+            return 102, "not enough disk"
         ports = self.ports_for(spec, node)
         if isinstance(ports, str):
             named = [f"host port {port.host}/{port.protocol} in use" for port in spec.ports]
@@ -128,6 +134,14 @@ def _round_robin(here: Situation, task: Task, spec: ServiceSpec, node: Node) -> 
         return ()
     last = max(placed, key=lambda one: (one.placed_at, one.created_at, one.service, one.slot, one.generation)).node
     return ((names.index(node.name) - names.index(last) - 1) % len(names),)
+
+
+def _second_first(here: Situation, task: Task, spec: ServiceSpec, node: Node) -> tuple[float | Fraction, ...]:
+    """Round-robin, but that an empty cluster begins with the second node."""
+    names = [one.name for one in here.nodes()]
+    if any(one.placed_at is not None and one.node in names for one in here.tasks.values()):
+        return _round_robin(here, task, spec, node)
+    return ((names.index(node.name) - 1) % len(names),)
 
 
 def _share(part: int, whole: int) -> Fraction:
@@ -167,6 +181,8 @@ RANKS: dict[str, Rank] = {
     "spread": _spread,
     "binpack": _binpack,
     "epvm": _epvm,
+    "roundrobin": _second_first,
+    "greedy": _first_fit,  # where nothing is measured, none is busier than another
 }
 
 

@@ -13,6 +13,7 @@ from longshore.decide.admission import admit
 from longshore.model.errors import Invalid
 from longshore.model.spec import (
     HealthCheck,
+    HttpProbe,
     Limits,
     LogRotation,
     Mode,
@@ -20,11 +21,13 @@ from longshore.model.spec import (
     MountKind,
     PlacementRules,
     Port,
+    Probe,
     Protocol,
     Resources,
     RestartOn,
     RestartPolicy,
     ServiceSpec,
+    TcpProbe,
 )
 
 MIB = 1024 * 1024
@@ -62,6 +65,14 @@ def restarted(condition: RestartOn) -> dict[str, Any]:
 
 def health(*test: str, **more: Any) -> ServiceSpec:
     return spec(health=HealthCheck(test=test, **more))
+
+
+def alive(**more: Any) -> ServiceSpec:
+    return spec(liveness=Probe(**({"tcp": TcpProbe(port=80)} | more)))
+
+
+def asked(**http: Any) -> ServiceSpec:
+    return spec(readiness=Probe(http=HttpProbe(**({"port": 80} | http))))
 
 
 REFUSED: list[tuple[str, ServiceSpec, str, str]] = [
@@ -163,6 +174,27 @@ REFUSED: list[tuple[str, ServiceSpec, str, str]] = [
     ("interval too short", health("CMD", "a", interval_s=0.0001), "health.interval_s", "0.001"),
     ("no timeout", health("CMD", "a", timeout_s=0.0), "health.timeout_s", "0.001"),
     ("no retries", health("CMD", "a", retries=0), "health.retries", "number"),
+    ("probe that asks nothing", alive(tcp=None), "liveness", "exactly one way"),
+    ("probe that asks twice", alive(http=HttpProbe(port=80)), "liveness", "exactly one way"),
+    ("liveness that comes back", alive(successes=2), "liveness.successes", "not asked again"),
+    ("probe without pause", alive(interval_s=0.0), "liveness.interval_s", "0.1"),
+    ("probe without patience", alive(timeout_s=NAN), "liveness.timeout_s", "0.01"),
+    ("probe without retries", alive(retries=0), "liveness.retries", "number"),
+    ("start for ever", alive(start_period_s=INF), "liveness.start_period_s", "number"),
+    ("no successes", spec(readiness=Probe(tcp=TcpProbe(port=1), successes=0)), "readiness.successes", "number"),
+    ("probe of no port", alive(tcp=TcpProbe(port=0)), "liveness.tcp.port", "1 to 65535"),
+    ("GET of no port", asked(port=65_536), "readiness.http.port", "1 to 65535"),
+    ("path without a root", asked(path="health"), "readiness.http.path", "begins with '/'"),
+    ("path of another host", asked(path="@host/"), "readiness.http.path", "begins with '/'"),
+    ("path with a space", asked(path="/a b"), "readiness.http.path", "%XX"),
+    ("path with a fragment", asked(path="/a#b"), "readiness.http.path", "%XX"),
+    ("path with a line end", asked(path="/a\r\nX: y"), "readiness.http.path", "control character"),
+    ("header without a name", asked(headers={"": "x"}), "readiness.http.headers", "header's name"),
+    ("header with a colon", asked(headers={"a:b": "x"}), "readiness.http.headers", "header's name"),
+    ("header that ends the line", asked(headers={"a": "x\r\nb: c"}), "readiness.http.headers[a]", "control character"),
+    ("header beyond ASCII", asked(headers={"a": "ä"}), "readiness.http.headers[a]", "printable"),
+    ("header of the connection", asked(headers={"Content-Length": "5"}), "readiness.http.headers", "connection's own"),
+    ("status that is no end", asked(accepts=(200, 101)), "readiness.http.accepts[1]", "200 to 599"),
     ("delay below zero", spec(restart=RestartPolicy(delay_s=-0.1)), "restart.delay_s", "number"),
     ("attempts below zero", spec(restart=RestartPolicy(attempts_max=-1)), "restart.attempts_max", "number"),
     ("window that is no number", spec(restart=RestartPolicy(window_s=NAN)), "restart.window_s", "number"),
@@ -225,6 +257,9 @@ ADMITTED: list[tuple[str, ServiceSpec, dict[str, Any]]] = [
     ("bind of what only sounds like it", bind("/devices"), {}),
     ("health check switched off", health("NONE"), {}),
     ("health check in a shell", health("CMD-SHELL", "true"), {}),
+    ("probe of a port that is not published", alive(), {}),
+    ("probe with all it takes", asked(path="/a-b/%20?x=[1]&y", headers={"Host": "web.example:80", "X-A": ""}), {}),
+    ("status codes in order", asked(accepts=(503, 200, 200)), {"readiness": asked(accepts=(200, 503)).readiness}),
     (
         "constraints as one spelling",
         only_on("node.labels.a == b", "node.labels.a==b"),
@@ -300,7 +335,9 @@ def test_node_labels(labels: dict[str, str], field: str | None) -> None:
 
 def test_every_number_that_stands_alone_has_bounds() -> None:
     """A field that is added to the spec must not slip past."""
-    whole = ServiceSpec(image="web", health=HealthCheck(test=("NONE",)), restart=RestartPolicy(attempts_max=1))
+    probes = {"liveness": Probe(), "readiness": Probe()}
+    health, restart = HealthCheck(test=("NONE",)), RestartPolicy(attempts_max=1)
+    whole = spec(health=health, restart=restart, **probes)
     numbers = set()
     for name, value in msgspec.to_builtins(whole).items():
         below = value.items() if isinstance(value, dict) else [("", value)]

@@ -221,7 +221,18 @@ def test_a_list_in_words_and_in_json(tmp_path: Path) -> None:
         assert CliRunner().invoke(root, [*line, "ls"]).exit_code == 7
 
 
-HEAVY = {"rich", "yaml", "numpy", "aiohttp", "asyncio", "requests", "psutil", "structlog", "prometheus_client"}
+HEAVY = {
+    "rich",
+    "prompt_toolkit",
+    "yaml",
+    "numpy",
+    "aiohttp",
+    "asyncio",
+    "requests",
+    "psutil",
+    "structlog",
+    "prometheus_client",
+}
 
 
 _AND_MODULES = """

@@ -43,6 +43,24 @@ from tests.tables.build import (
             id="round-robin begins with the first node of an empty cluster and goes around",
         ),
         pytest.param(
+            "roundrobin",
+            [*THREE, service(), *waiting(4)],
+            {"web.1.1": "n2", "web.2.1": "n3", "web.3.1": "n1", "web.4.1": "n2"},
+            id="roundrobin begins with the second node of an empty cluster, as Cube does",
+        ),
+        pytest.param(
+            "roundrobin",
+            [THREE[0], service(), *waiting(2)],
+            {"web.1.1": "n1", "web.2.1": "n1"},
+            id="roundrobin of one node",
+        ),
+        pytest.param(
+            "roundrobin",
+            [*THREE, service(), task("web", 9, on="n1"), task()],
+            {"web.1.1": "n2"},
+            id="roundrobin goes on after the newest placement",
+        ),
+        pytest.param(
             "round-robin",
             [*THREE, service(), task("web", 9, on="n1", placed_at=7.0), task("web", 8, on="n2", placed_at=6.0), task()],
             {"web.1.1": "n2"},
@@ -179,7 +197,8 @@ def test_policy(policy: str, records: list[Object], expected: dict[str, str]) ->
 
 @pytest.mark.parametrize("policy", POLICIES)
 def test_equal_nodes_are_taken_by_name(policy: str) -> None:
-    assert placed(node("b"), node("a"), node("c"), service(cpu=1.0), task(), policy=policy) == {"web.1.1": "a"}
+    first = "b" if policy == "roundrobin" else "a"
+    assert placed(node("b"), node("a"), node("c"), service(cpu=1.0), task(), policy=policy) == {"web.1.1": first}
 
 
 @pytest.mark.parametrize(
@@ -210,10 +229,33 @@ def test_a_placement_says_why(policy: str, message: str) -> None:
 
 
 def test_policies_have_names() -> None:
-    assert list(POLICIES) == ["first-fit", "round-robin", "spread", "binpack", "epvm"]
+    assert list(POLICIES) == ["first-fit", "round-robin", "spread", "binpack", "epvm", "roundrobin", "greedy"]
     assert policy_named("spread").name == DEFAULT
-    with pytest.raises(Invalid, match="use one of first-fit, round-robin, spread, binpack, epvm"):
-        policy_named("greedy")
+    with pytest.raises(Invalid, match="use one of first-fit, round-robin, spread, binpack, epvm, roundrobin, greedy"):
+        policy_named("fastest")
+
+
+# -- what is measured
+
+
+@pytest.mark.parametrize(
+    ("busy", "expected"),
+    [
+        pytest.param({"n1": 1.0, "n2": 0.5, "n3": 0.75}, "n2", id="the least busy"),
+        pytest.param({"n1": 0.5, "n2": 0.5, "n3": 0.5}, "n1", id="the first of equals"),
+        pytest.param({"n1": 0.1, "n3": 0.1}, "n2", id="what was not measured counts as busy as it has cpu set aside"),
+    ],
+)
+def test_greedy_goes_where_the_cpu_is_least_busy(busy: dict[str, float], expected: str) -> None:
+    here = world(*THREE, service(), task())
+    changes, _ = decide(here, NOW, "greedy", busy.get)
+    assert [one.after.node for one in changes if isinstance(one.after, Task)] == [expected]
+
+
+def test_greedy_measures_against_the_node_s_own_cores() -> None:
+    here = world(node("big", cpu=8.0), node("small", cpu=1.0), service(), task())
+    changes, _ = decide(here, NOW, "greedy", {"big": 2.0, "small": 0.5}.get)
+    assert [one.message for one in changes] == ["greedy: big is the least busy: 25% of its cpu"]
 
 
 # -- who waits, and what counts

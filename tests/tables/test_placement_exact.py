@@ -44,7 +44,11 @@ def random_spec(rng: Random, *, contended: bool) -> ServiceSpec:
     constraints = ["node.labels.zone==a", "node.labels.zone != b", "node.name!=n2", "node.name==n1"]
     return ServiceSpec(
         image="x",
-        resources=Resources(cpu=rng.choice([0.0, 0.0, 0.25, 0.5, 1.0]), memory=rng.choice([0, 0, 1, 2, 4]) * GIB),
+        resources=Resources(
+            cpu=rng.choice([0.0, 0.0, 0.25, 0.5, 1.0]),
+            memory=rng.choice([0, 0, 1, 2, 4]) * GIB,
+            disk=rng.choice([0, 0, 0, 10, 40]) * GIB,
+        ),
         ports=tuple(ports.values()),
         placement=PlacementRules(constraints=tuple(rng.sample(constraints, rng.choice([0, 0, 0, 1, 2])))),
     )

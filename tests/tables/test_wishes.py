@@ -335,3 +335,78 @@ def test_every_door_goes_through_admission(verb: Callable[[Snapshot, str, float]
     old = replace(WEB, spec=replace(WEB.spec, hostname="not a hostname"))
     with pytest.raises(Invalid, match="no hostname"):
         verb(world(old), "web", NOW)
+
+
+# -- nodes by hand
+
+
+BY_HAND = Node(
+    name="n9",
+    status=NodeStatus.DOWN,
+    reason=Reason.NODE_REGISTERED,
+    message="no worker has joined under this name",
+    changed_at=NOW,
+)
+
+
+def test_a_node_registered_by_hand_is_a_record_that_nothing_is_placed_on() -> None:
+    (change,) = wishes.register_node(world(), "n9", True, "", NOW)
+    assert (change.after, change.before, change.reason) == (BY_HAND, 0, Reason.NODE_REGISTERED)
+
+
+@pytest.mark.parametrize(
+    ("before", "healthy", "after"),
+    [
+        (Availability.ACTIVE, True, Availability.ACTIVE),
+        (Availability.ACTIVE, False, Availability.PAUSED),
+        (Availability.PAUSED, False, Availability.PAUSED),
+        (Availability.PAUSED, True, Availability.ACTIVE),
+        (Availability.DRAINED, False, Availability.DRAINED),
+        (Availability.DRAINED, True, Availability.ACTIVE),
+        (Availability.LEAVING, False, Availability.LEAVING),
+        (Availability.LEAVING, True, Availability.ACTIVE),
+    ],
+)
+def test_a_node_is_called_healthy_or_not(before: Availability, healthy: bool, after: Availability) -> None:
+    here = world(node("n1", availability=before))
+    for changes in (wishes.mark_node(here, "n1", healthy), wishes.register_node(here, "n1", healthy, "", NOW)):
+        found = [one.after.availability for one in changes if isinstance(one.after, Node)]
+        assert found == ([after] if after is not before else [])
+
+
+def test_a_node_that_is_registered_again_keeps_its_address_until_another_is_given() -> None:
+    known = replace(BY_HAND, dial="10.0.0.9:7441")
+    assert wishes.register_node(world(known), "n9", True, "", NOW) == []
+    (change,) = wishes.register_node(world(known), "n9", True, "10.0.0.10:7441", NOW)
+    assert isinstance(change.after, Node)
+    assert change.after.dial == "10.0.0.10:7441"
+
+
+@pytest.mark.parametrize("dial", ["10.0.0.9", "http://10.0.0.9:80", "a b:80", "10.0.0.9:80/x", "user@host:80", ":80"])
+def test_what_is_no_address_is_not_dialled(dial: str) -> None:
+    with pytest.raises(Invalid, match="HOST:PORT"):
+        wishes.register_node(world(), "n9", True, dial, NOW)
+
+
+@pytest.mark.parametrize(
+    ("records", "expected"),
+    [
+        pytest.param([BY_HAND], ["-n9"], id="without a worker: at once"),
+        pytest.param([node("n9")], ["n9 ready"], id="ready: it leaves first"),
+        pytest.param([node("n9", availability=Availability.LEAVING)], [], id="leaving already"),
+        pytest.param(
+            [node("n9", status=NodeStatus.DOWN), service(), task(on="n9")],
+            ["n9 down"],
+            id="down with tasks that are not lost yet",
+        ),
+    ],
+)
+def test_a_node_is_dismissed(records: list[Any], expected: list[str]) -> None:
+    assert said(wishes.dismiss_node(world(*records), "n9")) == expected
+
+
+def test_a_node_that_does_not_exist_is_neither_marked_nor_dismissed() -> None:
+    with pytest.raises(NotFound):
+        wishes.mark_node(world(), "n9", True)
+    with pytest.raises(NotFound):
+        wishes.dismiss_node(world(), "n9")

@@ -5,7 +5,6 @@ tried again soon and for ever; one that does not want this worker is not tried a
 """
 
 import asyncio
-import hmac
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -76,22 +75,16 @@ async def _knock(
 
 
 class Doorstep:
-    """The worker's own port, for a manager that dials it. Opens to one token, which both were given."""
+    """Where a manager that dials finds its session. Who may come in is the port's business."""
 
-    def __init__(self, worker: Worker, secret: str) -> None:
+    def __init__(self, worker: Worker) -> None:
         self._worker = worker
-        self._secret = secret.encode()
         self._current: asyncio.Task[None] | None = None
 
-    def app(self) -> web.Application:
-        app = web.Application()
-        app.router.add_get("/health", self._health)
+    def mount(self, app: web.Application) -> None:
+        """Answer at the session's path of `app`."""
         app.router.add_get(SESSION_PATH, self._session)
         app.on_shutdown.append(self._leave)
-        return app
-
-    async def _health(self, request: web.Request) -> web.Response:
-        return web.Response(text="OK")
 
     async def _leave(self, app: web.Application) -> None:
         """A server that is stopped waits for its requests to end, and a session never ends by itself."""
@@ -99,9 +92,6 @@ class Doorstep:
             self._current.cancel()
 
     async def _session(self, request: web.Request) -> web.StreamResponse:
-        given = request.headers.get("Authorization", "").removeprefix("Bearer ").encode()
-        if not hmac.compare_digest(given, self._secret):
-            return web.Response(status=401, headers={"WWW-Authenticate": "Bearer"}, text="token missing or unknown\n")
         connection = await accept(request)
         if connection is None:
             return web.Response(status=426, headers={"Upgrade": "websocket"}, text="a session is a WebSocket\n")
@@ -113,6 +103,8 @@ class Doorstep:
             await self._worker.serve(channel)
         except Unavailable as failure:
             log.info("session ended", node=self._worker.name, reason=failure.message)
+        except Denied as failure:  # that manager does not want this worker; others, or the same one later, may
+            log.warning("sent away", node=self._worker.name, reason=failure.message)
         finally:
             if self._current is mine:
                 self._current = None

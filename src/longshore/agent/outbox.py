@@ -27,6 +27,10 @@ class Outbox:
         self._news.set()
         return True
 
+    def said(self, task: str) -> Observation | None:
+        """The newest observation of a task."""
+        return self._said.get(task)
+
     def forget(self, task: str) -> None:
         """The task is no longer this node's: nothing more is to be said of it."""
         self._said.pop(task, None)

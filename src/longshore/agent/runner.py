@@ -12,7 +12,8 @@ from collections import defaultdict
 import structlog
 
 from longshore.agent.outbox import Outbox
-from longshore.decide.containers import Progress, next_step, observe
+from longshore.agent.probes import Probes
+from longshore.decide.containers import Progress, next_step, observe, to_probe
 from longshore.loop.queue import KeyQueue
 from longshore.model.containers import (
     Assigned,
@@ -28,9 +29,9 @@ from longshore.model.containers import (
 )
 from longshore.model.errors import Failure, NotFound, PortTaken, Refused, Unavailable
 from longshore.model.lifecycle import RANK, State
-from longshore.model.messages import Assignment
+from longshore.model.messages import Assignment, Observation
 from longshore.model.reasons import Reason
-from longshore.ports import Engine
+from longshore.ports import Engine, Prober
 
 log = structlog.get_logger("longshore.runner")
 
@@ -44,13 +45,14 @@ RECONNECT_S = 0.25
 class Runner:
     """One node's containers on one engine."""
 
-    def __init__(self, engine: Engine, *, cluster: str, node: str, starts: asyncio.Semaphore) -> None:
+    def __init__(self, engine: Engine, prober: Prober, *, cluster: str, node: str, starts: asyncio.Semaphore) -> None:
         self.outbox = Outbox()
         self._engine = engine
         self._cluster = cluster
         self._node = node
         self._starts = starts
         self._queue: KeyQueue[str] = KeyQueue()
+        self._probes = Probes(prober, self._queue.add)
         self._assigned: dict[str, Assigned] | None = None
         """None until the manager has said it once: until then nothing is started, stopped or removed."""
         self._progress: dict[str, Progress] = {}
@@ -85,7 +87,12 @@ class Runner:
 
     def _forget(self, task: str) -> None:
         self._progress.pop(task, None)
+        self._probes.forget(task)
         self.outbox.forget(task)
+
+    def held(self) -> list[tuple[Assigned, Observation | None]]:
+        """What this node holds, and what was last seen of each, by task."""
+        return [(one, self.outbox.said(id)) for id, one in sorted((self._assigned or {}).items())]
 
     @property
     def container_ids(self) -> tuple[str, ...]:
@@ -98,6 +105,7 @@ class Runner:
         """Until cancelled."""
         try:
             async with asyncio.TaskGroup() as group:
+                group.create_task(self._probes.run(), name=f"node {self._node}: probe")
                 group.create_task(self._watch(), name=f"node {self._node}: watch the engine")
                 group.create_task(self._list_again(), name=f"node {self._node}: list again")
                 for number in range(TASKS_AT_ONCE):
@@ -184,7 +192,9 @@ class Runner:
         seen = self._containers_of(task)
         if assigned is not None:
             self._say(assigned, seen)
-        step = next_step(assigned, seen, self._progress.get(task), cluster=self._cluster, node=self._node)
+            self._probes.follow(assigned, to_probe(assigned, seen, self._progress.get(task)))
+        progress, checks = self._progress.get(task), self._probes.checks(task)
+        step = next_step(assigned, seen, progress, checks, cluster=self._cluster, node=self._node)
         if step is None:
             if not seen:
                 self._of_task.pop(task, None)
@@ -202,7 +212,7 @@ class Runner:
     def _say(self, assigned: Assigned, seen: list[Container]) -> None:
         task = assigned.task.id
         progress = self._progress.get(task)
-        observation = observe(assigned, seen, progress)
+        observation = observe(assigned, seen, progress, self._probes.checks(task))
         if observation is None:
             return
         if progress is None or RANK[observation.state] > RANK[progress.state]:

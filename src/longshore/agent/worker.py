@@ -12,9 +12,10 @@ import msgspec
 import structlog
 
 from longshore import __version__
+from longshore.agent.prober import SocketProber
 from longshore.agent.runner import Runner
 from longshore.loop.together import together
-from longshore.model.containers import LogLine
+from longshore.model.containers import Assigned, LogLine
 from longshore.model.errors import Denied, NotFound, Unavailable
 from longshore.model.messages import (
     Acknowledge,
@@ -27,11 +28,12 @@ from longshore.model.messages import (
     LogLines,
     LogsUnwanted,
     LogsWanted,
+    Observation,
     Reports,
     Welcome,
 )
 from longshore.model.objects import Capacity, NodeStats
-from longshore.ports import Clock, Engine, WorkerChannel
+from longshore.ports import Clock, Engine, Prober, WorkerChannel
 
 log = structlog.get_logger("longshore.worker")
 
@@ -69,9 +71,11 @@ class Worker:
         share: float = 1.0,
         remember: Callable[[Identity], None],
         figures: Callable[[tuple[str, ...]], Awaitable[NodeStats]],
+        prober: Prober | None = None,
     ) -> None:
         """`share`: the part of the machine that this node offers, where several share one. `remember` keeps an
-        identity safe. `figures` reads what is in use, given the ids of this node's containers."""
+        identity safe. `figures` reads what is in use, given the ids of this node's containers. `prober` is one over
+        real sockets, unless told otherwise."""
         self.identity = identity
         self.name = identity.node
         self._engine = engine
@@ -84,12 +88,16 @@ class Worker:
         self._runner: Runner | None = None
         self._welcomed = asyncio.Event()
         self._figures = figures
+        self._prober = prober or SocketProber(address)
 
     async def run(self) -> None:
         """Run containers, until cancelled; sessions come and go meanwhile."""
         await self._welcomed.wait()
         assert self._runner is not None
-        await self._runner.run()
+        try:
+            await self._runner.run()
+        finally:
+            await self._prober.close()
 
     async def serve(self, channel: WorkerChannel) -> None:
         """One session to its end. Raises Denied if the manager does not want this worker, ever."""
@@ -127,7 +135,9 @@ class Worker:
             self._remember(self.identity)
             log.info("joined", node=self.name, cluster=welcome.cluster)
         if self._runner is None:
-            self._runner = Runner(self._engine, cluster=welcome.cluster, node=self.name, starts=self._starts)
+            self._runner = Runner(
+                self._engine, self._prober, cluster=welcome.cluster, node=self.name, starts=self._starts
+            )
             self._welcomed.set()
 
     async def _description(self) -> Description:
@@ -142,6 +152,10 @@ class Worker:
     async def describe(self) -> Description:
         facts, capacity = await self._engine.describe()
         return Description(capacity=_part(capacity, self._share), engine=facts)
+
+    def held(self) -> list[tuple[Assigned, Observation | None]]:
+        """The tasks that a manager gave it, and what was last seen of each."""
+        return self._runner.held() if self._runner is not None else []
 
     @property
     def runner(self) -> Runner:

@@ -6,11 +6,9 @@ Without authentication (loopback only) the asker's browser is the danger instead
 the API through it, be it by its own name (Origin) or by a name that it points at 127.0.0.1 (Host).
 """
 
-from ipaddress import ip_address
-from urllib.parse import urlsplit
-
 from aiohttp import web
 
+from longshore.api.origin import check_same_site
 from longshore.api.routes import ADMINS, Deps, Route
 from longshore.control import tokens
 from longshore.model.errors import Denied
@@ -23,7 +21,7 @@ def admitted(deps: Deps, request: web.Request, route: Route | None) -> Token | N
     if opens_to is None:
         return None
     if not deps.auth:
-        _check_same_site(request)
+        check_same_site(request)
         # A worker's token still says which node it is; anyone else's would say nothing.
         if Role.NODE not in opens_to or "Authorization" not in request.headers:
             return None
@@ -43,20 +41,3 @@ def _verified(deps: Deps, request: web.Request) -> Token:
     if token is None:
         raise Denied("the token is unknown, expired or revoked")
     return token
-
-
-def _check_same_site(request: web.Request) -> None:
-    host = request.headers.get("Host", "")
-    if not _is_loopback(host):
-        raise Denied("without tokens this manager answers only to localhost", known=True)
-    origin = request.headers.get("Origin")
-    if origin is not None and origin.partition("://")[2].lower() != host.lower():
-        raise Denied("without tokens this manager answers only to its own pages", known=True)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        name = urlsplit(f"//{host}").hostname
-        return name == "localhost" or ip_address(name or "").is_loopback
-    except ValueError:
-        return False

@@ -6,6 +6,7 @@ own signature what it reads: `Ask[TasksQuery, None]` has those query parameters 
 behind anyone's back: `server.ROUTES` is the whole list.
 """
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from longshore.api.streams import Streams
 from longshore.api.wire import BodyReader, QueryReader
 from longshore.control.metrics import Metrics
 from longshore.control.operations import Operations
+from longshore.control.postings import Postings
 from longshore.control.sessions import Sessions
 from longshore.model.errors import Invalid
 from longshore.model.objects import Role, Token
@@ -62,7 +64,20 @@ class Deps:
     started_at: float
     auth: bool = True
     """False only on loopback; `main` sees to that."""
+    compat: bool = True
+    """Whether foreign APIs are served beside `/v1`."""
     streams: Streams = field(default_factory=Streams)
+    creations: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Whose turn it is to create replicas: one image at a time."""
+
+    @property
+    def postings(self) -> Postings:
+        return Postings(self.store, self.operations)
+
+    def dialled(self, node: str) -> str:
+        """`host:port` at which this manager dialled the node's worker; empty if the worker dials."""
+        record = self.store.read().nodes.get(node)
+        return self.sessions.dialled(node) or (record.dial if record is not None else "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ around everything that aiohttp answers, so nothing that the API says is without 
 """
 
 import asyncio
-import logging
 from collections.abc import Callable, Mapping
 
 import structlog
@@ -14,11 +13,12 @@ from aiohttp.typedefs import Handler, Middleware
 
 from longshore.api import access, apps, cluster, events, nodes, openapi, services, session, tasks
 from longshore.api.auth import admitted
+from longshore.api.compat import doors
 from longshore.api.routes import TOKEN, Deps, Route
 from longshore.api.wire import BODY_BYTES_MAX, HEADERS, foreign, problem, refusal
 from longshore.model.errors import Failure
 
-__all__ = ["ROUTES", "Deps", "make_app", "make_runner"]
+__all__ = ["ROUTES", "Deps", "make_app"]
 
 log = structlog.get_logger("longshore.api")
 
@@ -33,7 +33,7 @@ ROUTES: tuple[Route, ...] = (
     *access.ROUTES,
     *session.ROUTES,
 )
-"""The whole API."""
+"""The whole API of our own; `compat.doors` has the foreign ones."""
 
 _RouteOf = Mapping[Callable[..., object], Route]
 
@@ -48,6 +48,11 @@ def make_app(deps: Deps) -> web.Application:
         app.router.add_route(one.method, one.path, handler)
         if one.head:
             app.router.add_route("HEAD", one.path, handler)
+    for one in doors.ROUTES if deps.compat else ():
+        handler = one.handler(deps)
+        route_of[handler] = one
+        for path in doors.paths(one):
+            app.router.add_route(one.method, path, handler)
     app[openapi.DOCUMENT] = openapi.document(ROUTES, deps.version)
 
     async def begin(app: web.Application) -> None:
@@ -59,22 +64,6 @@ def make_app(deps: Deps) -> web.Application:
     app.on_startup.append(begin)
     app.on_shutdown.append(end)
     return app
-
-
-def make_runner(app: web.Application, *, shutdown_s: float) -> web.AppRunner:
-    """How the API is to be run: without aiohttp's access log (the door has its own, which knows no secrets), without
-    unpacking bodies (nobody needs it, and it is one more parser for strangers), ending what nobody waits for."""
-    # aiohttp logs what strangers send as our errors, with tracebacks. Bugs in routes are logged at the door.
-    quiet = logging.getLogger("longshore.api.http")
-    quiet.setLevel(logging.CRITICAL)
-    return web.AppRunner(
-        app,
-        access_log=None,
-        logger=quiet,
-        auto_decompress=False,
-        handler_cancellation=True,
-        shutdown_timeout=shutdown_s,
-    )
 
 
 def _door(deps: Deps, route_of: _RouteOf) -> Middleware:

@@ -10,6 +10,7 @@ import msgspec
 from aiohttp import web
 
 from longshore.api import pages, watching
+from longshore.api.labels import has_label
 from longshore.api.routes import Ask, NoQuery, route
 from longshore.api.streams import gathered, pour
 from longshore.api.wire import answer, encode
@@ -31,6 +32,10 @@ class TasksQuery(pages.PageQuery, frozen=True, kw_only=True, forbid_unknown_fiel
     app: str | None = None
     node: str | None = None
     state: State | None = None
+    image: str | None = None
+    label: Annotated[str, msgspec.Meta(description="`KEY=VALUE`, or `KEY` for any value, of the container.")] | None = (
+        None
+    )
     watch: bool = False
 
 
@@ -109,8 +114,17 @@ def _matches(world: Snapshot, query: TasksQuery, task: Task) -> bool:
         return False
     if query.app is not None:
         service = world.services.get(task.service)
-        return service is not None and service.app == query.app
-    return True
+        if service is None or service.app != query.app:
+            return False
+    return (query.image is None and query.label is None) or _is_of(world, query, task)
+
+
+def _is_of(world: Snapshot, query: TasksQuery, task: Task) -> bool:
+    """By what its release says: another image is another release."""
+    release = world.release(task.service, task.release)
+    if release is None or (query.image is not None and release.spec.image != query.image):
+        return False
+    return query.label is None or has_label(release.spec.labels, query.label)
 
 
 def _ordered(world: Snapshot, query: TasksQuery, after: str | None) -> Iterator[Task]:

@@ -39,6 +39,8 @@ PLACES = {
     "token": "longshore.cli.tokens:token",
     "backup": "longshore.cli.backup:backup",
     "completion": "longshore.cli.completion:completion",
+    "client": "longshore.cli.prompt:client",
+    "cube": "longshore.cli.cube:cube",
 }
 """Every command of this package, in the order in which help shows them: `module:name`."""
 

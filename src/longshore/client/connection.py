@@ -42,6 +42,12 @@ FAILURE_OF: dict[int, type[Failure]] = {
 Query = Mapping[str, str | int | float | bool | None]
 
 
+class _ShortProblem(msgspec.Struct, frozen=True):
+    """An error as the routes beside /v1 tell it, for clients that know no problem details."""
+
+    message: str = msgspec.field(name="Message")
+
+
 class Answer(msgspec.Struct, frozen=True):
     """An answer, whole."""
 
@@ -222,10 +228,12 @@ def failure_of(status: int, body: bytes, url: str) -> Failure:
 
 
 def _told(status: int, body: bytes) -> tuple[str, str | None]:
-    """Detail and field of a problem; of anything else the beginning, on one line."""
+    """Detail and field of a problem in either form; of anything else the beginning, on one line."""
     with suppress(msgspec.MsgspecError):
         problem = msgspec.json.decode(body, type=Problem)
         return problem.detail or problem.title, problem.field
+    with suppress(msgspec.MsgspecError):
+        return " ".join(msgspec.json.decode(body, type=_ShortProblem).message.split()), None
     text = " ".join(body[:500].decode("utf-8", "replace").split())[:200]
     return text or http.client.responses.get(status, "no reason given"), None
 

@@ -6,6 +6,7 @@ sent there or to this machine and nowhere else, however the address came about.
 """
 
 import os
+import re
 import socket
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,9 +16,12 @@ import msgspec
 
 from longshore.model.errors import Denied, Invalid
 
-DEFAULT_URL = "http://127.0.0.1:7440"
+DEFAULT_PORT = 7440
+DEFAULT_URL = f"http://127.0.0.1:{DEFAULT_PORT}"
 TOKEN_FILE = "admin.token"
 MANAGER_FILE = "manager.json"
+
+_HOST_AND_PORT = re.compile(r"(\[[^\]]+\]|[^:\[\]]+):\d+")
 
 
 class _ManagerRecord(msgspec.Struct, frozen=True):
@@ -39,18 +43,23 @@ class Target(msgspec.Struct, frozen=True):
         token_file: str | Path | None = None,
         data_dir: str | Path | None = None,
         env: Mapping[str, str] | None = None,
+        *,
+        spare: str | None = None,
+        default: str = DEFAULT_URL,
     ) -> "Target":
         """Flags, then the environment, then the default data folder. A data folder that is named speaks with the rank
         of its naming: `--data` goes before `LONGSHORE_URL`, because it says where and with what at once.
+
+        `spare` is an address that somebody else's variables name: it goes behind all that was said to us, and before
+        what merely lies in the default folder. `default` is where to look when nothing says anything.
 
         Raises Invalid if an address or a file makes no sense, Denied if there is no token that may go there.
         """
         env = os.environ if env is None else env
         places = _places(data_dir, env)
         flagged, named, standing = places
-        found = (
-            url or _url_in(flagged) or env.get("LONGSHORE_URL") or _url_in(named) or _url_in(standing) or DEFAULT_URL
-        )
+        said = url or _url_in(flagged) or env.get("LONGSHORE_URL") or _url_in(named)
+        found = said or spare or _url_in(standing) or default
         where = checked_url(found)
         token = (
             _token_in_file(token_file)
@@ -91,6 +100,18 @@ def checked_url(url: str) -> str:
     host = _reachable(parts.hostname)
     where = f"[{host}]" if ":" in host else host
     return f"{parts.scheme}://{where}{f':{port}' if port else ''}{parts.path.rstrip('/')}"
+
+
+def url_of(host: str, port: int) -> str:
+    """The address of a manager that is named by host and port. A host that is a whole address already keeps its own
+    port, and one that has a port (`10.0.0.1:5555`, `[::1]:5555`) too."""
+    if "://" in host:
+        return checked_url(host)
+    if _HOST_AND_PORT.fullmatch(host):
+        return checked_url(f"http://{host}")
+    bare = host.removeprefix("[").removesuffix("]")
+    where = f"[{bare}]" if ":" in bare else bare
+    return checked_url(f"http://{where}:{port}")
 
 
 def is_loopback(url: str) -> bool:

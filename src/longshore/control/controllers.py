@@ -9,7 +9,7 @@ from longshore.decide import nodes, rollout, services
 from longshore.decide.placement import place
 from longshore.loop.controller import Controller
 from longshore.model.changes import Event
-from longshore.model.objects import Availability, Kind, NodeStatus, Task
+from longshore.model.objects import Kind, NodeStatus, Task
 from longshore.model.snapshot import Snapshot, service_of_task
 from longshore.model.spec import Mode
 
@@ -17,8 +17,11 @@ CLUSTER = "cluster"
 """The one key of the placement controller: it sees all waiting tasks together and never races itself."""
 
 
-def controllers(policy: str, silence_left_s: Callable[[str], float]) -> tuple[Controller, ...]:
-    """The rows. `policy` names the placement policy; `silence_left_s` tells for how long a node may still be silent."""
+def controllers(
+    policy: str, silence_left_s: Callable[[str], float], busy: Callable[[str], float | None]
+) -> tuple[Controller, ...]:
+    """The rows. `policy` names the placement policy; `silence_left_s` tells for how long a node may still be silent,
+    `busy` how many of its cores were in use when last measured."""
     return (
         Controller("services", _service_keys, _all_services, services.decide),
         Controller("rollout", _service_keys, _all_services, rollout.decide),
@@ -26,7 +29,7 @@ def controllers(policy: str, silence_left_s: Callable[[str], float]) -> tuple[Co
             "placement",
             _placement_keys,
             lambda world: (CLUSTER,),
-            lambda world, key, now: place.decide(world, now, policy),
+            lambda world, key, now: place.decide(world, now, policy, busy),
         ),
         Controller(
             "nodes",
@@ -76,6 +79,6 @@ def _node_keys(event: Event, world: Snapshot) -> Iterable[str]:
     task = event.after
     if isinstance(task, Task) and task.node and task.live:
         node = world.nodes.get(task.node)
-        if node is None or node.status is NodeStatus.DOWN or node.availability is Availability.DRAINED:
+        if node is None or node.status is NodeStatus.DOWN or node.availability.gives_up:
             return (task.node,)
     return ()

@@ -20,8 +20,10 @@ from longshore.model.snapshot import Snapshot
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-def admitted(world: Snapshot, hello: Hello, token: Token | None, *, now: float, connected: bool) -> list[Change]:
-    """The changes that let the worker in, by the token it came with (None: this manager dialled it).
+def admitted(
+    world: Snapshot, hello: Hello, token: Token | None, *, now: float, connected: bool, dialled: str = ""
+) -> list[Change]:
+    """The changes that let the worker in, by the token it came with (None: this manager dialled it, at `dialled`).
 
     Raises Denied or Invalid for good, Conflict if it may try again later.
     """
@@ -29,6 +31,7 @@ def admitted(world: Snapshot, hello: Hello, token: Token | None, *, now: float, 
     admit_node_labels(hello.labels, field="labels")
     node = world.nodes.get(hello.node)
     if token is None:
+        _check_place(world, hello.node, dialled)
         if connected:
             raise Conflict(f"node {hello.node} is connected already; two of the workers to dial have one name")
         return _node_changes(node, hello, now)
@@ -50,14 +53,29 @@ def admitted(world: Snapshot, hello: Hello, token: Token | None, *, now: float, 
     return changes
 
 
+def _check_place(world: Snapshot, name: str, dialled: str) -> None:
+    """A worker that was dialled is the node that its address was registered for, and no node from elsewhere."""
+    expected = sorted(node.name for node in world.nodes.values() if node.dial and node.dial == dialled)
+    if expected and name not in expected:
+        raise Denied(f"the worker at {dialled} is {name}, and {' or '.join(expected)} is to be there", known=True)
+    node = world.nodes.get(name)
+    if node is not None and node.dial and node.dial != dialled:
+        raise Denied(
+            f"node {name} is to be at {node.dial}, and this worker is at {dialled or 'another place'}", known=True
+        )
+
+
 def _node_token(world: Snapshot, hello: Hello, now: float) -> Change:
     made = Token(id=f"node-{hello.node}", role=Role.NODE, sha256=hello.token_sha256, node=hello.node, created_at=now)
     return _token_change(made, world.tokens.get(made.id), Reason.TOKEN_CREATED)
 
 
 def _node_changes(node: Node | None, hello: Hello, now: float) -> list[Change]:
-    after = Node(name=hello.node, labels=hello.labels, joined_at=now) if node is None else node
-    reason = Reason.NODE_JOINED if node is None else Reason.NODE_RETURNED
+    first = node is None or not node.worker_version
+    after = node or Node(name=hello.node)
+    if first:
+        after = replace(after, labels={**hello.labels, **after.labels}, joined_at=now)
+    reason = Reason.NODE_JOINED if first else Reason.NODE_RETURNED
     was_ready = node is not None and node.status is NodeStatus.READY
     after = replace(
         after,

@@ -83,7 +83,7 @@ class Operations:
             _check_revision(f"service {name}", current, if_match)
             return wishes.apply_service(world, name, wish, now)
 
-        before = await self._commit(decide)
+        before = await self.land(decide)
         return self.service_view(name), name not in before.services
 
     async def scale(self, name: str, replicas: int, *, if_match: int | None = None) -> ServiceView:
@@ -91,7 +91,7 @@ class Operations:
             _check_revision(f"service {name}", world.services.get(name), if_match)
             return wishes.scale(world, name, replicas, now)
 
-        await self._commit(decide)
+        await self.land(decide)
         return self.service_view(name)
 
     async def restart(self, name: str, *, if_match: int | None = None) -> ServiceView:
@@ -99,7 +99,7 @@ class Operations:
             _check_revision(f"service {name}", world.services.get(name), if_match)
             return wishes.restart(world, name, now)
 
-        await self._commit(decide)
+        await self.land(decide)
         return self.service_view(name)
 
     async def remove_service(self, name: str, *, if_match: int | None = None) -> ServiceView:
@@ -109,7 +109,7 @@ class Operations:
             _check_revision(f"service {name}", world.services.get(name), if_match)
             return wishes.remove_service(world, name)
 
-        before = await self._commit(decide)
+        before = await self.land(decide)
         return _view(before.services[name], removing(self._store.read(), name) or _NOTHING_LEFT)
 
     def service_view(self, name: str) -> ServiceView:
@@ -138,11 +138,11 @@ class Operations:
     # -- apps
 
     async def apply_app(self, app: str, specs: Mapping[str, ServiceSpec]) -> AppView:
-        before = await self._commit(lambda world, now: wishes.apply_app(world, app, specs, now))
+        before = await self.land(lambda world, now: wishes.apply_app(world, app, specs, now))
         return self.app_view(app) if specs else _removing_view(before, app)
 
     async def remove_app(self, app: str) -> AppView:
-        before = await self._commit(lambda world, now: wishes.remove_app(world, app))
+        before = await self.land(lambda world, now: wishes.remove_app(world, app))
         return _removing_view(before, app)
 
     def app_view(self, app: str) -> AppView:
@@ -190,15 +190,29 @@ class Operations:
             _check_revision(f"node {name}", world.nodes.get(name), if_match)
             return wishes.patch_node(world, name, patch)
 
-        await self._commit(decide)
+        await self.land(decide)
         return self.node_view(name)
+
+    async def register_node(self, name: str, *, healthy: bool, dial: str = "") -> tuple[NodeView, bool]:
+        """A node without a worker yet; also tells whether it was not known before."""
+        before = await self.land(lambda world, now: wishes.register_node(world, name, healthy, dial, now))
+        return self.node_view(name), name not in before.nodes
+
+    async def mark_node(self, name: str, *, healthy: bool) -> NodeView:
+        """Take a node out of placement, or back in."""
+        await self.land(lambda world, now: wishes.mark_node(world, name, healthy))
+        return self.node_view(name)
+
+    async def dismiss_node(self, name: str) -> None:
+        """Have a node give up its tasks, and forget it then."""
+        await self.land(lambda world, now: wishes.dismiss_node(world, name))
 
     async def remove_node(self, name: str, *, if_match: int | None = None) -> None:
         def decide(world: Snapshot, now: float) -> list[Change]:
             _check_revision(f"node {name}", world.nodes.get(name), if_match)
             return wishes.remove_node(world, name)
 
-        await self._commit(decide)
+        await self.land(decide)
 
     def node_view(self, name: str) -> NodeView:
         world = self._store.read()
@@ -247,7 +261,7 @@ class Operations:
             by=Owner.USER,
             reason=Reason.TOKEN_CREATED,
         )
-        await self._commit(lambda world, now: [change])
+        await self.land(lambda world, now: [change])
         return replace(_token_view(token), secret=secret)
 
     def tokens(self) -> list[TokenView]:
@@ -262,11 +276,11 @@ class Operations:
                 raise NotFound(f"there is no token {id}")
             return [deleted(Kind.TOKEN, id, token.revision, Owner.USER, Reason.TOKEN_REVOKED)]
 
-        await self._commit(decide)
+        await self.land(decide)
 
     # -- how all of them land
 
-    async def _commit(self, decide: Decide) -> Snapshot:
+    async def land(self, decide: Decide) -> Snapshot:
         """Decide on the newest world until the decision lands on it; returns the world that it was decided on."""
         for _ in range(LOOKS_MAX):
             world = self._store.read()
@@ -357,13 +371,14 @@ def _removing_view(before: Snapshot, app: str) -> AppView:
 
 def _reserved(world: Snapshot, live: Sequence[Task]) -> Capacity:
     """In thousandths first, as placement counts them: a sum of rounded cores need not be the rounded sum."""
-    cpu_millis = memory = 0
+    cpu_millis = memory = disk = 0
     for task in live:
         release = world.release(task.service, task.release)
         if release is not None:
             cpu_millis += release.spec.resources.cpu_millis
             memory += release.spec.resources.memory
-    return Capacity(cpu=cpu_millis / 1000, memory=memory)
+            disk += release.spec.resources.disk
+    return Capacity(cpu=cpu_millis / 1000, memory=memory, disk=disk)
 
 
 def _token_view(token: Token) -> TokenView:

@@ -74,6 +74,7 @@ class Sessions:
         self._heard: dict[str, float] = {}
         self._stats: dict[str, NodeStats] = {}
         self._live: dict[str, _Session] = {}
+        self._dialled: dict[str, str] = {}
 
     # -- what others ask
 
@@ -84,6 +85,15 @@ class Sessions:
     def usage(self, node: str) -> NodeStats | None:
         """The figures of its last heartbeat; None if it has no session."""
         return self._stats.get(node) if node in self._live else None
+
+    def busy(self, node: str) -> float | None:
+        """Cores in use on it at its last heartbeat."""
+        stats = self.usage(node)
+        return stats.cpu_used if stats is not None else None
+
+    def dialled(self, node: str) -> str:
+        """`host:port` at which its worker was dialled; empty if it was not."""
+        return self._dialled.get(node, "")
 
     def connected(self) -> int:
         """How many workers have a session."""
@@ -128,31 +138,35 @@ class Sessions:
 
     # -- one session
 
-    async def serve(self, channel: ManagerChannel, token: Token | None) -> None:
-        """One session from Hello to its end. `token` is what the worker came with; None if this manager dialled it."""
+    async def serve(self, channel: ManagerChannel, token: Token | None, *, dialled: str = "") -> bool:
+        """One session from Hello to its end. `token` is what the worker came with; None if this manager dialled it,
+        at `dialled`. Whether the worker was wanted: False if it is not to try the same again."""
         try:
             async with asyncio.timeout(HELLO_TIMEOUT_S):
                 hello = await channel.receive()
             if not isinstance(hello, Hello):
                 raise Invalid("a session begins with hello")
-            await self._admit(hello, token)
+            await self._admit(hello, token, dialled)
+            self._dialled[hello.node] = dialled
         except (Denied, Invalid) as failure:
             log.warning("worker refused", reason=failure.message)
             await _farewell(channel, failure.message, final=True)
-            return
+            return False
         except Conflict as failure:
             await _farewell(channel, failure.message, final=False)
-            return
+            return True
         except (Unavailable, TimeoutError):
             await channel.close()
-            return
+            return True
         await self._hold(_Session(hello.node, channel))
+        return True
 
-    async def _admit(self, hello: Hello, token: Token | None) -> None:
+    async def _admit(self, hello: Hello, token: Token | None, dialled: str) -> None:
         """Write the node down as ready."""
         while True:
             world = self._store.read()
-            changes = admitted(world, hello, token, now=self._clock.now(), connected=hello.node in self._live)
+            connected = hello.node in self._live
+            changes = admitted(world, hello, token, now=self._clock.now(), connected=connected, dialled=dialled)
             # Before it is written down as ready: else the nodes controller, woken by that, finds it silent still.
             self._heard[hello.node] = self._clock.monotonic()
             try:
@@ -179,6 +193,9 @@ class Sessions:
             await together(listen=self._listen(session), assign=self._assign(session))
         except Unavailable as ended:
             log.info("worker disconnected", node=node, reason=ended.message)
+        except Denied as ended:
+            log.info("worker sent away", node=node, reason=ended.message)
+            await _farewell(session.channel, ended.message, final=True)
         finally:
             session.logs.end("the worker's session ended")
             if self._live.get(node) is session:
@@ -233,7 +250,7 @@ class Sessions:
         self._heard[session.node] = self._clock.monotonic()
         node = self._store.read().nodes.get(session.node)
         if node is None:
-            raise Unavailable("the node was removed")
+            raise Denied(f"node {session.node} was removed from this cluster", known=True)
         if node.status is NodeStatus.DOWN:
             await self._write_node(session.node, lambda one: _returned(one, self._clock.now()), Reason.NODE_RETURNED)
 

@@ -20,7 +20,18 @@ from msgspec.structs import replace
 from longshore.decide import grammar
 from longshore.decide.placement import constraints
 from longshore.model.errors import Invalid
-from longshore.model.spec import HealthCheck, Limits, Mode, Mount, MountKind, Port, Protocol, RestartOn, ServiceSpec
+from longshore.model.spec import (
+    HealthCheck,
+    Limits,
+    Mode,
+    Mount,
+    MountKind,
+    Port,
+    Probe,
+    Protocol,
+    RestartOn,
+    ServiceSpec,
+)
 
 
 def admit(spec: ServiceSpec, *, field: str = "spec") -> ServiceSpec:
@@ -51,6 +62,8 @@ def admit(spec: ServiceSpec, *, field: str = "spec") -> ServiceSpec:
         stop_signal=_signal(spec.stop_signal, f"{field}.stop_signal") if spec.stop_signal else "",
         ports=_ports(spec.ports, f"{field}.ports"),
         mounts=_mounts(spec.mounts, f"{field}.mounts"),
+        liveness=_liveness(spec.liveness, f"{field}.liveness") if spec.liveness is not None else None,
+        readiness=_probe(spec.readiness, f"{field}.readiness") if spec.readiness is not None else None,
         cap_add=_capabilities(spec.cap_add, f"{field}.cap_add", against=()),
         cap_drop=_capabilities(spec.cap_drop, f"{field}.cap_drop", against=spec.cap_add),
         restart=replace(spec.restart, condition=spec.restart.condition or condition),
@@ -91,6 +104,12 @@ def admit_node_name(name: str, *, field: str) -> str:
     return _match(grammar.NODE_NAME, name, field, rule, longest=grammar.LABEL_MAX)
 
 
+def admit_dial(text: str, *, field: str) -> str:
+    """`host:port` of a worker to dial: no path, no user name, nothing else that an address may carry."""
+    rule = "a worker to dial is HOST:PORT, such as 10.0.0.2:7441 or [fd00::2]:7441"
+    return _match(grammar.DIAL, text, field, rule)
+
+
 def admit_node_labels(labels: Mapping[str, str], *, field: str) -> dict[str, str]:
     """A node's labels: what constraints can name, nothing else."""
     _bounded(labels, field, "labels")
@@ -124,7 +143,7 @@ def _check_texts(spec: ServiceSpec, field: str) -> None:
     """No string carries what an engine, a terminal or a file could take for something else; none is endless."""
     for name in spec.__struct_fields__:
         control = grammar.CONTROL_IN_TEXT if name in grammar.TEXT_FIELDS else grammar.CONTROL
-        for path, text in _strings(msgspec.to_builtins(getattr(spec, name)), f"{field}.{name}"):
+        for path, text in _strings(getattr(spec, name), f"{field}.{name}"):
             if grammar.SURROGATE.search(text):
                 raise Invalid("the text is not valid Unicode", field=path)
             if found := control.search(text):
@@ -143,6 +162,9 @@ def _strings(value: object, path: str) -> Iterator[tuple[str, str]]:
     """Every string in `value` with its path; a key of a table goes by the path of the table."""
     if isinstance(value, str):
         yield path, value
+    elif isinstance(value, msgspec.Struct):
+        for name in value.__struct_fields__:
+            yield from _strings(getattr(value, name), f"{path}.{name}")
     elif isinstance(value, Mapping):
         for key, one in value.items():
             yield path, key
@@ -154,7 +176,8 @@ def _strings(value: object, path: str) -> Iterator[tuple[str, str]]:
 
 def _check_bounds(spec: ServiceSpec, field: str) -> None:
     for path, bounds in grammar.BOUNDS.items():
-        if (path == "replicas" and spec.mode is Mode.GLOBAL) or (path.startswith("health.") and spec.health is None):
+        whole = path.partition(".")[0]
+        if (path == "replicas" and spec.mode is Mode.GLOBAL) or getattr(spec, whole) is None:
             continue
         value = attrgetter(path)(spec)
         if value is not None:
@@ -241,6 +264,42 @@ def _check_health(health: HealthCheck, field: str) -> None:
         'a test is ["CMD", "program", "argument", ...], ["CMD-SHELL", "one line of shell"] or ["NONE"]',
         field=f"{field}.test",
     )
+
+
+def _liveness(probe: Probe, field: str) -> Probe:
+    if probe.successes != 1:
+        # It is stopped once it fails, so there is no coming back to wait for.
+        raise Invalid("what has failed its liveness is not asked again; leave it out", field=f"{field}.successes")
+    return _probe(probe, field)
+
+
+def _probe(probe: Probe, field: str) -> Probe:
+    http, tcp = probe.http, probe.tcp
+    if (http is None) is (tcp is None):
+        raise Invalid("a probe asks in exactly one way; give it http or tcp", field=field)
+    if tcp is not None:
+        _check_number(tcp.port, (1, grammar.PORT_MAX), f"{field}.tcp.port")
+    if http is None:
+        return probe
+    path = f"{field}.http"
+    _check_number(http.port, (1, grammar.PORT_MAX), f"{path}.port")
+    rule = "a path begins with '/' and is as it is sent, with anything unusual as %XX"
+    _match(grammar.PROBE_PATH, http.path, f"{path}.path", rule, longest=grammar.PATH_MAX)
+    _check_headers(http.headers, f"{path}.headers")
+    _bounded(http.accepts, f"{path}.accepts", "status codes")
+    for place, status in enumerate(http.accepts):
+        _check_number(status, grammar.STATUS_CODES, f"{path}.accepts[{place}]")
+    return replace(probe, http=replace(http, accepts=tuple(sorted(set(http.accepts)))))
+
+
+def _check_headers(headers: Mapping[str, str], field: str) -> None:
+    _bounded(headers, field, "headers")
+    for name, value in headers.items():
+        _match(grammar.HEADER_NAME, name, field, "a header's name is letters, digits and '-'")
+        if name.lower() in grammar.HEADERS_REFUSED:
+            raise Invalid(f"{_shown(name)} is the connection's own header; leave it out", field=field)
+        rule = "a header's value is printable ASCII without spaces around it"
+        _match(grammar.HEADER_VALUE, value, f"{field}[{name}]", rule, longest=grammar.PATH_MAX)
 
 
 def _check_hostname(name: str, field: str) -> None:

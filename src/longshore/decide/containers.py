@@ -8,9 +8,11 @@ operation cannot undo it lets finish, and compares with the wish afterwards.
 from collections.abc import Sequence
 
 import msgspec
+from msgspec.structs import replace
 
 from longshore.model.containers import (
     Assigned,
+    Checks,
     Container,
     Create,
     Health,
@@ -20,14 +22,16 @@ from longshore.model.containers import (
     Status,
     Step,
     Stop,
+    Verdict,
     fingerprint,
     order_for,
 )
 from longshore.model.lifecycle import RANK, State, Wanted
 from longshore.model.messages import Observation
 from longshore.model.reasons import Reason
-from longshore.model.spec import HealthCheck
+from longshore.model.spec import HealthCheck, Probe
 
+UNKNOWN = Checks()
 STALE_GRACE_S = 10.0
 """For containers whose task is no longer known, and with it the grace its user asked for."""
 
@@ -43,7 +47,13 @@ class Progress(msgspec.Struct, frozen=True):
 
 
 def next_step(
-    assigned: Assigned | None, seen: Sequence[Container], progress: Progress | None, *, cluster: str, node: str
+    assigned: Assigned | None,
+    seen: Sequence[Container],
+    progress: Progress | None,
+    checks: Checks = UNKNOWN,
+    *,
+    cluster: str,
+    node: str,
 ) -> Step | None:
     """The next thing to do; None if all is as wanted."""
     mark = fingerprint(assigned) if assigned is not None else ""
@@ -65,6 +75,8 @@ def next_step(
         return _clear(container, grace_s) if container is not None and container.status is not Status.EXITED else None
     if container is None:
         return None if reached(assigned, progress) >= RANK[State.STARTING] else _make(assigned, progress, cluster, node)
+    if container.status is Status.RUNNING and checks.liveness.passes is False:
+        return Stop(container.id, grace_s)
     return Start(container.id) if container.status is Status.CREATED else None
 
 
@@ -86,7 +98,35 @@ def _clear(container: Container, grace_s: float) -> Step:
     return Stop(container.id, grace_s) if container.status is Status.RUNNING else Remove(container.id)
 
 
-def observe(assigned: Assigned, seen: Sequence[Container], progress: Progress | None) -> Observation | None:
+def to_probe(assigned: Assigned, seen: Sequence[Container], progress: Progress | None) -> Container | None:
+    """The container that the task's probes shall ask now, if there is one: it runs, and shall go on running."""
+    if assigned.task.wanted is not Wanted.RUNNING or not assigned.task.live:
+        return None
+    if progress is not None and progress.state in _ENDED:
+        return None
+    mark = fingerprint(assigned)
+    return next((one for one in seen if one.fingerprint == mark and one.status is Status.RUNNING), None)
+
+
+def judge(before: Verdict, probe: Probe, failure: str | None, *, starting: bool) -> Verdict:
+    """The verdict after one more result; `failure` says why it failed, None that it did not. What made a probe fail
+    stays as it was said first, so that a verdict changes only when it turns."""
+    if failure is None:
+        passed = min(before.passed + 1, probe.successes)
+        if passed < probe.successes:
+            return replace(before, passed=passed, failed=0)
+        return Verdict(passes=True, passed=passed)
+    if starting:
+        return replace(before, passed=0)
+    failed = min(before.failed + 1, probe.retries)
+    if failed < probe.retries or before.passes is False:
+        return replace(before, passed=0, failed=failed)
+    return Verdict(passes=False, output=failure, failed=failed)
+
+
+def observe(
+    assigned: Assigned, seen: Sequence[Container], progress: Progress | None, checks: Checks = UNKNOWN
+) -> Observation | None:
     """What is true of the task now; None if the manager knows more than can be seen here."""
     task = assigned.task
     mark = fingerprint(assigned)
@@ -100,9 +140,9 @@ def observe(assigned: Assigned, seen: Sequence[Container], progress: Progress | 
     if container is None:
         return _absent(assigned, progress)
     if container.status is Status.RUNNING:
-        return _running(assigned, container)
+        return _running(assigned, container, checks)
     if container.status is Status.EXITED:
-        return _exited(assigned, container)
+        return _exited(assigned, container, checks)
     if progress is not None and progress.state in _ENDED:
         return _said(progress.state, assigned, progress.reason, progress.message, container)
     # Also if it is to be stopped: it has not ended before it is removed, see `next_step`.
@@ -122,28 +162,42 @@ def _absent(assigned: Assigned, progress: Progress | None) -> Observation:
     return _said(progress.state, assigned, progress.reason, progress.message)
 
 
-def _running(assigned: Assigned, container: Container) -> Observation:
-    health = assigned.spec.health
-    if health is None or _is_off(health):
+def _running(assigned: Assigned, container: Container, checks: Checks) -> Observation:
+    if checks.liveness.passes is False:
+        return _said(State.RUNNING, assigned, Reason.UNHEALTHY, checks.liveness.output, container)
+    health, readiness = assigned.spec.health, assigned.spec.readiness
+    checked = health is not None and not _is_off(health)
+    if not checked and readiness is None:
+        # Whether it passes its liveness is not waited for: that is for telling what hangs, not what has begun.
         return _said(State.RUNNING, assigned, Reason.STARTED, container=container, ready=True)
-    if container.health is Health.HEALTHY:
-        return _said(State.RUNNING, assigned, Reason.HEALTHY, container=container, ready=True)
-    if container.health is Health.UNHEALTHY:
+    if checked and container.health is Health.UNHEALTHY:
         return _said(State.RUNNING, assigned, Reason.UNHEALTHY, container.health_output, container)
+    if readiness is not None and checks.readiness.passes is False:
+        return _said(State.RUNNING, assigned, Reason.UNHEALTHY, checks.readiness.output, container)
+    if (not checked or container.health is Health.HEALTHY) and (readiness is None or _passes(assigned, checks)):
+        return _said(State.RUNNING, assigned, Reason.HEALTHY, container=container, ready=True)
     return _said(State.RUNNING, assigned, Reason.STARTED, "its check has not passed yet", container)
+
+
+def _passes(assigned: Assigned, checks: Checks) -> bool:
+    """Its readiness. A worker that was restarted goes by what it had told, until its own probes know better."""
+    known = checks.readiness.passes
+    return known if known is not None else assigned.task.state is State.RUNNING and assigned.task.ready
 
 
 def _is_off(health: HealthCheck) -> bool:
     return health.test[:1] == ("NONE",)
 
 
-def _exited(assigned: Assigned, container: Container) -> Observation:
+def _exited(assigned: Assigned, container: Container, checks: Checks) -> Observation:
     if assigned.task.wanted is not Wanted.RUNNING:
         return _said(State.STOPPED, assigned, Reason.STOPPED, container=container)
     if container.oom_killed:
         limit = assigned.spec.limits.memory
         words = f"it used more than its limit of {limit} bytes" if limit else "the machine ran out of memory"
         return _said(State.FAILED, assigned, Reason.OOM_KILLED, words, container)
+    if checks.liveness.passes is False:
+        return _said(State.FAILED, assigned, Reason.UNHEALTHY, checks.liveness.output, container)
     if container.exit_code == 0:
         return _said(State.FINISHED, assigned, Reason.FINISHED, container=container)
     words = f"exit code {container.exit_code}" + (f": {container.error}" if container.error else "")

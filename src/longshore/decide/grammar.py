@@ -38,6 +38,7 @@ BOUNDS: Mapping[str, tuple[float, float]] = {
     "stop_grace_s": (0, DAY_S),
     "resources.cpu": (0, 100_000),
     "resources.memory": (0, BYTES_MAX),
+    "resources.disk": (0, BYTES_MAX),
     "limits.cpu": (0, 100_000),
     "limits.memory": (0, BYTES_MAX),
     "limits.pids": (0, 4_194_304),
@@ -47,12 +48,28 @@ BOUNDS: Mapping[str, tuple[float, float]] = {
     "health.timeout_s": (0.001, DAY_S),
     "health.retries": (1, 1000),
     "health.start_period_s": (0, DAY_S),
+    **{
+        f"{probe}.{field}": bounds
+        for probe in ("liveness", "readiness")
+        for field, bounds in (
+            ("interval_s", (0.1, DAY_S)),
+            ("timeout_s", (0.01, DAY_S)),
+            ("retries", (1, 1000)),
+            ("successes", (1, 1000)),
+            ("start_period_s", (0, DAY_S)),
+        )
+    },
     "restart.delay_s": (0, DAY_S),
     "restart.delay_max_s": (0, DAY_S),
     "restart.window_s": (0, 30 * DAY_S),
     "restart.attempts_max": (0, 1_000_000),
 }
 """Every number of a spec that stands alone, with the least and the most it may be."""
+
+STATUS_CODES = (200, 599)
+"""Of answers that are the last word: what begins with 1 only says that one is coming."""
+HEADERS_REFUSED = frozenset({"connection", "content-length", "expect", "te", "trailer", "transfer-encoding", "upgrade"})
+"""They would change how a probe's request is read, not what it asks."""
 
 SOURCES_REFUSED = frozenset({"/", "/run"})
 """Directories of a node that hold its engine's socket; /var/run is the same as /run."""
@@ -85,11 +102,16 @@ IMAGE = re.compile(
 SERVICE_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
 APP_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 NODE_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
+DIAL = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}")
 LABEL_KEY = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._/-]*[A-Za-z0-9])?")
 LABEL_VALUE = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9._:/@+-]*[A-Za-z0-9])?)?")
 VOLUME_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 """At least two characters, as engines have it."""
 HOSTNAME = re.compile(rf"{_COMPONENT}(?:\.{_COMPONENT})*")
+PROBE_PATH = re.compile(r"/(?:[A-Za-z0-9._~!$&'()*+,;=:@/?\[\]|-]|%[0-9A-Fa-f]{2})*")
+"""As it is sent: nothing in it is escaped, and nothing has to be."""
+HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+HEADER_VALUE = re.compile(r"(?:[!-~](?:[ -~]*[!-~])?)?")
 USER = re.compile(r"[^\s:]+(?::[^\s:]+)?")
 
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")

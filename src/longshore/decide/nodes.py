@@ -7,9 +7,9 @@ session, not here.
 
 from msgspec.structs import replace
 
-from longshore.model.changes import Change, raise_wanted
+from longshore.model.changes import Change, deleted, raise_wanted
 from longshore.model.lifecycle import Owner, State, Wanted
-from longshore.model.objects import Availability, Kind, Node, NodeStatus, Task
+from longshore.model.objects import Availability, Kind, Node, NodeStatus, Role, Task
 from longshore.model.reasons import Reason
 from longshore.model.snapshot import Snapshot
 
@@ -24,17 +24,28 @@ def decide(world: Snapshot, name: str, now: float, silence_left_s: float) -> tup
     live.sort(key=lambda task: (task.service, task.slot, task.generation))
     if node is None:
         return [_lost(task, f"node {name} was removed", now) for task in live], None
+    if node.availability is Availability.LEAVING and not live:
+        return forgotten(world, node, Owner.NODES), None
     if node.status is NodeStatus.DOWN:
         return [_lost(task, node.message, now) for task in live], None
     if silence_left_s <= 0:
         return _down(node, live, now), None
     again = now + silence_left_s
-    if node.availability is not Availability.DRAINED:
+    if not node.availability.gives_up:
         return [], again
-    stops = (
-        raise_wanted(task, Wanted.STOPPED, Reason.NODE_DRAINED, Owner.NODES, f"node {name} is drained") for task in live
-    )
+    words = f"node {name} is {node.availability}"
+    stops = (raise_wanted(task, Wanted.STOPPED, Reason.NODE_DRAINED, Owner.NODES, words) for task in live)
     return [change for change in stops if change is not None], again
+
+
+def forgotten(world: Snapshot, node: Node, by: Owner) -> list[Change]:
+    """Delete the node and the tokens that speak for it; its worker, if it lives, is not let in again."""
+    tokens = [
+        deleted(Kind.TOKEN, id, token.revision, by, Reason.NODE_REMOVED)
+        for id, token in sorted(world.tokens.items())
+        if token.role is Role.NODE and token.node == node.name
+    ]
+    return [deleted(Kind.NODE, node.name, node.revision, by, Reason.NODE_REMOVED), *tokens]
 
 
 def _down(node: Node, live: list[Task], now: float) -> list[Change]:

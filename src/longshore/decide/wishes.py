@@ -9,13 +9,22 @@ from collections.abc import Mapping, Sequence
 
 from msgspec.structs import replace
 
-from longshore.decide.admission import admit, admit_app_name, admit_name, admit_node_labels, check_replicas
+from longshore.decide.admission import (
+    admit,
+    admit_app_name,
+    admit_dial,
+    admit_name,
+    admit_node_labels,
+    admit_node_name,
+    check_replicas,
+)
 from longshore.decide.differences import differences
 from longshore.decide.grammar import ITEMS_MAX
+from longshore.decide.nodes import forgotten
 from longshore.model.changes import COMMIT_CHANGES_MAX, Change, deleted
 from longshore.model.errors import Conflict, Invalid, NotFound
 from longshore.model.lifecycle import Owner
-from longshore.model.objects import Kind, Node, NodeStatus, Release, Role, Service, release_id
+from longshore.model.objects import Availability, Kind, Node, NodeStatus, Release, Service, release_id
 from longshore.model.reasons import Reason
 from longshore.model.snapshot import Snapshot
 from longshore.model.spec import Mode, ServiceSpec, same_containers
@@ -129,17 +138,60 @@ def patch_node(world: Snapshot, name: str, patch: NodePatch) -> list[Change]:
         return []
     told = [] if after.availability is node.availability else [f"{node.availability} to {after.availability}"]
     told += [f"label {key}" for key in sorted(wanted) if node.labels.get(key) != labels.get(key)]
-    return [
-        Change(
-            kind=Kind.NODE,
-            id=name,
-            before=node.revision,
-            after=after,
-            by=Owner.USER,
-            reason=Reason.NODE_CHANGED,
-            message=", ".join(told),
-        )
-    ]
+    return [_node_change(node, after, Reason.NODE_CHANGED, ", ".join(told))]
+
+
+def register_node(world: Snapshot, name: str, healthy: bool, dial: str, now: float) -> list[Change]:
+    """A record for a machine whose worker has not joined yet, so that it is shown; nothing is placed on it until one
+    does. With `dial` the manager tries to reach its worker there. Of a known node only what is said changes."""
+    admit_node_name(name, field="ID")
+    if dial:
+        admit_dial(dial, field="Api")
+    node = world.nodes.get(name)
+    marked = _marked(node.availability if node else Availability.ACTIVE, healthy)
+    if node is not None:
+        after = replace(node, availability=marked, dial=dial or node.dial)
+        return [] if after == node else [_node_change(node, after, Reason.NODE_CHANGED, f"marked {_word(healthy)}")]
+    made = Node(
+        name=name,
+        status=NodeStatus.DOWN,
+        availability=marked,
+        reason=Reason.NODE_REGISTERED,
+        message="no worker has joined under this name",
+        dial=dial,
+        changed_at=now,
+    )
+    return [_node_change(None, made, Reason.NODE_REGISTERED, "")]
+
+
+def mark_node(world: Snapshot, name: str, healthy: bool) -> list[Change]:
+    """Take a node out of placement, or back in; its tasks stay. What the cluster finds out itself stands beside it."""
+    node = _node(world, name)
+    after = replace(node, availability=_marked(node.availability, healthy))
+    return [] if after == node else [_node_change(node, after, Reason.NODE_CHANGED, f"marked {_word(healthy)}")]
+
+
+def _marked(before: Availability, healthy: bool) -> Availability:
+    """A node that gives up its tasks goes on doing so when it is called unhealthy as well."""
+    if healthy:
+        return Availability.ACTIVE
+    return before if before.gives_up else Availability.PAUSED
+
+
+def _word(healthy: bool) -> str:
+    return "healthy" if healthy else "unhealthy"
+
+
+def dismiss_node(world: Snapshot, name: str) -> list[Change]:
+    """Have a node give up its tasks and be forgotten; at once if it has none and no worker of it is there."""
+    node = _node(world, name)
+    live = any(task.live for task in world.tasks_of_node(name).values())
+    if node.status is NodeStatus.DOWN and not live:
+        return remove_node(world, name)
+    if node.availability is Availability.LEAVING:
+        return []
+    after = replace(node, availability=Availability.LEAVING)
+    return [_node_change(node, after, Reason.NODE_CHANGED, f"{node.availability} to {after.availability}")]
 
 
 def remove_node(world: Snapshot, name: str) -> list[Change]:
@@ -150,13 +202,19 @@ def remove_node(world: Snapshot, name: str) -> list[Change]:
     live = sum(task.live for task in world.tasks_of_node(name).values())
     if live:
         raise Conflict(f"{live} tasks of node {name} are not given up yet; try again in a moment")
-    reason = Reason.NODE_REMOVED
-    tokens = [
-        deleted(Kind.TOKEN, id, token.revision, Owner.USER, reason)
-        for id, token in sorted(world.tokens.items())
-        if token.role is Role.NODE and token.node == name
-    ]
-    return [deleted(Kind.NODE, name, node.revision, Owner.USER, reason), *tokens]
+    return forgotten(world, node, Owner.USER)
+
+
+def _node_change(before: Node | None, after: Node, reason: Reason, message: str) -> Change:
+    return Change(
+        kind=Kind.NODE,
+        id=after.name,
+        before=before.revision if before is not None else 0,
+        after=after,
+        by=Owner.USER,
+        reason=reason,
+        message=message,
+    )
 
 
 # -- records

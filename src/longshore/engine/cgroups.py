@@ -22,20 +22,27 @@ class Account(msgspec.Struct, frozen=True):
 
 
 class Cgroups:
-    """The hierarchies of this machine. `root` stands in for `/` in tests."""
+    """The hierarchies of this machine. `root` stands in for `/` in tests; `inside` is the id of the container that the
+    engine itself runs in, if it does: its cgroups begin below that one's."""
 
-    def __init__(self, root: Path = Path("/")) -> None:
+    def __init__(self, root: Path = Path("/"), *, inside: str = "") -> None:
         self._root = root
+        self._inside = inside
+        self._places = (
+            tuple(f"{place.format(id=inside)}/docker/{{id}}" for place in WELL_KNOWN) if inside else WELL_KNOWN
+        )
         self._hierarchies = _hierarchies(root)
 
     def well_known(self, id: str) -> Account | None:
         """The container's account if it is where engines usually put it."""
-        places = (place.format(id=id) for place in WELL_KNOWN)
+        places = (place.format(id=id) for place in self._places)
         return next((found for place in places if (found := self._account(place, place))), None)
 
     def of_process(self, pid: int, id: str) -> Account | None:
         """The account that a container's first process is booked on. None if there is none, or if the process is
         another by now: its cgroups do not bear the container's id."""
+        if self._inside:
+            return self.well_known(id)  # a number from the other side means nothing, or somebody else, here
         places = {}
         try:
             text = self._path(f"/proc/{pid}/cgroup").read_text()

@@ -11,7 +11,7 @@ import re
 import shutil
 import ssl
 from collections import deque
-from collections.abc import AsyncGenerator, Coroutine, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Coroutine, Iterable, Sequence
 from contextlib import aclosing
 from typing import TypeVar
 from urllib.parse import quote
@@ -37,6 +37,7 @@ from longshore.model.spec import Pull
 
 INSPECTS_AT_ONCE = 8
 NAME_WAIT_S = 0.05
+LOAD_LIMIT_S = 600.0
 REMEMBERED_EVENTS = 512
 """Twice what an engine keeps to send again."""
 
@@ -63,18 +64,20 @@ class DockerEngine:
         *,
         tls: ssl.SSLContext | None = None,
         plain_tcp: bool = False,
+        inside: str = "",
         connect_limit_s: float = CONNECT_LIMIT_S,
         answer_limit_s: float = ANSWER_LIMIT_S,
         events_silence_s: float = EVENTS_SILENCE_S,
     ) -> None:
-        """Raises Invalid for an address that is none, or is another machine's without TLS unless `plain_tcp`."""
+        """`inside` is the id of the container that the engine itself runs in, if it is one of this machine. Raises
+        Invalid for an address that is none, or is another machine's without TLS unless `plain_tcp`."""
         self._wire = Wire(
             url, tls=tls, plain_tcp=plain_tcp, connect_limit_s=connect_limit_s, answer_limit_s=answer_limit_s
         )
         self._events_silence_s = events_silence_s
         self._pulls: dict[str, asyncio.Future[Failure | None]] = {}
         self._cores: int | None = None
-        self._cgroups = Cgroups()
+        self._cgroups = Cgroups(inside=inside)
         self._accounts: dict[str, Account | None] = {}
         """By container; None once it is known to have ended."""
 
@@ -107,6 +110,14 @@ class DockerEngine:
         inspected = await self._inspect(id)
         return docker_json.seen_closely(inspected) if inspected is not None else None
 
+    async def inspect(self, id: str) -> bytes | None:
+        try:
+            return (await self._wire.call("GET", f"/containers/{quote(id)}/json")).body
+        except Declined as declined:
+            if _is_no_such_container(declined):
+                return None
+            raise
+
     async def prepare(self, image: str, pull: Pull) -> None:
         if pull is not Pull.ALWAYS:
             try:
@@ -119,6 +130,38 @@ class DockerEngine:
             else:
                 return
         await self._pull_once(image)
+
+    async def image_id(self, image: str) -> str | None:
+        """What identifies the content that the engine has under this name, None if it has none."""
+        try:
+            return (await self._wire.call("GET", f"/images/{quote(image, safe='/:@')}/json")).read(Created).id
+        except Declined as declined:
+            if declined.status >= 500:
+                raise
+            return None
+
+    async def save_image(self, image: str) -> AsyncGenerator[bytes, None]:
+        """An image that it has, as a tar. Raises Refused with the engine's own words."""
+        name = docker_json.image_query(image)["fromImage"]  # without a tag it would be every tag of that name
+        stream = self._wire.stream(
+            "GET",
+            f"/images/{quote(name, safe='/:@')}/get",
+            {},
+            silence_s=PULL_SILENCE_S,
+            answer_limit_s=PULL_SILENCE_S,
+        )
+        try:
+            async with aclosing(stream) as pieces:
+                async for piece in pieces:
+                    if piece:
+                        yield piece
+        except Declined as declined:
+            raise Refused(declined.message) from declined
+
+    async def load_image(self, pieces: AsyncIterable[bytes]) -> None:
+        """Take over what another engine's `save_image` gives. Raises Refused with the engine's own words."""
+        reply = await self._wire.call("POST", "/images/load", {"quiet": "1"}, tar=pieces, limit_s=LOAD_LIMIT_S)
+        must_have_worked(reply.body)
 
     async def create(self, order: ContainerOrder) -> str:
         if order.spec.limits.cpu and self._cores is None:
@@ -317,6 +360,14 @@ class DockerEngine:
         except Declined as declined:
             if not _is_no_such_container(declined):
                 raise
+
+
+def must_have_worked(body: bytes) -> None:
+    """An engine that is sent an image answers 200 before it has looked at it; whether it took it is a line of this."""
+    for line in body.splitlines():
+        error = read_json(line, Progress).error if line.strip() else ""
+        if error:
+            raise Refused(error)
 
 
 def _refusal(declined: Declined) -> Failure:

@@ -12,7 +12,7 @@ import ipaddress
 import os
 import socket
 import ssl
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Iterator, Mapping
 from contextlib import aclosing, contextmanager
 from email.utils import parsedate_to_datetime
 from typing import TypeVar
@@ -109,17 +109,20 @@ class Wire:
         query: Mapping[str, str] | None = None,
         body: bytes | None = None,
         *,
+        tar: bytes | AsyncIterable[bytes] | None = None,
         limit_s: float | None = None,
     ) -> Reply:
-        """Ask and read the whole answer. `limit_s` is for what is known to take long."""
+        """Ask and read the whole answer. `body` is JSON, `tar` what some calls take in its place. `limit_s` is for what
+        is known to take long."""
         long = limit_s is not None
         limit = self._quick_limit() if limit_s is None else self._limit(limit_s)
         for last in (False, True):
             version = await self._agreed()
             try:
-                return await self._ask(method, _versioned(version, path), query, body, limit, long=long)
+                return await self._ask(method, _versioned(version, path), query, body, limit, tar=tar, long=long)
             except Declined as declined:
-                if last or not _is_about_version(declined):
+                used_up = isinstance(tar, AsyncIterable)
+                if last or used_up or not _is_about_version(declined):
                     raise
                 self._forget(version)
         raise AssertionError("unreachable")
@@ -197,12 +200,15 @@ class Wire:
         body: bytes | None,
         limit: aiohttp.ClientTimeout,
         *,
+        tar: bytes | AsyncIterable[bytes] | None = None,
         long: bool,
     ) -> Reply:
-        headers = {"Content-Type": "application/json"} if body is not None else None
+        headers = {"Content-Type": "application/json"} if body is not None else {}
+        headers |= {"Content-Type": "application/x-tar"} if tar is not None else {}
+        sent = body if tar is None else tar
         with self._translated():
             async with self._pool(long=long).request(
-                method, self._base + path, params=query, data=body, headers=headers, timeout=limit
+                method, self._base + path, params=query, data=sent, headers=headers, timeout=limit
             ) as response:
                 content = await response.read()
                 if response.status >= 400:

@@ -45,6 +45,21 @@ _STATUS = {
 }
 
 
+class _Endpoint(msgspec.Struct, frozen=True):
+    address: str = msgspec.field(name="IPAddress", default="")
+    gateway: str = msgspec.field(name="Gateway", default="")
+
+
+class _Networks(msgspec.Struct, frozen=True):
+    networks: dict[str, _Endpoint] | None = msgspec.field(name="Networks", default=None)
+
+    @property
+    def endpoint(self) -> _Endpoint:
+        """The first by name that has an address: ours have one network, and somebody may give them others."""
+        every = sorted((self.networks or {}).items())
+        return next((one for _, one in every if one.address), _Endpoint())
+
+
 class Listed(msgspec.Struct, frozen=True, rename="pascal"):
     """A container in a list."""
 
@@ -53,6 +68,7 @@ class Listed(msgspec.Struct, frozen=True, rename="pascal"):
     status: str = ""
     """For people: `Up 3 minutes (healthy)`."""
     labels: dict[str, str] | None = None
+    network_settings: _Networks = _Networks()
 
 
 class _Check(msgspec.Struct, frozen=True, rename="pascal"):
@@ -84,6 +100,7 @@ class Inspected(msgspec.Struct, frozen=True, rename="pascal"):
     id: str
     state: _State
     config: _Config = _Config()
+    network_settings: _Networks = _Networks()
 
     @property
     def labels(self) -> dict[str, str]:
@@ -171,6 +188,8 @@ def seen_in_list(listed: Listed) -> Container | None:
         fingerprint=labels.get(LABEL_SPEC, ""),
         status=status,
         health=Health.HEALTHY if checked else Health.NONE,
+        address=listed.network_settings.endpoint.address,
+        gateway=listed.network_settings.endpoint.gateway,
     )
 
 
@@ -178,6 +197,7 @@ def seen_closely(inspected: Inspected) -> Container:
     state = inspected.state
     status = _STATUS.get(state.status, Status.EXITED)
     health, output = Health.NONE, ""
+    network = inspected.network_settings.endpoint if status is Status.RUNNING else _Endpoint()
     if status is Status.RUNNING and state.health is not None:
         health = next((known for known in Health if known == state.health.status), Health.NONE)
         last = state.health.log[-1] if state.health.log else None
@@ -193,6 +213,8 @@ def seen_closely(inspected: Inspected) -> Container:
         exit_code=state.exit_code if status is Status.EXITED else None,
         oom_killed=state.oom_killed,
         error=state.error,
+        address=network.address,
+        gateway=network.gateway,
     )
 
 

@@ -9,15 +9,19 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import TypeVar
 
+import msgspec
+
 from longshore.engine.fake_containers import Feed
 from longshore.engine.fake_machine import FakeMachine, Mood, Speeds
 from longshore.engine.limits import ANSWER_LIMIT_S, PULL_SILENCE_S, STOP_LIMIT_S, WORK_LIMIT_S
-from longshore.model.containers import Container, ContainerOrder, LogLine
+from longshore.model.containers import Container, ContainerOrder, LogLine, Status, Target
 from longshore.model.errors import Failure, NotFound, Refused, Unavailable
 from longshore.model.objects import Capacity, EngineFacts
 from longshore.model.spec import Pull
 
-__all__ = ["FakeEngine", "FakeMachine", "Mood", "Speeds"]
+__all__ = ["FakeEngine", "FakeMachine", "FakeProber", "Mood", "Speeds"]
+
+PROBE_S = 0.001
 
 T = TypeVar("T")
 
@@ -50,6 +54,13 @@ class FakeEngine:
     async def container(self, id: str) -> Container | None:
         boxes = self.machine.boxes
         return await self._ask(lambda: self.machine.answer(lambda: boxes[id].seen() if id in boxes else None))
+
+    async def inspect(self, id: str) -> bytes | None:
+        seen = await self.container(id)
+        if seen is None:
+            return None
+        words = {"Id": seen.id, "State": {"Status": seen.status, "Running": seen.status is Status.RUNNING}}
+        return msgspec.json.encode(words)
 
     async def prepare(self, image: str, pull: Pull) -> None:
         there = await self._ask(lambda: self.machine.answer(lambda: image in self.machine.images))
@@ -136,3 +147,26 @@ class FakeEngine:
 
     def _silence(self) -> Unavailable:
         return Unavailable(f"the engine of {self.machine.name} does not answer: no answer in time")
+
+
+class FakeProber:
+    """The `Prober` port to a fake machine's containers. Each that runs answers, unless it ails or is asked for a path
+    with `missing` in it; the engine need not."""
+
+    def __init__(self, machine: FakeMachine) -> None:
+        self._machine = machine
+
+    async def probe(self, target: Target) -> None:
+        await asyncio.sleep(PROBE_S)
+        box = self._machine.boxes.get(target.container.id)
+        if box is None or not box.running:
+            raise Unavailable(f"connect to {target.container.address}: refused")
+        if box.ailing == "":
+            await asyncio.Event().wait()  # until the asker gives up
+        if box.ailing is not None:
+            raise Unavailable(box.ailing)
+        if target.probe.http is not None and "missing" in target.probe.http.path:
+            raise Unavailable(f"GET {target.probe.http.path}: 404 Not Found")
+
+    async def close(self) -> None:
+        """Nothing is kept open."""

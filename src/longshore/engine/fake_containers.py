@@ -79,6 +79,8 @@ class Box:
         self._health_output = ""
         self._exit_code: int | None = None
         self._oom_killed = False
+        self.ailing: str | None = None
+        """What a probe gets instead of an answer, if it gets none; empty keeps it waiting."""
         self._load = 0.0
         """How much of its reservation it uses."""
         self._cpu_s = 0.0
@@ -100,6 +102,8 @@ class Box:
             exit_code=self._exit_code,
             oom_killed=self._oom_killed,
             error=self.error,
+            address=f"10.88.{int(self.id[:2], 16)}.{int(self.id[2:4], 16)}" if self.running else "",
+            gateway="10.88.0.1" if self.running else "",
         )
 
     def used(self) -> tuple[float, int]:

@@ -107,6 +107,13 @@ class FakeMachine:
     def cure(self, id: str) -> None:
         self.boxes[id].set_health(Health.HEALTHY, "")
 
+    def ail(self, id: str, words: str = "GET /: 503 Service Unavailable") -> None:
+        """A container answers its probes like this from now on; without words, not at all."""
+        self.boxes[id].ailing = words
+
+    def recover(self, id: str) -> None:
+        self.boxes[id].ailing = None
+
     def fail_next_start(self, words: str) -> None:
         self._start_fails.append(words)
 

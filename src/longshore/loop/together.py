@@ -10,7 +10,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 
-async def together(**mains: Coroutine[Any, Any, None]) -> None:
+async def together(**mains: Coroutine[Any, Any, object]) -> None:
     """Run all until the first one ends, then cancel the others and wait for them. Raises what the first raised.
 
     The keys name the tasks. If several end at once, the one named first counts.

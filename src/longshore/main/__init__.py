@@ -8,6 +8,8 @@ from longshore.cli import root
 
 for _name in ("dev", "manager", "worker", "restore", "simulate"):
     root.add_lazy(_name, f"longshore.main.commands:{_name}")
+# The same group as the command line's own, with its two servers.
+root.add_lazy("cube", "longshore.main.cube:cube")
 
 
 def main() -> None:

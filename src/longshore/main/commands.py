@@ -5,71 +5,48 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from longshore.cli.group import Settings, command, pass_settings
 from longshore.client import chosen_data_dir
+from longshore.main import flags
+from longshore.main.flags import SCHEDULERS as SCHEDULERS
 from longshore.main.serving import serve
 from longshore.main.sight import announce
 
-SCHEDULERS = ("spread", "binpack", "epvm", "first-fit", "round-robin")
-
-F = TypeVar("F", bound=Callable[..., None])
-
-
-def _options(*options: Callable[[F], F]) -> Callable[[F], F]:
-    """Several options as one decorator."""
-
-    def decorate(function: F) -> F:
-        for option in reversed(options):
-            function = option(function)
-        return function
-
-    return decorate
+if TYPE_CHECKING:
+    from longshore.main.manager import ManagerSettings
+    from longshore.main.worker import WorkerSettings
 
 
-_listening = _options(
-    click.option("-H", "--host", default="127.0.0.1", show_default=True, help="Address to listen on."),
-    click.option("-p", "--port", default=7440, show_default=True, type=click.IntRange(0, 65535)),
-    click.option("--store", default="", help="memory, or sqlite:///PATH.  [default: longshore.db in the data folder]"),
-    click.option("--scheduler", type=click.Choice(SCHEDULERS), default="spread", show_default=True),
-    click.option("--heartbeat-timeout", default=5.0, show_default=True, type=click.FloatRange(0.5), help="Seconds."),
-    click.option("--no-auth", is_flag=True, help="Ask nobody for a token; on a loopback address only."),
+@command(
+    "manager",
+    "longshore manager",
+    "longshore manager -H 10.0.0.1 -w 10.0.0.2:7441 --scheduler binpack",
+    "longshore manager -p 8080 -st persisted -sct epvm -w worker1:80 -w worker2:80",
 )
-_logging = _options(
-    click.option(
-        "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
-    ),
-    click.option("--log-format", type=click.Choice(["json", "console"]), help="[default: console on a terminal]"),
-)
-
-
-@command("manager", "longshore manager", "longshore manager -H 10.0.0.1 -w 10.0.0.2:7441 --scheduler binpack")
-@_listening
-@click.option("-w", "--worker", "workers", multiple=True, metavar="HOST:PORT", help="A worker to dial; repeatable.")
+@flags.listen_at(7440, variables="MANAGER")
+@flags.keeping
+@flags.scheduler("spread")
+@flags.serving
+@flags.workers("--worker")
 @click.option("--worker-token", type=click.Path(path_type=Path, dir_okay=False), help="[default: DATA/worker.token]")
-@_logging
+@flags.logging
 @pass_settings
-def manager(
-    settings: Settings,
-    /,
-    workers: tuple[str, ...],
-    worker_token: Path | None,
-    log_level: str,
-    log_format: str | None,
-    **listening: Any,
-) -> None:
+def manager(settings: Settings, /, log_level: str, log_format: str | None, **said: Any) -> None:
     """Keep what is wished, and decide.
 
     Its data folder (--data) gets longshore.db, admin.token and manager.json; the command line finds them there.
     """
-    from longshore.main.manager import running_manager
+    serve_manager(manager_settings(settings, **said), log_level, log_format)
 
-    wish = _manager(settings, workers=workers, worker_token=worker_token, **listening)
+
+def serve_manager(wish: "ManagerSettings", log_level: str, log_format: str | None) -> None:
+    """Until it is told to stop."""
+    from longshore.main.manager import running_manager
 
     async def run() -> None:
         async with running_manager(wish) as running:
@@ -79,13 +56,30 @@ def manager(
     serve(run(), log_level, log_format)
 
 
-def _manager(settings: Settings, *, no_auth: bool, heartbeat_timeout: float, **rest: Any) -> Any:
+def manager_settings(
+    settings: Settings,
+    *,
+    no_auth: bool,
+    no_compat: bool,
+    heartbeat_timeout: float,
+    store_type: str | None,
+    store: str = "",
+    **rest: Any,
+) -> "ManagerSettings":
     from longshore.main.manager import ManagerSettings
 
-    return ManagerSettings(folder=_folder(settings), auth=not no_auth, heartbeat_timeout_s=heartbeat_timeout, **rest)
+    return ManagerSettings(
+        folder=own_folder(settings),
+        auth=not no_auth,
+        compat=not no_compat,
+        heartbeat_timeout_s=heartbeat_timeout,
+        store=flags.store_of(store, store_type),
+        **rest,
+    )
 
 
-def _folder(settings: Settings) -> Path:
+def own_folder(settings: Settings) -> Path:
+    """Where a server of this line keeps its files."""
     return chosen_data_dir(settings.data, os.environ)
 
 
@@ -93,40 +87,55 @@ def _folder(settings: Settings) -> Path:
     "worker",
     "longshore worker --join http://10.0.0.1:7440 --token join.token",
     "longshore worker -n rack1 -H 10.0.0.2 --label zone=a",
+    "longshore worker -n worker1 -p 80 -st persisted",
 )
 @click.option("-n", "--name", default=None, help="Name of the node.  [default: the host's name]")
-@click.option("-H", "--host", default="127.0.0.1", show_default=True, help="Where to be dialled, without --join.")
-@click.option("-p", "--port", default=7441, show_default=True, type=click.IntRange(0, 65535))
+@flags.listen_at(7441, variables="WORKER", help="Where to be dialled, without --join.")
 @click.option("--join", default="", metavar="URL", help="The manager to dial.")
 @click.option("--token", type=click.Path(path_type=Path, dir_okay=False), help="File with the token for --join.")
 @click.option("--engine", default="", metavar="URL", help="[default: $DOCKER_HOST, else /var/run/docker.sock]")
 @click.option("--address", default="", help="Where published ports answer.  [default: the address towards the manager]")
 @click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="Of the node, taken when it joins.")
-@_logging
+@flags.store_type
+@click.option("--no-auth", is_flag=True, help="Ask nobody for a token at -H and -p; on a loopback address only.")
+@flags.logging
 @pass_settings
 def worker(
     settings: Settings,
     /,
     name: str | None,
-    labels: tuple[str, ...],
     log_level: str,
     log_format: str | None,
-    **rest: Any,
+    **said: Any,
 ) -> None:
     """Run containers on this machine for a manager.
 
     With --join it dials the manager. Without, it waits at -H and -p for a manager that was started with --worker; both
     then need the same worker.token.
     """
-    from longshore.main.worker import WorkerSettings, run_worker
+    wish = worker_settings(settings, name=name or socket.gethostname().split(".")[0], **said)
+    serve_worker(wish, log_level, log_format)
 
-    wish = WorkerSettings(
-        name=name or socket.gethostname().split(".")[0],
-        folder=_folder(settings),
+
+def serve_worker(wish: "WorkerSettings", log_level: str, log_format: str | None) -> None:
+    """Until it is told to stop."""
+    from longshore.main.worker import run_worker
+
+    serve(run_worker(wish), log_level, log_format)
+
+
+def worker_settings(
+    settings: Settings, *, store_type: str | None, no_auth: bool, labels: tuple[str, ...] = (), **rest: Any
+) -> "WorkerSettings":
+    from longshore.main.worker import WorkerSettings
+
+    return WorkerSettings(
+        folder=own_folder(settings),
         labels=dict(_pair(label) for label in labels),
+        store=flags.store_of("", store_type),
+        auth=not no_auth,
         **rest,
     )
-    serve(run_worker(wish), log_level, log_format)
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -138,9 +147,12 @@ def _pair(text: str) -> tuple[str, str]:
 
 @command("dev", "longshore dev", "longshore dev --nodes 3", "longshore dev --nodes 5 --engine fake --store memory")
 @click.option("--nodes", default=1, show_default=True, type=click.IntRange(1, 100), help="Workers: n1, n2 and so on.")
-@click.option("--engine", default="", metavar="URL", help="An engine's URL, or fake for a simulated one.")
-@_listening
-@_logging
+@click.option("--engine", default="", metavar="URL", help="An engine's URL, fake, or dind: containers with one each.")
+@flags.listen_at(7440)
+@flags.keeping
+@flags.scheduler("spread")
+@flags.serving
+@flags.logging
 @pass_settings
 def dev(
     settings: Settings,
@@ -149,7 +161,7 @@ def dev(
     engine: str,
     log_level: str,
     log_format: str | None,
-    **listening: Any,
+    **said: Any,
 ) -> None:
     """A manager and its workers in one program, on this machine's engine.
 
@@ -158,7 +170,7 @@ def dev(
     from longshore.main.dev import run_dev
     from longshore.main.manager import RunningManager
 
-    wish = _manager(settings, **listening)
+    wish = manager_settings(settings, **said)
 
     def started(running: RunningManager) -> None:
         where = f" --data {settings.data}" if settings.data else ""
@@ -178,7 +190,7 @@ def restore(settings: Settings, file: Path) -> None:
     from longshore.main.manager import STORE_FILE
     from longshore.store.copies import restore as put_back
 
-    target = _folder(settings) / STORE_FILE
+    target = own_folder(settings) / STORE_FILE
     aside = put_back(file, target, at=time.time())
     click.echo(f"restored {target}" + (f"; the former one is {aside}" if aside else ""))
 

@@ -1,23 +1,29 @@
 """Manager and workers in one program: a whole cluster on one machine.
 
 The workers speak to the manager over real sessions, as they would from other machines; they only share the program,
-the engine, and the machine's capacity, which is divided so that the nodes together promise no more than there is.
+the machine's capacity, which is divided so that the nodes together promise no more than there is, and the engine,
+unless each has one of its own in a container (`dind`).
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
+
+import structlog
 
 from longshore.agent.dialling import keep_dialling
 from longshore.agent.host import Host
 from longshore.agent.worker import Identity, Worker
-from longshore.main import folder
+from longshore.main import dind, folder
 from longshore.main.clock import MachineClock
+from longshore.main.dind import Berth
 from longshore.main.manager import ManagerSettings, RunningManager, running_manager
-from longshore.main.worker import fake_machine, open_engine, starts_at_once
+from longshore.main.worker import engine_url, fake_machine, open_engine, prober_of, starts_at_once
+from longshore.model.errors import Denied
 from longshore.model.views import TokenWish
-from longshore.ports import Engine
+
+log = structlog.get_logger("longshore.dev")
 
 JOIN_S = 300.0
 
@@ -29,37 +35,57 @@ async def run_dev(
     async with AsyncExitStack() as stack:
         manager = await stack.enter_async_context(running_manager(settings))
         clock = MachineClock()
-        machine = fake_machine(clock) if engine == "fake" else None
+        names = [f"n{number}" for number in range(1, nodes + 1)]
+        berths = await _berths(stack, engine, settings.folder, names, clock)
         starts = starts_at_once()
         workers = []
-        for number in range(1, nodes + 1):
-            name = f"n{number}"
+        for name, berth in zip(names, berths, strict=True):
             where = folder.prepare(settings.folder / "nodes" / name)
-            connection = open_engine(engine, clock, machine)
-            stack.push_async_callback(connection.close)
-            worker = _worker(connection, clock, folder.identity(where, name), where, starts, nodes)
+            worker = _worker(berth, clock, folder.identity(where, name), where, starts, nodes)
             workers.append((worker, await _join_token(manager, worker)))
         group = await stack.enter_async_context(asyncio.TaskGroup())
         for worker, joining in workers:
             group.create_task(worker.run(), name=f"worker {worker.name}")
-            group.create_task(keep_dialling(worker, manager.url, joining), name=f"dial {worker.name}")
+            group.create_task(_dial(worker, manager.url, joining), name=f"dial {worker.name}")
         started(manager)
         await asyncio.Event().wait()
 
 
+async def _dial(worker: Worker, url: str, joining: Callable[[], str]) -> None:
+    """Until it is cancelled, or the node is removed: the others go on then."""
+    try:
+        await keep_dialling(worker, url, joining)
+    except Denied as failure:
+        log.warning("node ended; remove its folder to have it join anew", node=worker.name, reason=failure.message)
+
+
+async def _berths(
+    stack: AsyncExitStack, engine: str, data: Path, names: Sequence[str], clock: MachineClock
+) -> Sequence[Berth]:
+    """A place for each node's containers, given up with `stack`."""
+    if engine == dind.ENGINE:
+        return await stack.enter_async_context(dind.engines_in_containers(engine_url(), data, names))
+    machine = fake_machine(clock) if engine == "fake" else None
+    berths = [Berth(open_engine(engine, clock, machine), "127.0.0.1") for _ in names]
+    for berth in berths:
+        stack.push_async_callback(berth.engine.close)
+    return berths
+
+
 def _worker(
-    engine: Engine, clock: MachineClock, identity: Identity, where: Path, starts: asyncio.Semaphore, nodes: int
+    berth: Berth, clock: MachineClock, identity: Identity, where: Path, starts: asyncio.Semaphore, nodes: int
 ) -> Worker:
     return Worker(
-        engine,
+        berth.engine,
         clock,
         identity=identity,
-        address="127.0.0.1",
+        address=berth.address,
         labels={},
         starts=starts,
         share=1 / nodes,
         remember=lambda one: folder.remember(where, one),
-        figures=Host(engine, clock).read,
+        figures=Host(berth.engine, clock).read,
+        prober=prober_of(berth.engine),
     )
 
 

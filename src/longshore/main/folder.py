@@ -70,6 +70,16 @@ def read(path: Path) -> str:
         raise Refused(f"cannot read {path}: {error.strerror}") from error
 
 
+def workers_token(path: Path) -> str:
+    """The token that opens a worker's own port to its manager. Whichever of the two starts first on a machine makes
+    it; to another machine somebody has to carry it."""
+    secret = read(path)
+    if not secret:
+        secret = "lsw_" + secrets.token_urlsafe(32)
+        write(path, secret + "\n")
+    return secret
+
+
 def identity(folder: Path, node: str) -> Identity:
     """What a worker remembers. One that never was gets its secret here, safely on disk before it is ever used."""
     path = folder / "worker.json"

@@ -5,7 +5,6 @@ import os
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from ipaddress import ip_address
 from pathlib import Path
 
 import msgspec
@@ -13,7 +12,8 @@ import structlog
 from aiohttp import web
 
 from longshore import __version__
-from longshore.api.server import Deps, make_app, make_runner
+from longshore.api.running import make_runner
+from longshore.api.server import Deps, make_app
 from longshore.control import tokens
 from longshore.control.controllers import controllers
 from longshore.control.dialling import keep_dialling
@@ -25,6 +25,7 @@ from longshore.decide.placement import explain, place
 from longshore.loop.controller import ControlLoop
 from longshore.main import folder
 from longshore.main.clock import MachineClock
+from longshore.main.serving import is_loopback
 from longshore.model.changes import Change
 from longshore.model.errors import Invalid, Refused
 from longshore.model.lifecycle import Owner
@@ -52,6 +53,8 @@ class ManagerSettings(msgspec.Struct, frozen=True, kw_only=True):
     workers: tuple[str, ...] = ()
     worker_token: Path | None = None
     auth: bool = True
+    compat: bool = True
+    """Whether foreign APIs are served beside `/v1`."""
     heartbeat_timeout_s: float = 5.0
 
 
@@ -61,16 +64,6 @@ class RunningManager(msgspec.Struct, frozen=True, kw_only=True):
     url: str
     store: Store
     operations: Operations
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach `host`."""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 @asynccontextmanager
@@ -147,15 +140,15 @@ async def _serving(settings: ManagerSettings, plain: Store, clock: MachineClock)
         heartbeat_timeout_s=settings.heartbeat_timeout_s,
         wake_node=lambda node: loop.wake("nodes", node),
     )
-    rows = controllers(settings.scheduler, sessions.silence_left_s)
+    rows = controllers(settings.scheduler, sessions.silence_left_s, sessions.busy)
     loop = ControlLoop(store, clock, [measured(row, metrics) for row in rows])
     operations = Operations(
         store,
         clock,
         settings.scheduler,
         decide_services=services.decide,
-        place=lambda world, now: place.decide(world, now, settings.scheduler),
-        explain=lambda world, task, now: explain.explain(world, task, now, settings.scheduler),
+        place=lambda world, now: place.decide(world, now, settings.scheduler, sessions.busy),
+        explain=lambda world, task, now: explain.explain(world, task, now, settings.scheduler, sessions.busy),
         usage=sessions.usage,
     )
     app = make_app(
@@ -165,6 +158,7 @@ async def _serving(settings: ManagerSettings, plain: Store, clock: MachineClock)
             sessions=sessions,
             clock=clock,
             auth=settings.auth,
+            compat=settings.compat,
             metrics=metrics,
             scheduler=settings.scheduler,
             version=__version__,
@@ -180,7 +174,7 @@ async def _serving(settings: ManagerSettings, plain: Store, clock: MachineClock)
         url = f"http://{host}:{port}"
         record = {"url": url, "pid": os.getpid()}
         folder.write(settings.folder / "manager.json", msgspec.json.encode(record).decode() + "\n")
-        background = asyncio.create_task(_background(settings, sessions, loop), name="manager")
+        background = asyncio.create_task(_background(settings, store, sessions, loop), name="manager")
         try:
             async with _ends_with(background):
                 yield RunningManager(url=url, store=store, operations=operations)
@@ -202,16 +196,18 @@ async def _listen(runner: web.AppRunner, settings: ManagerSettings) -> int:
     return int(runner.addresses[0][1])
 
 
-async def _background(settings: ManagerSettings, sessions: Sessions, loop: ControlLoop) -> None:
+async def _background(settings: ManagerSettings, store: Store, sessions: Sessions, loop: ControlLoop) -> None:
     async with asyncio.TaskGroup() as group:
         group.create_task(sessions.run(), name="sessions")
         group.create_task(loop.run(), name="controllers")
-        if settings.workers:
-            path = settings.worker_token or settings.folder / "worker.token"
-            secret = folder.read(path)
-            if not secret:
-                raise Refused(f"--worker needs the workers' token in {path}, or --worker-token FILE")
-            group.create_task(keep_dialling(sessions, settings.workers, secret), name="dial workers")
+        dialling = keep_dialling(store, sessions, settings.workers, lambda: _workers_secret(settings))
+        group.create_task(dialling, name="dial workers")
+
+
+def _workers_secret(settings: ManagerSettings) -> str:
+    path = settings.worker_token or settings.folder / "worker.token"
+    # Without tokens this manager shows none either: its workers are this machine's own.
+    return folder.workers_token(path) if settings.auth else folder.read(path)
 
 
 @asynccontextmanager

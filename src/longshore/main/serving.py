@@ -4,6 +4,7 @@ import asyncio
 import gc
 import signal
 from collections.abc import Coroutine
+from ipaddress import ip_address
 from typing import Any
 
 from longshore.main import sight
@@ -23,6 +24,16 @@ def serve(main: Coroutine[Any, Any, None], log_level: str, log_format: str | Non
         failure = _first(failures)
     if failure is not None:
         raise failure
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach `host`."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 async def _until_signalled(main: Coroutine[Any, Any, None]) -> None:

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import random
-import secrets
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,15 +11,20 @@ from aiohttp import web
 
 from longshore.agent.dialling import Doorstep, address_towards, keep_dialling
 from longshore.agent.host import Host
-from longshore.agent.worker import Worker
+from longshore.agent.worker import Identity, Worker
+from longshore.api.compat.worker import WorkerDeps, make_worker_app
+from longshore.api.running import make_runner
 from longshore.decide.admission import admit_node_labels, admit_node_name
 from longshore.engine.docker import DockerEngine
-from longshore.engine.fake import FakeEngine, FakeMachine
+from longshore.engine.fake import FakeEngine, FakeMachine, FakeProber
 from longshore.main import folder
+from longshore.main.alone import Alone
 from longshore.main.clock import MachineClock
+from longshore.main.serving import is_loopback
 from longshore.model.errors import Invalid, Refused
-from longshore.ports import Clock, Engine
+from longshore.ports import Clock, Engine, Prober
 
+SHUTDOWN_S = 2.0
 STARTS_PER_CORE = 2
 """Past about two starts a core at a time an engine only gets slower."""
 
@@ -40,6 +44,10 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
     address: str = ""
     """Where published ports answer; empty is the address towards the manager."""
     labels: dict[str, str] = {}
+    store: str = ""
+    """`memory` to remember nothing that the worker was told at its own door; empty keeps it in the folder."""
+    auth: bool = True
+    """Whether that door asks for a token."""
 
 
 def starts_at_once() -> asyncio.Semaphore:
@@ -47,11 +55,21 @@ def starts_at_once() -> asyncio.Semaphore:
     return asyncio.Semaphore(STARTS_PER_CORE * (os.cpu_count() or 1))
 
 
+def engine_url(named: str = "") -> str:
+    """The engine that was named, else the machine's own."""
+    return named or os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
+
+
 def open_engine(url: str, clock: Clock, machine: FakeMachine | None = None) -> Engine:
     """The engine that `url` names."""
     if url == "fake":
         return FakeEngine(machine or fake_machine(clock))
-    return DockerEngine(url or os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock")
+    return DockerEngine(engine_url(url))
+
+
+def prober_of(engine: Engine) -> Prober | None:
+    """What asks this engine's containers, if it is not real sockets."""
+    return FakeProber(engine.machine) if isinstance(engine, FakeEngine) else None
 
 
 def fake_machine(clock: Clock) -> FakeMachine:
@@ -68,6 +86,8 @@ async def run_worker(settings: WorkerSettings) -> None:
 
 
 async def _run_held(settings: WorkerSettings) -> None:
+    if not settings.auth and not is_loopback(settings.host):
+        raise Invalid(f"--no-auth would open this worker to everybody at {settings.host}; it needs a loopback host")
     clock = MachineClock()
     engine = open_engine(settings.engine, clock)
     standing = folder.identity(settings.folder, settings.name)
@@ -77,23 +97,31 @@ async def _run_held(settings: WorkerSettings) -> None:
             f"{settings.name} a folder of its own with --data"
         )
     address = settings.address or (address_towards(settings.join) if settings.join else settings.host)
-    worker = Worker(
-        engine,
-        clock,
-        identity=standing,
-        address=address,
-        labels=settings.labels,
-        starts=starts_at_once(),
-        remember=lambda one: folder.remember(settings.folder, one),
-        figures=Host(engine, clock).read,
-    )
+    starts = starts_at_once()
+
+    def make(identity: Identity) -> Worker:
+        return Worker(
+            engine,
+            clock,
+            identity=identity,
+            address=address,
+            labels=settings.labels,
+            starts=starts,
+            remember=lambda one: folder.remember(settings.folder, one),
+            figures=Host(engine, clock).read,
+            prober=prober_of(engine),
+        )
+
+    worker = make(standing)
     try:
         async with asyncio.TaskGroup() as group:
             group.create_task(worker.run(), name="runner")
             if settings.join:
                 group.create_task(keep_dialling(worker, settings.join, lambda: _join_token(settings)), name="dial")
             else:
-                group.create_task(_wait_to_be_dialled(settings, worker), name="door")
+                alone = Alone(settings.folder, settings.name, clock, make, in_memory=settings.store == "memory")
+                group.create_task(alone.run(), name="own tasks")
+                group.create_task(_keep_door(settings, worker, engine, alone), name="door")
     finally:
         with suppress(asyncio.CancelledError):
             await engine.close()
@@ -108,13 +136,13 @@ def _join_token(settings: WorkerSettings) -> str:
     return secret
 
 
-async def _wait_to_be_dialled(settings: WorkerSettings, worker: Worker) -> None:
-    path = settings.token or settings.folder / "worker.token"
-    secret = folder.read(path)
-    if not secret:
-        secret = "lsw_" + secrets.token_urlsafe(32)
-        folder.write(path, secret + "\n")
-    runner = web.AppRunner(Doorstep(worker, secret).app(), access_log=None, handler_cancellation=True)
+async def _keep_door(settings: WorkerSettings, worker: Worker, engine: Engine, alone: Alone) -> None:
+    """The worker's own port: for a manager that dials it, and for whoever has tasks for this machine alone."""
+    secret = folder.workers_token(settings.token or settings.folder / "worker.token") if settings.auth else ""
+    deps = WorkerDeps(worker=worker, engine=engine, secret=secret, begin=alone.begin, own=alone.own)
+    app = make_worker_app(deps)
+    Doorstep(worker).mount(app)
+    runner = make_runner(app, shutdown_s=SHUTDOWN_S)
     await runner.setup()
     try:
         try:

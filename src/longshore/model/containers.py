@@ -9,7 +9,7 @@ from enum import StrEnum
 import msgspec
 
 from longshore.model.objects import PublishedPort, Task
-from longshore.model.spec import Pull, ServiceSpec
+from longshore.model.spec import Probe, Protocol, Pull, ServiceSpec
 
 LABEL_CLUSTER = "longshore.cluster"
 LABEL_NODE = "longshore.node"
@@ -52,6 +52,39 @@ class Container(msgspec.Struct, frozen=True, kw_only=True):
     oom_killed: bool = False
     error: str = ""
     """What the engine says went wrong."""
+    address: str = ""
+    """Its own, on the engine's network, while it runs."""
+    gateway: str = ""
+    """The engine's end of that network."""
+
+
+class Target(msgspec.Struct, frozen=True, kw_only=True):
+    """Whom a probe asks, what, and on which ways it may get there."""
+
+    container: Container
+    probe: Probe
+    published: PublishedPort | None = None
+    """The host port of the probed port, if it has one."""
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """What the results of a probe come to so far."""
+
+    passes: bool | None = None
+    """None until enough of them have agreed once."""
+    output: str = ""
+    """What made it fail."""
+    passed: int = 0
+    """Answers in a row, the newest included."""
+    failed: int = 0
+    """Failures in a row that counted."""
+
+
+class Checks(msgspec.Struct, frozen=True):
+    """What a worker's own probes say of a task's container."""
+
+    liveness: Verdict = Verdict()
+    readiness: Verdict = Verdict()
 
 
 class ContainerOrder(msgspec.Struct, frozen=True, kw_only=True):
@@ -139,3 +172,11 @@ def order_for(assigned: Assigned, *, cluster: str, node: str) -> ContainerOrder:
         spec=assigned.spec,
         ports=assigned.task.ports,
     )
+
+
+def target_of(assigned: Assigned, container: Container, probe: Probe) -> Target:
+    """How a probe of this task's container gets there."""
+    asked = probe.http or probe.tcp
+    ports = (port for port in assigned.task.ports if port.protocol is Protocol.TCP)
+    published = next((port for port in ports if asked is not None and port.container == asked.port), None)
+    return Target(container=container, probe=probe, published=published)

@@ -66,12 +66,14 @@ def _room(world: Snapshot) -> list[str]:
     """What tasks have set aside never exceeds what their node has, by what the node said when they were placed."""
     found = []
     for name, node in world.nodes.items():
-        cpu_millis = memory = 0
+        cpu_millis = memory = disk = 0
         for task in world.tasks_of_node(name).values():
             release = world.release(task.service, task.release)
             if task.state in ON_NODE and release is not None:
                 cpu_millis += release.spec.resources.cpu_millis
                 memory += release.spec.resources.memory
-        if cpu_millis > node.capacity.cpu_millis or memory > node.capacity.memory:
-            found.append(f"node {name} is over its capacity: {cpu_millis} millicores, {memory} bytes")
+                disk += release.spec.resources.disk
+        over = cpu_millis > node.capacity.cpu_millis or memory > node.capacity.memory
+        if over or (disk and disk > node.capacity.disk):
+            found.append(f"node {name} is over its capacity: {cpu_millis} millicores, {memory} and {disk} bytes")
     return found

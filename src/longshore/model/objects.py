@@ -35,6 +35,13 @@ class Availability(StrEnum):
     """Keeps its tasks and gets no new ones."""
     DRAINED = "drained"
     """Gives its tasks up."""
+    LEAVING = "leaving"
+    """Gives its tasks up, and is forgotten once it has none."""
+
+    @property
+    def gives_up(self) -> bool:
+        """Whether a node of this availability shall have no tasks."""
+        return self in (Availability.DRAINED, Availability.LEAVING)
 
 
 class NodeStatus(StrEnum):
@@ -104,6 +111,9 @@ class Node(Record, frozen=True, kw_only=True):
     capacity: Capacity = Capacity()
     engine: EngineFacts = EngineFacts()
     worker_version: str = ""
+    """Empty if no worker has ever joined: the node was registered by hand, and nothing is placed on it."""
+    dial: str = ""
+    """`host:port` at which the manager dials its worker; empty if the worker dials. Writer: the user."""
     joined_at: float = 0.0
     changed_at: float = 0.0
     """When `status` last changed."""
@@ -214,7 +224,38 @@ class Token(Record, frozen=True, kw_only=True):
     expires_at: float | None = None
 
 
-Object = Cluster | Node | Service | Release | Task | Token
+class Posting(Record, frozen=True, kw_only=True):
+    """What a client of an older orchestrator's API posted as a task, as it said it: its id, its name, its figures. It
+    is run as a service of one replica; this record keeps what a service has no word for. Writer: the user."""
+
+    id: str
+    """The client's own."""
+    name: str = ""
+    service: str = ""
+    """The service that runs it; empty if there is no image to run."""
+    image: str = ""
+    cpu: float = 0.0
+    """Cores."""
+    memory: int = 0
+    """Bytes."""
+    disk: int = 0
+    """Bytes."""
+    exposed_ports: tuple[str, ...] = ()
+    """Container ports to publish, such as `7777/tcp`, each on a host port that the cluster chooses."""
+    port_bindings: dict[str, str] = {}
+    """Container port to host port, such as `7777/tcp` to `7777`."""
+    restart_policy: str = ""
+    health_check: str = ""
+    """Path to GET; empty is no check."""
+    env: dict[str, str] = {}
+    command: tuple[str, ...] = ()
+    created_at: float = 0.0
+    stopped_at: float | None = None
+    last: Task | None = None
+    """The task it had when it was stopped: the records of stopped tasks go, and its client may still ask."""
+
+
+Object = Cluster | Node | Service | Release | Task | Token | Posting
 """Anything a store keeps."""
 
 
@@ -227,6 +268,7 @@ class Kind(StrEnum):
     RELEASE = "release"
     TASK = "task"
     TOKEN = "token"
+    POSTING = "posting"
 
 
 TYPE_OF: dict[Kind, type[Object]] = {
@@ -236,6 +278,7 @@ TYPE_OF: dict[Kind, type[Object]] = {
     Kind.RELEASE: Release,
     Kind.TASK: Task,
     Kind.TOKEN: Token,
+    Kind.POSTING: Posting,
 }
 
 

@@ -20,6 +20,7 @@ from longshore.model.objects import (
     Kind,
     Node,
     Object,
+    Posting,
     Release,
     Service,
     Task,
@@ -71,6 +72,10 @@ class Snapshot:
     @property
     def tokens(self) -> Mapping[str, Token]:
         return self._plain[Kind.TOKEN]  # type: ignore[return-value]
+
+    @property
+    def postings(self) -> Mapping[str, Posting]:
+        return self._plain[Kind.POSTING]  # type: ignore[return-value]
 
     def release(self, service: str, number: int) -> Release | None:
         return self.releases_of(service).get(number)

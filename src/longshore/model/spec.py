@@ -65,6 +65,8 @@ class Resources(_Wish, frozen=True, kw_only=True):
     """Cores; counted in thousandths."""
     memory: int = 0
     """Bytes."""
+    disk: int = 0
+    """Bytes, where the engine keeps its containers. Set aside, not enforced: engines cannot limit it everywhere."""
 
     @property
     def cpu_millis(self) -> int:
@@ -99,6 +101,38 @@ class HealthCheck(_Wish, frozen=True, kw_only=True):
     timeout_s: float = 30.0
     retries: int = 3
     start_period_s: float = 0.0
+
+
+class HttpProbe(_Wish, frozen=True, kw_only=True):
+    """A GET. No redirect is followed, and what the answer says does not matter, only its status."""
+
+    port: int
+    """The container's, published or not."""
+    path: str = "/"
+    headers: dict[str, str] = {}
+    accepts: tuple[int, ...] = ()
+    """Status codes that pass; none named is 200 to 399."""
+
+
+class TcpProbe(_Wish, frozen=True, kw_only=True):
+    """A connection, which passes once it is made."""
+
+    port: int
+
+
+class Probe(_Wish, frozen=True, kw_only=True):
+    """A worker's own question to a container, asked again and again. Exactly one of the ways to ask is given."""
+
+    http: HttpProbe | None = None
+    tcp: TcpProbe | None = None
+    interval_s: float = 10.0
+    timeout_s: float = 5.0
+    retries: int = 3
+    """Failures in a row that make it fail."""
+    successes: int = 1
+    """Answers in a row that make it pass."""
+    start_period_s: float = 0.0
+    """From the container's start; failures in it do not count."""
 
 
 class RestartPolicy(_Wish, frozen=True, kw_only=True):
@@ -155,6 +189,10 @@ class ServiceSpec(_Wish, frozen=True, kw_only=True):
     no_new_privileges: bool = True
     log: LogRotation = LogRotation()
     health: HealthCheck | None = None
+    liveness: Probe | None = None
+    """A container that fails it is stopped, and its task has failed."""
+    readiness: Probe | None = None
+    """A task is ready only while its container passes it."""
     restart: RestartPolicy = RestartPolicy()
     placement: PlacementRules = PlacementRules()
 

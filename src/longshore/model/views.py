@@ -122,7 +122,7 @@ class NodeView(msgspec.Struct, frozen=True, kw_only=True):
     message: str
     capacity: Capacity
     reserved: Capacity
-    """What tasks on it have set aside (disk is not reserved)."""
+    """What tasks on it have set aside."""
     used: NodeStats | None
     """The last heartbeat's figures; None until one came."""
     tasks: int

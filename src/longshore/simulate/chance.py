@@ -20,12 +20,15 @@ from longshore.model.errors import Conflict, NotFound, Unavailable
 from longshore.model.objects import Availability
 from longshore.model.spec import (
     HealthCheck,
+    HttpProbe,
     Mode,
     PlacementRules,
     Port,
+    Probe,
     Resources,
     RestartPolicy,
     ServiceSpec,
+    TcpProbe,
 )
 from longshore.model.views import NodePatch, ServiceWish
 from longshore.simulate.site import Site
@@ -37,6 +40,8 @@ T = TypeVar("T")
 NAMES = ("web", "db", "api", "cron", "agent", "shop")
 HOST_PORTS = (8080, CHOSEN_FIRST)
 """What services ask for, and what placement gives first to those that ask for any."""
+LIVENESS = Probe(tcp=TcpProbe(port=80), interval_s=2.0, timeout_s=1.0, retries=2, start_period_s=1.0)
+READINESS = Probe(http=HttpProbe(port=80), interval_s=1.0, timeout_s=1.0, retries=2, successes=2)
 RETRY_S = 0.5
 GAP_S = 6.0
 """Mean time from one line to the next."""
@@ -104,6 +109,8 @@ def _spec(pick: int) -> ServiceSpec:
         ports=rng.choice(((), (Port(container=80),), (Port(container=80, host=HOST_PORTS[0]),))),
         health=rng.choice((None, HealthCheck(test=("CMD", "true"), interval_s=1.0))),
         placement=PlacementRules(constraints=rng.choice(((), (), ("node.labels.zone==a",)))),
+        liveness=rng.choice((None, LIVENESS)),
+        readiness=rng.choice((None, READINESS)),
     )
 
 
@@ -212,6 +219,14 @@ class Player:
             site, box = found
             site.vanish(box)
 
+    async def ail(self, pick: int) -> None:
+        found = self._container(pick)
+        if found is not None:
+            site, box = found
+            site.ail(box, ("", "503")[pick % 2])
+            await asyncio.sleep(pick % 149 / 10)
+            site.recover(box)
+
     async def kill_worker(self, pick: int) -> None:
         site = self._site(pick)
         site.kill_worker()
@@ -291,6 +306,7 @@ WISHES: dict[str, Callable[[Player, int], Awaitable[None]]] = {
 FAULTS: dict[str, Callable[[Player, int], Awaitable[None]]] = {
     "exit": Player.exit,
     "vanish": Player.vanish,
+    "ail": Player.ail,
     "kill worker": Player.kill_worker,
     "kill manager": Player.kill_manager,
     "power off": Player.power_off,
@@ -312,6 +328,7 @@ WEIGHTS = {
     "activate": 3,
     "exit": 4,
     "vanish": 2,
+    "ail": 3,
     "kill worker": 2,
     "kill manager": 3,
     "power off": 3,

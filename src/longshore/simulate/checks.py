@@ -70,7 +70,7 @@ def _task(world: World, snapshot: Snapshot, service: Service, task: Task, held_u
         found.append(f"{task.id} has not finished")
     if task.live and task.wanted is not Wanted.RUNNING:
         found.append(f"{task.id} is to go, but is {task.state}")
-    if task.live and node is not None and node.availability is Availability.DRAINED:
+    if task.live and node is not None and node.availability.gives_up:
         found.append(f"{task.id} is on {node.name}, which is drained")
     if task.wanted is Wanted.REMOVED and (node is None or node.status is NodeStatus.READY):
         found.append(f"{task.id} is to be removed, and still known")

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from longshore.agent.dialling import RETRY_FIRST_S, RETRY_MAX_S
 from longshore.agent.worker import Identity, Worker
-from longshore.engine.fake import FakeEngine, FakeMachine
+from longshore.engine.fake import FakeEngine, FakeMachine, FakeProber
 from longshore.engine.fake_containers import Box
 from longshore.model.containers import ContainerOrder
 from longshore.model.errors import Unavailable
@@ -62,6 +62,8 @@ class Site:
         """When something was last done to it, or ended."""
         self.taken: set[str] = set()
         """Fingerprints of containers that somebody removed by hand."""
+        self.ailed: set[str] = set()
+        """Ids of containers that have at some time not answered as they should."""
         self._around = around
 
     def _harm(self, text: str) -> None:
@@ -170,6 +172,16 @@ class Site:
         self.taken.add(box.order.fingerprint)
         self.machine.vanish(box.id)
 
+    def ail(self, box: Box, words: str) -> None:
+        self._around.tell(Voice.FAULT, f"the container of {box.order.task} on {self.name} answers {words or 'nothing'}")
+        self.ailed.add(box.id)
+        self.machine.ail(box.id, words)
+
+    def recover(self, box: Box) -> None:
+        if box.ailing is not None:
+            self._around.tell(Voice.FAULT, f"the container of {box.order.task} on {self.name} answers again")
+            box.ailing = None
+
     # -- the worker's process
 
     async def _work(self) -> None:
@@ -185,6 +197,7 @@ class Site:
             starts=asyncio.Semaphore(STARTS_AT_ONCE),
             remember=remember,
             figures=_no_figures,
+            prober=FakeProber(self.machine),
         )
         async with asyncio.TaskGroup() as group:
             group.create_task(worker.run(), name=f"runner {self.name}")

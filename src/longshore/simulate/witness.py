@@ -195,7 +195,9 @@ class Witness:
         mode, place = service.spec.mode, after.pinned if service.spec.mode is Mode.GLOBAL else after.slot
         given_up = self._given_up[service.name, mode]
         if after.counts and after.ready:
-            given_up.pop(place, None)
+            # Of all modes: a service may have another one for a while, and is served meanwhile.
+            for one in Mode:
+                self._given_up[service.name, one].pop(after.pinned if one is Mode.GLOBAL else after.slot, None)
         if event.by is Owner.ROLLOUT and before.ready:
             others = [task.id for task in given_up.values() if self._wants(service, task, snapshot)]
             if others:
@@ -224,12 +226,17 @@ class Witness:
         if task is None or task.node != site.name or self._mark(task) != mark:
             return
         wanted = task.live and task.wanted is Wanted.RUNNING
-        if verb in ("stop", "remove") and wanted:
+        if verb in ("stop", "remove") and wanted and not (verb == "stop" and box is not None and _dead(site, box)):
             self.note(f"the worker of {site.name} asks to {verb} the container of {task_id}, which is wanted")
         if verb == "create" and RANK[State.STARTING] <= RANK[task.state] < RANK[State.LOST]:
             self.note(f"the worker of {site.name} makes another container for {task_id}, which has had one")
         if verb == "start" and box is not None and box.runs and not box.running:
             self.note(f"the worker of {site.name} starts the container of {task_id} once more")
+
+
+def _dead(site: Site, box: Box) -> bool:
+    """Whether a worker may have found that a container does not live: it was seen not to answer, or ended unseen."""
+    return box.order.spec.liveness is not None and (box.id in site.ailed or not box.running)
 
 
 def _doubled(snapshot: Snapshot) -> list[str]:

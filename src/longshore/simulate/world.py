@@ -39,7 +39,7 @@ T = TypeVar("T")
 CLUSTER = "simulated"
 HEARTBEAT_TIMEOUT_S = 5.0
 CORES, MEMORY = 4.0, 8 << 30
-POLICIES = ("spread", "binpack", "epvm", "first-fit", "round-robin")
+POLICIES = ("spread", "binpack", "epvm", "first-fit", "round-robin", "roundrobin", "greedy")
 LOOK_S = 0.01
 """How often `until` looks."""
 DEATH_S = 1.0
@@ -60,7 +60,7 @@ class Manager:
             heartbeat_timeout_s=HEARTBEAT_TIMEOUT_S,
             wake_node=lambda node: self.loop.wake("nodes", node),
         )
-        self.loop = ControlLoop(store, clock, controllers(policy, self.sessions.silence_left_s))
+        self.loop = ControlLoop(store, clock, controllers(policy, self.sessions.silence_left_s, self.sessions.busy))
         self.operations = Operations(
             store,
             clock,
@@ -213,7 +213,11 @@ class World:
         if token is None:
             raise Denied("token unknown")
         link = Link(self.rng)
-        self._serve(manager.sessions.serve(link.manager, token), f"session {site.name}")
+
+        async def session() -> None:
+            await manager.sessions.serve(link.manager, token)
+
+        self._serve(session(), f"session {site.name}")
         return link
 
     # -- looking and waiting

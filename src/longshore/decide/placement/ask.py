@@ -20,6 +20,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     service: str
     cpu_millis: int = 0
     memory: int = 0
+    disk: int = 0
     constraints: tuple[Constraint, ...] = ()
     ports: tuple[Port, ...] = ()
     fixed: tuple[HostPort, ...] = ()
@@ -34,6 +35,7 @@ def ask_of(service: str, spec: ServiceSpec) -> Ask:
         service=service,
         cpu_millis=spec.resources.cpu_millis,
         memory=spec.resources.memory,
+        disk=spec.resources.disk,
         constraints=tuple(parse(text) for text in spec.placement.constraints),
         ports=spec.ports,
         fixed=tuple(dict.fromkeys((port.host, port.protocol) for port in spec.ports if port.host is not None)),

@@ -9,8 +9,8 @@ import numpy as np
 
 from longshore.decide.placement.ask import ask_of
 from longshore.decide.placement.filters import no_node, sieve
-from longshore.decide.placement.scores import columns, policy_named
-from longshore.decide.placement.table import NodeTable
+from longshore.decide.placement.scores import columns, policy_named, table_for
+from longshore.decide.placement.table import Busy
 from longshore.model.objects import Task
 from longshore.model.snapshot import Snapshot
 from longshore.model.views import Verdict
@@ -26,13 +26,13 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     sentence: str
 
 
-def explain(world: Snapshot, task: Task, now: float, policy: str) -> Explanation:
+def explain(world: Snapshot, task: Task, now: float, policy: str, busy: Busy | None = None) -> Explanation:
     """Where `task` could go, as if it were to be placed now."""
     chooser = policy_named(policy)
     release = world.release(task.service, task.release)
     if release is None:
         return Explanation(refusals=(), scores={}, sentence=f"release {task.release} is not kept")
-    table = NodeTable(world, now, without=task.id)
+    table = table_for(chooser, world, now, busy, without=task.id)
     ask = ask_of(task.service, release.spec)
     left = sieve(table, ask)
     refusals = left.verdicts(table, task.pinned)

@@ -48,6 +48,10 @@ def _memory(table: NodeTable, ask: Ask) -> Counts:
     return _shares(table.memory_free, ask.memory)
 
 
+def _disk(table: NodeTable, ask: Ask) -> Counts:
+    return _shares(table.disk_free, ask.disk)
+
+
 def _fixed_port(table: NodeTable, ask: Ask, port: HostPort) -> Counts:
     return table.ports.machines_without(port)[table.machine].astype(np.int64)
 
@@ -71,6 +75,8 @@ def filters_for(ask: Ask) -> dict[str, Filter]:
     for constraint in ask.constraints:
         filters[f"constraint {constraint}"] = partial(_constraint, constraint=constraint)
     filters |= {"not enough cpu": _cpu, "not enough memory": _memory}
+    if ask.disk:
+        filters["not enough disk"] = _disk
     return filters | _port_filters(ask)
 
 

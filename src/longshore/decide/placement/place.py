@@ -16,8 +16,8 @@ from msgspec.structs import replace
 
 from longshore.decide.placement.ask import Ask, ask_of
 from longshore.decide.placement.filters import no_node, sieve
-from longshore.decide.placement.scores import Policy, Vector, columns, numbers, policy_named
-from longshore.decide.placement.table import NodeTable, age
+from longshore.decide.placement.scores import Policy, Vector, columns, numbers, policy_named, table_for
+from longshore.decide.placement.table import Busy, NodeTable, age
 from longshore.model.changes import Change
 from longshore.model.lifecycle import Owner, State, Wanted
 from longshore.model.objects import Kind, PublishedPort, Task
@@ -27,15 +27,16 @@ from longshore.model.snapshot import Snapshot
 Again = float | None
 
 
-def decide(world: Snapshot, now: float, policy: str) -> tuple[list[Change], Again]:
-    """A node for every task that waits for one, and when to look again if a host port has to be waited for."""
+def decide(world: Snapshot, now: float, policy: str, busy: Busy | None = None) -> tuple[list[Change], Again]:
+    """A node for every task that waits for one, and when to look again if a host port has to be waited for.
+    `busy` measures nodes, for policies that ask what is in use."""
     chooser = policy_named(policy)
     waiting = _waiting(world)
     changes: list[Change] = []
     looks: list[float] = []
     if not waiting:
         return changes, None
-    table = NodeTable(world, now)
+    table = table_for(chooser, world, now, busy)
     for (service, number), alike in groupby(waiting, key=lambda task: (task.service, task.release)):
         release = world.release(service, number)
         if release is None:

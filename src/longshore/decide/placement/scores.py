@@ -17,8 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from longshore.decide.placement.ask import Ask
-from longshore.decide.placement.table import NodeTable
+from longshore.decide.placement.table import Busy, NodeTable
 from longshore.model.errors import Invalid
+from longshore.model.snapshot import Snapshot
 
 Vector = npt.NDArray[np.float64]
 
@@ -27,6 +28,8 @@ F = TypeVar("F", float, Vector)
 
 DEFAULT = "spread"
 
+_GREEDY_UNIT = 1.7411011265922482
+"""2 ** 0.8."""
 _MANY = 1_000_000
 """More tasks than a node ever has: one task more of the service outweighs any number of others."""
 
@@ -48,6 +51,9 @@ class Figures(msgspec.Struct, Generic[F], frozen=True, kw_only=True):
     memory_free: F
     memory: F
     """In all, in bytes; at least one."""
+    busy: F
+    """Part of its cpu in use, as measured; where nothing was measured, the part set aside. Zero for policies that do
+    not measure."""
     nodes: int
     crowd: int
     """The smallest power of two that no node's count of tasks exceeds."""
@@ -68,6 +74,7 @@ def columns(table: NodeTable, ask: Ask) -> Figures[Vector]:
         cpu=np.maximum(table.cpu, 1).astype(np.float64),
         memory_free=table.memory_free.astype(np.float64),
         memory=np.maximum(table.memory, 1).astype(np.float64),
+        busy=table.busy,
         nodes=len(table),
         crowd=table.crowd,
     )
@@ -84,6 +91,7 @@ def numbers(table: NodeTable, ask: Ask, row: int) -> Figures[float]:
         cpu=table.cpu.item(row) or 1,
         memory_free=table.memory_free.item(row),
         memory=table.memory.item(row) or 1,
+        busy=table.busy.item(row),
         nodes=len(table),
         crowd=table.crowd,
     )
@@ -102,6 +110,10 @@ class Policy(msgspec.Struct, frozen=True):
     score: Formula
     words: Callable[[Figures[float], Ask], str]
     """What speaks for a node, before the task is on it. Follows the node's name."""
+    measures: bool = False
+    """Whether it asks what is in use, beside what is set aside."""
+    begin: int = -1
+    """The row that counts as the last one chosen while none was."""
 
     def sentence(self, table: NodeTable, ask: Ask, row: int) -> str:
         """Why the task goes to this node, the best of those with room."""
@@ -126,6 +138,15 @@ def _round_robin(figures: Figures[F], ask: Ask) -> F:
 
 def _round_robin_words(figures: Figures[float], ask: Ask) -> str:
     return "is the next with room"
+
+
+def _greedy(figures: Figures[F], ask: Ask) -> F:
+    """The least busy cpu, in units of Cube's greedy scheduler: its measured share over 2 ** 0.8."""
+    return 0 - figures.busy / _GREEDY_UNIT
+
+
+def _greedy_words(figures: Figures[float], ask: Ask) -> str:
+    return f"is the least busy: {figures.busy:.0%} of its cpu"
 
 
 def _spread(figures: Figures[F], ask: Ask) -> F:
@@ -188,8 +209,17 @@ POLICIES = {
         Policy(DEFAULT, _spread, _spread_words),
         Policy("binpack", _binpack, _binpack_words),
         Policy("epvm", _epvm, _epvm_words),
+        # As Cube and its children have it: their counter moves on before the first pick, so an empty cluster begins
+        # with the second node.
+        Policy("roundrobin", _round_robin, _round_robin_words, begin=0),
+        Policy("greedy", _greedy, _greedy_words, measures=True),
     )
 }
+
+
+def table_for(policy: Policy, world: Snapshot, now: float, busy: Busy | None, *, without: str = "") -> NodeTable:
+    """The nodes, with what `policy` wants to know of them."""
+    return NodeTable(world, now, without=without, begin=policy.begin, busy=busy if policy.measures else None)
 
 
 def policy_named(name: str) -> Policy:

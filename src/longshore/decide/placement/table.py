@@ -5,7 +5,7 @@ what tasks hold, not what they ask for (that is a filter's) and not which node i
 whose capacity shrank below what its tasks hold has nothing free, not less than nothing.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,8 @@ from longshore.model.snapshot import Snapshot
 
 Counts = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
+Busy = Callable[[str], float | None]
+"""Cores in use on a node, as last measured; None if they were not."""
 Age = tuple[float, str, int, int]
 
 
@@ -35,9 +37,11 @@ class NodeTable:
         "_holds",
         "_of_service",
         "active",
+        "busy",
         "cpu",
         "cpu_free",
         "crowd",
+        "disk_free",
         "last",
         "machine",
         "memory",
@@ -52,8 +56,11 @@ class NodeTable:
         "up",
     )
 
-    def __init__(self, world: Snapshot, now: float, *, without: str = "") -> None:
-        """The table at `now`; what task `without` holds is left out."""
+    def __init__(
+        self, world: Snapshot, now: float, *, without: str = "", begin: int = -1, busy: Busy | None = None
+    ) -> None:
+        """The table at `now`; what task `without` holds is left out. `begin` is the row that counts as the last one
+        chosen while none was. `busy` measures nodes, for those policies that ask; its answers are taken once."""
         self.names = tuple(sorted(world.nodes))
         self.nodes = tuple(world.nodes[name] for name in self.names)
         self.row_of = {name: row for row, name in enumerate(self.names)}
@@ -70,17 +77,31 @@ class NodeTable:
             tally.count(name, world.tasks_of_node(name).values(), machine, self.ports)
         self.cpu_free = np.maximum(self.cpu - np.array(tally.cpu_millis, np.int64), 0)
         self.memory_free = np.maximum(self.memory - np.array(tally.memory, np.int64), 0)
+        disk: Counts = np.array([node.capacity.disk for node in self.nodes], np.int64)
+        self.disk_free = np.maximum(disk - np.array(tally.disk, np.int64), 0)
         self.tasks: Counts = np.array(tally.tasks, np.int64)
+        self.busy = np.zeros(len(self.names), np.float64) if busy is None else self._measured(busy)
         self.crowd = 1 << (max([1, *tally.tasks]) - 1).bit_length()
         """The smallest power of two that no node's count of tasks exceeds: E-PVM's maximum, which doubles."""
-        self.last = self.row_of.get(tally.newest_node, -1)
-        """The row that got the newest task; before the first if none did."""
+        self.last = self.row_of.get(tally.newest_node, begin)
+        """The row that got the newest task; `begin` if none did."""
         self.turn: Counts = np.arange(len(self.names))
         self._of_service = tally.of_service
         self.start_round()
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def _measured(self, busy: Busy) -> npt.NDArray[np.float64]:
+        """Part of each node's cpu in use; the part set aside where there is no measurement."""
+        cpu = np.maximum(self.cpu, 1).tolist()
+        reserved = (1 - self.cpu_free / np.maximum(self.cpu, 1)).tolist()
+        cores = [busy(name) for name in self.names]
+        shares = [
+            set_aside if used is None else 1000 * used / all_
+            for used, all_, set_aside in zip(cores, cpu, reserved, strict=True)
+        ]
+        return np.array(shares, np.float64)
 
     def holds(self, constraint: Constraint) -> Mask:
         """On which nodes `constraint` holds."""
@@ -109,6 +130,7 @@ class NodeTable:
         """Put a task that asks for `ask` on a node with room for it, and return the ports it is given."""
         self.cpu_free[row] -= ask.cpu_millis
         self.memory_free[row] -= ask.memory
+        self.disk_free[row] -= ask.disk
         self.tasks[row] += 1
         self.turn[row] += len(self)
         self.last = row
@@ -136,18 +158,19 @@ class _Tally:
         self._world = world
         self._now = now
         self._without = without
-        self._needs: dict[tuple[str, int], tuple[int, int]] = {}
+        self._needs: dict[tuple[str, int], tuple[int, int, int]] = {}
         self._newest: tuple[float, Age] | None = None
         self.newest_node = ""
         self.cpu_millis: list[int] = []
         self.memory: list[int] = []
+        self.disk: list[int] = []
         self.tasks: list[int] = []
         self.of_service: dict[str, dict[int, int]] = {}
 
     def count(self, name: str, tasks: Iterable[Task], machine: int, ports: HostPorts) -> None:
         """Add the next row."""
         row = len(self.tasks)
-        cpu_millis = memory = count = 0
+        cpu_millis = memory = disk = count = 0
         for task in tasks:
             if task.placed_at is not None:
                 self._remember(task, task.placed_at, name)
@@ -160,6 +183,7 @@ class _Tally:
             need = self._needs.get((task.service, task.release)) or self._need(task)
             cpu_millis += need[0]
             memory += need[1]
+            disk += need[2]
             count += 1
             of_service = self.of_service.setdefault(task.service, {})
             of_service[row] = of_service.get(row, 0) + 1
@@ -167,12 +191,13 @@ class _Tally:
                 ports.use(machine, (port.host, port.protocol))
         self.cpu_millis.append(cpu_millis)
         self.memory.append(memory)
+        self.disk.append(disk)
         self.tasks.append(count)
 
-    def _need(self, task: Task) -> tuple[int, int]:
+    def _need(self, task: Task) -> tuple[int, int, int]:
         release = self._world.release(task.service, task.release)
         resources = release.spec.resources if release is not None else None
-        need = (resources.cpu_millis, resources.memory) if resources is not None else (0, 0)
+        need = (0, 0, 0) if resources is None else (resources.cpu_millis, resources.memory, resources.disk)
         self._needs[task.service, task.release] = need
         return need
 

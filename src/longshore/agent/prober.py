@@ -1,0 +1,131 @@
+"""The `Prober` port over real sockets: an HTTP GET or a TCP connection to a container.
+
+Decides on which way to go there, for each question anew, as networks change under a running worker. Must not know how
+often it asks, nor what becomes of the result. The way matters: a host port that is asked on the loopback address is
+answered by the engine's own proxy, which takes connections for a container that does not listen at all. So a container
+is asked at its own address wherever that is known to be it, and through its host port elsewhere.
+"""
+
+import asyncio
+import errno
+import ipaddress
+import os
+import socket
+from contextlib import suppress
+
+import aiohttp
+from yarl import URL
+
+from longshore import __version__
+from longshore.model.containers import Target
+from longshore.model.errors import Refused, Unavailable
+from longshore.model.spec import HttpProbe
+
+BODY_BYTES = 10 * 1024
+BODY_S = 0.1
+"""What is read of an answer after its status, so that programs do not see their answers cut off."""
+ACCEPTED = range(200, 400)
+_OURS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
+"""Faults of the worker's own machine: they say nothing of the container."""
+_WORDS = {errno.ECONNREFUSED: "refused", errno.ECONNRESET: "reset", errno.ENETUNREACH: "no way there"}
+
+
+class SocketProber:
+    """Asks from this machine; `address` is where the node's published ports answer."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        self._session: aiohttp.ClientSession | None = None
+
+    async def probe(self, target: Target) -> None:
+        host, port = way_to(target, self._address)
+        try:
+            if target.probe.http is not None:
+                await self._get(target.probe.http, host, port)
+            else:
+                transport, _ = await asyncio.get_running_loop().create_connection(asyncio.Protocol, host, port)
+                transport.close()
+        except aiohttp.ClientConnectorError as error:
+            raise _failure(f"connect to {host}:{port}", error.os_error) from error
+        except OSError as error:
+            question = f"GET {target.probe.http.path}" if target.probe.http else f"connect to {host}:{port}"
+            raise _failure(question, error) from error
+
+    async def _get(self, probe: HttpProbe, host: str, port: int) -> None:
+        name = f"[{host}]" if ":" in host else host
+        url = URL(f"http://{name}:{port}{probe.path}", encoded=True)
+        try:
+            async with self._open().get(url, headers=probe.headers, allow_redirects=False) as response:
+                with suppress(aiohttp.ClientError, TimeoutError):
+                    async with asyncio.timeout(BODY_S):
+                        await response.content.read(BODY_BYTES)
+        except OSError:
+            raise
+        except aiohttp.ServerDisconnectedError as error:
+            raise Unavailable(f"GET {probe.path}: the connection ended without an answer") from error
+        except (aiohttp.ClientError, ValueError) as error:
+            raise Unavailable(f"GET {probe.path}: what answers does not speak HTTP") from error
+        status = response.status
+        if not (status in probe.accepts if probe.accepts else status in ACCEPTED):
+            raise Unavailable(f"GET {probe.path}: {status} {response.reason or ''}".rstrip())
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            # A connection for each question: one that is kept may have died unseen, or lead to another container that
+            # has got the address since.
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0, force_close=True, use_dns_cache=False),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
+                headers={"User-Agent": f"longshore/{__version__}"},
+                auto_decompress=False,
+                skip_auto_headers=("Accept-Encoding",),
+            )
+        return self._session
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+
+def way_to(target: Target, address: str) -> tuple[str, int]:
+    """Host and port to ask, from a worker whose node's ports answer at `address`.
+
+    A container's own address means something only where its engine's network is. That is here if the node's address is
+    this machine's, and this machine would speak to the container from the very address that the engine has on that
+    network. An engine in a container, in a namespace of its own or on another machine fails one or the other.
+    """
+    container, published = target.container, target.published
+    asked = target.probe.http or target.probe.tcp
+    assert asked is not None, "admission lets no probe in that asks nothing"
+    if not container.address and published is None:
+        raise Unavailable(f"port {asked.port}: the engine shows no address of the container; publish the port")
+    here = bool(container.gateway) and _speaks_from(address) == address
+    if here and _speaks_from(container.address) == container.gateway:
+        return container.address, asked.port
+    if published is not None:
+        return (address if _is_any(published.ip) else published.ip), published.host
+    return container.address, asked.port  # there may be a way; if not, that is what the result says
+
+
+def _speaks_from(address: str) -> str:
+    """The address of this machine that it would speak to another from. Nothing is sent for it."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        ipaddress.ip_address(address)  # a name would have to be looked up
+        with socket.socket(family, socket.SOCK_DGRAM) as one:
+            one.connect((address, 9))
+            return str(one.getsockname()[0])
+    except (ValueError, OSError):
+        return ""
+
+
+def _is_any(ip: str) -> bool:
+    return ipaddress.ip_address(ip).is_unspecified
+
+
+def _failure(question: str, error: OSError) -> Unavailable | Refused:
+    number = error.errno or 0
+    words = _WORDS.get(number) or (os.strerror(number) if number > 0 else str(error)).lower()
+    said = f"{question}: {words}"
+    return Refused(said) if number in _OURS else Unavailable(said)
