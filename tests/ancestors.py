@@ -27,7 +27,6 @@ NO_TIME = "0001-01-01T00:00:00Z"
 PENDING, SCHEDULED, RUNNING, COMPLETED, FAILED = range(5)
 ANSWER_S = 20.0
 HOST = "localhost"
-HEARTBEAT_S = "2"
 
 CURL = {"User-Agent": "curl/8.5.0", "Accept": "*/*"}
 CURL_FORM = {**CURL, "Content-Type": "application/x-www-form-urlencoded"}
@@ -65,7 +64,7 @@ class Caller:
                     connection.putheader("Content-Length", str(len(body)))
                 connection.endheaders(body or None)
                 answer = connection.getresponse()
-                return Answer(answer.status, answer.headers, answer.read())
+                return Answer(answer.status, dict(answer.headers), answer.read())
         except (OSError, http.client.HTTPException) as error:
             raise Unavailable(f"{self.address}: {error!r}") from error
 
@@ -95,24 +94,31 @@ def _bytes(body: bytes | str | object) -> bytes:
     return json.dumps(body).encode()
 
 
+def _port_words(told: int, port: int) -> tuple[str, ...]:
+    return () if told else ("-p", str(port))
+
+
 class AncestorManager(Manager):
     """A manager without tokens, as the ancestors' are, that dials its workers."""
 
-    def __init__(self, data_dir: Path, engine: EngineApi, *words: str) -> None:
-        self.port = free_port()
-        own = ("-p", str(self.port), "--no-auth", "--data", data_dir, "--heartbeat-timeout", HEARTBEAT_S)
-        super().__init__(data_dir, *words, *own, "--log-format", "json", engine=engine)
+    def __init__(self, data_dir: Path, engine: EngineApi, *words: str, port: int = 0) -> None:
+        """`port` is one that it is told of by variables; else it is told a free one by -p."""
+        self.port = port or free_port()
+        own = ("--no-auth", "--data", data_dir)
+        super().__init__(data_dir, *words, *_port_words(port, self.port), *own, "--log-format", "json", engine=engine)
         self.api = Caller(self.port)
 
 
 class AncestorWorker(Server):
     """A worker without tokens that waits to be dialled."""
 
-    def __init__(self, node: str, data_dir: Path, engine: EngineApi, *words: str) -> None:
+    def __init__(self, node: str, data_dir: Path, engine: EngineApi, *words: str, port: int = 0) -> None:
+        """`port` as of a manager."""
         self.node = node
-        self.port = free_port()
-        own = ("-n", node, "-p", str(self.port), "--no-auth", "--engine", engine.url, "--data", data_dir)
-        super().__init__(f"worker {node}", data_dir.with_name(f"{node}.log"), *words, *own, "--log-format", "json")
+        self.port = port or free_port()
+        log = data_dir.with_name(f"{node}.log")
+        own = ("-n", node, "--no-auth", "--engine", engine.url, "--data", data_dir, "--log-format", "json")
+        super().__init__(f"worker {node}", log, *words, *_port_words(port, self.port), *own)
         self.api = Caller(self.port)
 
     @property
@@ -145,15 +151,15 @@ class Yard:
     def api(self) -> Caller:
         return self.manager.api
 
-    def add_worker(self, name: str, *words: str) -> AncestorWorker:
+    def add_worker(self, name: str, *words: str, port: int = 0) -> AncestorWorker:
         """One that is not started yet. Its node's name has a mark, by which its containers are found in the end."""
         node = f"{name}-{self._mark}"
-        worker = AncestorWorker(node, self.folder / node, self.engine, *words)
+        worker = AncestorWorker(node, self.folder / node, self.engine, *words, port=port)
         self.workers.append(worker)
         return worker
 
-    def start_manager(self, *words: str) -> None:
-        self._manager = AncestorManager(self.folder / "manager", self.engine, *words)
+    def start_manager(self, *words: str, port: int = 0) -> None:
+        self._manager = AncestorManager(self.folder / "manager", self.engine, *words, port=port)
         self._manager.start()
 
     def name_image(self, image: str, command: Sequence[str], port: int) -> None:

@@ -4,6 +4,7 @@ A cluster of three nodes that share one engine. Each test wishes for something, 
 on the machine, and looks at both sides of the truth: what the cluster says, and what the engine has.
 """
 
+import secrets
 import socket
 import urllib.request
 from collections.abc import Iterator
@@ -386,6 +387,29 @@ def test_a_compose_file_comes_to_the_container_whole(real_cluster: Cluster, tmp_
     assert "whole" in real_cluster.did("down", cwd=tmp_path)
     assert real_cluster.engine.containers(real_cluster.cluster_id) == []
     assert volume in real_cluster.engine.volumes()
+
+
+def test_what_the_image_exposes_is_published_where_asked(real_cluster: Cluster) -> None:
+    image = f"longshore/exposing:{secrets.token_hex(4)}"
+    (maker,) = put(real_cluster, "maker", sleeper())
+    name, _, tag = image.rpartition(":")
+    real_cluster.engine.ask(
+        "POST", "/commit", {"container": maker.container_id, "repo": name, "tag": tag, "changes": "EXPOSE 8080"}
+    )
+    try:
+        (task,) = put(real_cluster, "open", sleeper(image=image, publish_exposed=True))
+        (port,) = [one for one in task.exposed if ":" not in one.ip]
+        assert (port.container, task.ports) == (8080, ())
+        with urllib.request.urlopen(f"http://127.0.0.1:{port.host}/", timeout=10) as answer:
+            assert b"hello from" in answer.read()
+        (named,) = put(real_cluster, "named", sleeper(image=image, publish_exposed=True, ports=(Port(container=8080),)))
+        assert [one.container for one in named.ports] == [8080]
+        assert named.exposed == (), "what placement gave is not told twice"
+        (closed,) = put(real_cluster, "closed", sleeper(image=image))
+        assert closed.exposed == ()
+    finally:
+        real_cluster.clear()
+        real_cluster.engine.ask("DELETE", f"/images/{image}", {"force": "1"})
 
 
 # -- the store

@@ -145,7 +145,8 @@ OF_WORKER = {"CUBE_WORKER_HOST": "127.0.0.4", "CUBE_WORKER_PORT": "54"}
         ("worker", CUBE | OF_MANAGER | OF_WORKER, ("127.0.0.4", 54)),
         ("worker", CUBE | OF_MANAGER, ("127.0.0.2", 52)),
         ("cube worker", OF_WORKER, ("127.0.0.4", 54)),
-        ("dev", CUBE | OF_MANAGER | OF_WORKER, ("127.0.0.1", 7440)),
+        ("dev", CUBE | OF_MANAGER | OF_WORKER, ("127.0.0.3", 53)),
+        ("dev", {}, ("127.0.0.1", 7440)),
     ],
 )
 def test_where_servers_listen(
@@ -208,14 +209,19 @@ def test_a_worker_keeps_the_name_that_was_made_up(tmp_path: Path) -> None:
     assert cube._remembered_name(tmp_path) == first
 
 
-def test_a_manager_makes_its_workers_token_once(tmp_path: Path) -> None:
-    cube._make_worker_token(tmp_path / "own")
-    path = tmp_path / "own" / "worker.token"
-    made = path.read_text()
+def test_whoever_comes_first_makes_the_workers_token(tmp_path: Path) -> None:
+    path = tmp_path / "worker.token"
+    made = folder.workers_token(path)
     assert made.startswith("lsw_")
     assert path.stat().st_mode & 0o777 == 0o600
-    cube._make_worker_token(tmp_path / "own")
-    assert path.read_text() == made
+    assert folder.workers_token(path) == made
+
+
+def test_several_workers_of_one_folder_keep_apart(tmp_path: Path) -> None:
+    assert folder.place_of_worker(tmp_path, "w1") == tmp_path
+    folder.identity(tmp_path, "w1")
+    assert folder.place_of_worker(tmp_path, "w1") == tmp_path
+    assert folder.place_of_worker(tmp_path, "w2") == tmp_path / "workers" / "w2"
 
 
 # -- asking

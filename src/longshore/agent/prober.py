@@ -38,17 +38,18 @@ class SocketProber:
         self._session: aiohttp.ClientSession | None = None
 
     async def probe(self, target: Target) -> None:
-        host, port = way_to(target, self._address)
+        question = f"GET {target.probe.http.path}" if target.probe.http is not None else "connect"
         try:
+            host, port = way_to(target, self._address)
             if target.probe.http is not None:
                 await self._get(target.probe.http, host, port)
             else:
+                question = f"connect to {host}:{port}"
                 transport, _ = await asyncio.get_running_loop().create_connection(asyncio.Protocol, host, port)
                 transport.close()
         except aiohttp.ClientConnectorError as error:
             raise _failure(f"connect to {host}:{port}", error.os_error) from error
         except OSError as error:
-            question = f"GET {target.probe.http.path}" if target.probe.http else f"connect to {host}:{port}"
             raise _failure(question, error) from error
 
     async def _get(self, probe: HttpProbe, host: str, port: int) -> None:
@@ -93,31 +94,36 @@ def way_to(target: Target, address: str) -> tuple[str, int]:
 
     A container's own address means something only where its engine's network is. That is here if the node's address is
     this machine's, and this machine would speak to the container from the very address that the engine has on that
-    network. An engine in a container, in a namespace of its own or on another machine fails one or the other.
+    network. An engine in a container, in a namespace of its own or on another machine fails one or the other. Its
+    containers are never asked at their own addresses, not even for want of another way: whoever has that address here
+    might answer.
     """
     container, published = target.container, target.published
     asked = target.probe.http or target.probe.tcp
     assert asked is not None, "admission lets no probe in that asks nothing"
-    if not container.address and published is None:
-        raise Unavailable(f"port {asked.port}: the engine shows no address of the container; publish the port")
     here = bool(container.gateway) and _speaks_from(address) == address
     if here and _speaks_from(container.address) == container.gateway:
         return container.address, asked.port
     if published is not None:
         return (address if _is_any(published.ip) else published.ip), published.host
-    return container.address, asked.port  # there may be a way; if not, that is what the result says
+    raise Unavailable(f"the worker is not on the engine's network and cannot reach port {asked.port}; publish it")
 
 
 def _speaks_from(address: str) -> str:
-    """The address of this machine that it would speak to another from. Nothing is sent for it."""
+    """The address of this machine that it would speak to another from; empty if there is none. Nothing is sent for
+    it. Raises OSError for a fault of this machine's own."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
         ipaddress.ip_address(address)  # a name would have to be looked up
         with socket.socket(family, socket.SOCK_DGRAM) as one:
             one.connect((address, 9))
             return str(one.getsockname()[0])
-    except (ValueError, OSError):
+    except ValueError:
         return ""
+    except OSError as error:
+        if error.errno in _OURS:
+            raise
+        return ""  # there is no way there
 
 
 def _is_any(ip: str) -> bool:

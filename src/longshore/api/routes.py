@@ -116,6 +116,8 @@ class Route:
     """Type of what it sends as server-sent events if it is asked to watch; None if it cannot."""
     head: bool
     """Whether HEAD is answered too; not where it would start something that goes on."""
+    free_key: bool
+    """Whether the parameter in the path may be any text, of which the operation says itself what it thinks."""
     query: type[msgspec.Struct]
     body: type[Any] | None
     call: Callable[[Ask[Any, Any]], Awaitable[web.StreamResponse]]
@@ -143,7 +145,9 @@ class Route:
         bodies = BodyReader(self.body) if self.body is not None else None
 
         async def answer(request: web.Request) -> web.StreamResponse:
-            key = _checked(request.match_info[parameter], parameter) if parameter else ""
+            key = request.match_info[parameter] if parameter else ""
+            if parameter and not self.free_key:
+                _check(key, parameter)
             query = queries.decode(request.query) if request.query_string else no_query
             body = await bodies.read(request) if bodies is not None else None
             return await call(Ask(deps, request, key, query, body, request.get(TOKEN)))
@@ -162,6 +166,7 @@ def route(
     conditional: bool = False,
     streams: Any = None,
     head: bool = True,
+    free_key: bool = False,
 ) -> Callable[[Answering[Q, B]], Route]:
     """Declare the decorated function as a route; what it reads is in its signature."""
 
@@ -177,6 +182,7 @@ def route(
             conditional=conditional,
             streams=streams,
             head=head and method == "GET",
+            free_key=free_key,
             query=query,
             body=None if body is type(None) else body,
             call=call,
@@ -185,10 +191,9 @@ def route(
     return declare
 
 
-def _checked(key: str, parameter: str) -> str:
+def _check(key: str, parameter: str) -> None:
     if KEY.fullmatch(key) is None:
         raise Invalid(
             f"{parameter} in the path is 1 to 128 of A-Z, a-z, 0-9, '.', '_' and '-', beginning with a letter or digit",
             field=parameter,
         )
-    return key

@@ -28,6 +28,7 @@ from longshore.model.containers import (
 )
 from longshore.model.lifecycle import RANK, State, Wanted
 from longshore.model.messages import Observation
+from longshore.model.objects import PublishedPort
 from longshore.model.reasons import Reason
 from longshore.model.spec import HealthCheck, Probe
 
@@ -219,6 +220,15 @@ def _said(
         ready=ready,
         container_id=container.id if container is not None else "",
         exit_code=container.exit_code if container is not None else assigned.task.exit_code,
+        exposed=_exposed(assigned, container) if container is not None else (),
         reason=reason,
         message=message,
     )
+
+
+def _exposed(assigned: Assigned, container: Container) -> tuple[PublishedPort, ...]:
+    """What the engine published beyond the ports that placement gave."""
+    if not assigned.spec.publish_exposed:
+        return ()
+    given = {(port.container, port.protocol) for port in assigned.task.ports}
+    return tuple(port for port in container.published if (port.container, port.protocol) not in given)

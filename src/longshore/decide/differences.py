@@ -1,6 +1,7 @@
 """How two specs differ, field by field, in words for people.
 
-Values of environment variables are never told, only that they changed: that is where passwords are. Knows specs only.
+Values of environment variables and of probes' headers are never told, only that they changed: that is where passwords
+are. Knows specs only.
 """
 
 from collections.abc import Iterator, Mapping
@@ -40,7 +41,7 @@ def _fields(value: object, path: str) -> Iterator[tuple[str, object]]:
 def _words(path: str, value: object) -> str:
     if value is None:
         return ""
-    if path.startswith("spec.env["):
+    if path.startswith(("spec.env[", "spec.liveness.http.headers[", "spec.readiness.http.headers[")):
         return MASK
     if isinstance(value, bool):
         return "true" if value else "false"

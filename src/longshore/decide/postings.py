@@ -42,7 +42,7 @@ STOPPED_MAX = 1000
 """Stopped postings that are kept to be asked for."""
 _FORGET_EVERY = 64
 _FORGET_AT_ONCE = 50
-_PROBE_S = 10.0
+_PROBE_S = 5.0
 
 _RESTART = {
     "": RestartPolicy(condition=RestartOn.ON_FAILURE, attempts_max=RESTARTS_MAX),
@@ -214,6 +214,7 @@ def spec_of(posting: Posting) -> ServiceSpec:
         resources=Resources(cpu=posting.cpu, memory=posting.memory, disk=posting.disk),
         limits=Limits(cpu=max(posting.cpu, grammar.CPU_LIMIT_MIN) if posting.cpu > 0 else 0.0, memory=limit),
         ports=ports,
+        publish_exposed=True,
         liveness=_probe(posting, ports),
         restart=_RESTART[posting.restart_policy],
     )

@@ -55,6 +55,7 @@ def _moved(task: Task, seen: Observation, now: float) -> Task | None:
         ready=seen.ready and not ended,
         container_id=seen.container_id,
         exit_code=seen.exit_code,
+        exposed=seen.exposed or task.exposed,
         reason=seen.reason,
         message=seen.message[:MESSAGE_MAX],
         started_at=started_at,

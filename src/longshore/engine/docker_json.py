@@ -6,6 +6,7 @@ can be read off in a test. Answers are decoded into just the fields that are use
 
 import math
 import re
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
@@ -20,8 +21,8 @@ from longshore.model.containers import (
     Health,
     Status,
 )
-from longshore.model.objects import Capacity, EngineFacts
-from longshore.model.spec import HealthCheck, Mount, MountKind, ServiceSpec
+from longshore.model.objects import Capacity, EngineFacts, PublishedPort
+from longshore.model.spec import HealthCheck, Mount, MountKind, Protocol, ServiceSpec
 
 Json = dict[str, object]
 
@@ -50,8 +51,23 @@ class _Endpoint(msgspec.Struct, frozen=True):
     gateway: str = msgspec.field(name="Gateway", default="")
 
 
+class _Binding(msgspec.Struct, frozen=True, rename="pascal"):
+    host_ip: str = ""
+    host_port: str = ""
+
+
+class _ListedPort(msgspec.Struct, frozen=True, rename="pascal"):
+    """A port in a list; one that is not published has no public port."""
+
+    ip: str = msgspec.field(name="IP", default="")
+    private_port: int = 0
+    public_port: int = 0
+    type: str = "tcp"
+
+
 class _Networks(msgspec.Struct, frozen=True):
     networks: dict[str, _Endpoint] | None = msgspec.field(name="Networks", default=None)
+    ports: dict[str, list[_Binding] | None] | None = msgspec.field(name="Ports", default=None)
 
     @property
     def endpoint(self) -> _Endpoint:
@@ -69,6 +85,7 @@ class Listed(msgspec.Struct, frozen=True, rename="pascal"):
     """For people: `Up 3 minutes (healthy)`."""
     labels: dict[str, str] | None = None
     network_settings: _Networks = _Networks()
+    ports: list[_ListedPort] | None = None
 
 
 class _Check(msgspec.Struct, frozen=True, rename="pascal"):
@@ -190,6 +207,9 @@ def seen_in_list(listed: Listed) -> Container | None:
         health=Health.HEALTHY if checked else Health.NONE,
         address=listed.network_settings.endpoint.address,
         gateway=listed.network_settings.endpoint.gateway,
+        published=_published(
+            (port.private_port, port.type, port.ip, port.public_port) for port in listed.ports or () if port.public_port
+        ),
     )
 
 
@@ -215,7 +235,25 @@ def seen_closely(inspected: Inspected) -> Container:
         error=state.error,
         address=network.address,
         gateway=network.gateway,
+        published=_published(_bound(inspected.network_settings)) if status is Status.RUNNING else (),
     )
+
+
+def _bound(settings: _Networks) -> Iterator[tuple[int, str, str, int]]:
+    for text, bindings in (settings.ports or {}).items():
+        number, _, protocol = text.partition("/")
+        for binding in bindings or ():
+            yield int(number), protocol, binding.host_ip, int(binding.host_port or 0)
+
+
+def _published(ports: Iterable[tuple[int, str, str, int]]) -> tuple[PublishedPort, ...]:
+    """Ports in order, each once: what listens on all addresses of both families is told as two."""
+    found: dict[tuple[int, str, int], PublishedPort] = {}
+    for container, protocol, ip, host in sorted(ports, key=lambda port: (port[0], port[1], ":" in port[2], port[3])):
+        if protocol in tuple(Protocol) and host:
+            port = PublishedPort(container=container, host=host, protocol=Protocol(protocol), ip=ip or "0.0.0.0")  # noqa: S104
+            found.setdefault((container, protocol, host), port)
+    return tuple(found.values())
 
 
 def image_query(image: str) -> dict[str, str]:
@@ -279,6 +317,7 @@ def _host_config(order: ContainerOrder, cores: int) -> Json:
     return {
         "NetworkMode": "default",
         "PortBindings": bindings,
+        "PublishAllPorts": spec.publish_exposed,
         "RestartPolicy": {"Name": "no"},  # a failed task is replaced by another one, so that its end is seen
         "Init": False,
         "Mounts": [_mount(mount) for mount in spec.mounts],

@@ -148,7 +148,7 @@ def _pair(text: str) -> tuple[str, str]:
 @command("dev", "longshore dev", "longshore dev --nodes 3", "longshore dev --nodes 5 --engine fake --store memory")
 @click.option("--nodes", default=1, show_default=True, type=click.IntRange(1, 100), help="Workers: n1, n2 and so on.")
 @click.option("--engine", default="", metavar="URL", help="An engine's URL, fake, or dind: containers with one each.")
-@flags.listen_at(7440)
+@flags.listen_at(7440, variables="MANAGER")
 @flags.keeping
 @flags.scheduler("spread")
 @flags.serving
@@ -165,7 +165,8 @@ def dev(
 ) -> None:
     """A manager and its workers in one program, on this machine's engine.
 
-    When it stops, containers keep running; the next start takes them over. `longshore down` removes them.
+    When it stops, containers keep running; the next start takes them over. `longshore down` removes them. Nodes that
+    are containers themselves (--engine dind) go when it stops, with all that is in them.
     """
     from longshore.main.dev import run_dev
     from longshore.main.manager import RunningManager

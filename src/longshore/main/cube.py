@@ -4,7 +4,6 @@ Knows what differs: ports, the policy, a worker to dial from the start, and a wo
 does not differ is our rule for doors: without a token they open to this machine alone, so both listen on loopback.
 """
 
-import secrets
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -13,7 +12,6 @@ import click
 
 from longshore.cli.cube import MANAGER_PORT, WORKER_PORT, cube
 from longshore.cli.group import Settings, pass_settings
-from longshore.client.target import is_loopback
 from longshore.main import flags
 from longshore.main.commands import manager_settings, own_folder, serve_manager, serve_worker, worker_settings
 
@@ -39,10 +37,7 @@ def manager(settings: Settings, /, log_level: str, log_format: str | None, **sai
 
     Workers on this machine that keep their files in the same folder (--data) know the manager's token for them.
     """
-    wish = manager_settings(settings, **said)
-    if all(is_loopback(f"http://{one}") for one in wish.workers):
-        _make_worker_token(wish.folder)
-    serve_manager(wish, log_level, log_format)
+    serve_manager(manager_settings(settings, **said), log_level, log_format)
 
 
 @cube.command("worker", examples=("longshore cube worker", "longshore cube worker -n worker-1 -p 5557 --data w1"))
@@ -66,12 +61,3 @@ def _remembered_name(where: Path) -> str:
     if folder.read(where / "worker.json"):
         return folder.identity(where, "").node
     return f"worker-{uuid4()}"
-
-
-def _make_worker_token(where: Path) -> None:
-    """A manager that dials may be started before the worker whose folder it shares; whoever comes first makes it."""
-    from longshore.main import folder
-
-    path = folder.prepare(where) / "worker.token"
-    if not folder.read(path):
-        folder.write(path, "lsw_" + secrets.token_urlsafe(32) + "\n")

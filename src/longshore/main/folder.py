@@ -80,6 +80,15 @@ def workers_token(path: Path) -> str:
     return secret
 
 
+def place_of_worker(folder: Path, node: str) -> Path:
+    """Where the worker of `node` keeps its files: the data folder itself, or one in it where that is another worker's
+    already, so that several of one machine need no folders of their own to be named."""
+    path = folder / "worker.json"
+    if not read(path) or identity(folder, node).node == node:
+        return folder
+    return folder / "workers" / node
+
+
 def identity(folder: Path, node: str) -> Identity:
     """What a worker remembers. One that never was gets its secret here, safely on disk before it is ever used."""
     path = folder / "worker.json"

@@ -81,21 +81,17 @@ async def run_worker(settings: WorkerSettings) -> None:
     """Until cancelled. Raises Denied if the manager does not want this worker."""
     admit_node_name(settings.name, field="--name")
     admit_node_labels(settings.labels, field="--label")
-    with folder.held(folder.prepare(settings.folder)):
-        await _run_held(settings)
-
-
-async def _run_held(settings: WorkerSettings) -> None:
     if not settings.auth and not is_loopback(settings.host):
         raise Invalid(f"--no-auth would open this worker to everybody at {settings.host}; it needs a loopback host")
+    place = folder.place_of_worker(folder.prepare(settings.folder), settings.name)
+    with folder.held(folder.prepare(place)):
+        await _run_held(settings, place)
+
+
+async def _run_held(settings: WorkerSettings, place: Path) -> None:
     clock = MachineClock()
     engine = open_engine(settings.engine, clock)
-    standing = folder.identity(settings.folder, settings.name)
-    if standing.node != settings.name:
-        raise Refused(
-            f"{settings.folder} belongs to node {standing.node}; start it with -n {standing.node}, or give node "
-            f"{settings.name} a folder of its own with --data"
-        )
+    standing = folder.identity(place, settings.name)
     address = settings.address or (address_towards(settings.join) if settings.join else settings.host)
     starts = starts_at_once()
 
@@ -107,7 +103,7 @@ async def _run_held(settings: WorkerSettings) -> None:
             address=address,
             labels=settings.labels,
             starts=starts,
-            remember=lambda one: folder.remember(settings.folder, one),
+            remember=lambda one: folder.remember(place, one),
             figures=Host(engine, clock).read,
             prober=prober_of(engine),
         )
@@ -119,7 +115,7 @@ async def _run_held(settings: WorkerSettings) -> None:
             if settings.join:
                 group.create_task(keep_dialling(worker, settings.join, lambda: _join_token(settings)), name="dial")
             else:
-                alone = Alone(settings.folder, settings.name, clock, make, in_memory=settings.store == "memory")
+                alone = Alone(place, settings.name, clock, make, in_memory=settings.store == "memory")
                 group.create_task(alone.run(), name="own tasks")
                 group.create_task(_keep_door(settings, worker, engine, alone), name="door")
     finally:

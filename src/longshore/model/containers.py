@@ -56,6 +56,8 @@ class Container(msgspec.Struct, frozen=True, kw_only=True):
     """Its own, on the engine's network, while it runs."""
     gateway: str = ""
     """The engine's end of that network."""
+    published: tuple[PublishedPort, ...] = ()
+    """All its ports that answer on the host, while it runs."""
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):

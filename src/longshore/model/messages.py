@@ -9,7 +9,7 @@ import msgspec
 
 from longshore.model.containers import Assigned, LogLine
 from longshore.model.lifecycle import State
-from longshore.model.objects import Capacity, EngineFacts, NodeStats
+from longshore.model.objects import Capacity, EngineFacts, NodeStats, PublishedPort
 from longshore.model.reasons import Reason
 
 
@@ -60,6 +60,8 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     ready: bool = False
     container_id: str = ""
     exit_code: int | None = None
+    exposed: tuple[PublishedPort, ...] = ()
+    """Ports that the engine published by itself, because the image exposes them."""
     reason: Reason
     message: str = ""
 

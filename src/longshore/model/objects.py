@@ -171,6 +171,8 @@ class Task(Record, frozen=True, kw_only=True):
     """Writer: placement."""
     ports: tuple[PublishedPort, ...] = ()
     """Writer: placement."""
+    exposed: tuple[PublishedPort, ...] = ()
+    """What the image exposes, on host ports that the engine chose. Writer: worker."""
     state: State = State.NEW
     """Writer: the owner of the edge (`lifecycle.EDGES`)."""
     wanted: Wanted = Wanted.RUNNING

@@ -182,6 +182,8 @@ class ServiceSpec(_Wish, frozen=True, kw_only=True):
     resources: Resources = Resources()
     limits: Limits = Limits()
     ports: tuple[Port, ...] = ()
+    publish_exposed: bool = False
+    """Publish what the image itself exposes and `ports` does not name, on host ports that the engine chooses."""
     mounts: tuple[Mount, ...] = ()
     read_only: bool = False
     cap_add: tuple[str, ...] = ()

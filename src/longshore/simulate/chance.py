@@ -45,6 +45,8 @@ READINESS = Probe(http=HttpProbe(port=80), interval_s=1.0, timeout_s=1.0, retrie
 RETRY_S = 0.5
 GAP_S = 6.0
 """Mean time from one line to the next."""
+AILS = 0.07
+"""For each line, chance that a container does not answer soon after."""
 STORM_LINES = 20
 DEAD = 0.4
 """Chance that a calm finds machines dead: some, or all but one."""
@@ -77,6 +79,12 @@ def script(seed: int, nodes: int, steps: int) -> tuple[Storm, ...]:
     for _ in range(steps):
         lines.append(Line(round(at, 3), rng.choice(verbs), rng.getrandbits(30)))
         at += rng.expovariate(1 / GAP_S)
+    # From chance of their own, so that the rest of a seed's story is as it was before there were any.
+    ails = random.Random(f"ails {seed}")
+    for line in lines[1:]:
+        if ails.random() < AILS:
+            lines.append(Line(round(line.at + ails.random(), 3), "ail", ails.getrandbits(30)))
+    lines.sort(key=lambda line: line.at)
     return tuple(
         Storm(
             lines=tuple(lines[first : first + STORM_LINES]),
@@ -328,7 +336,6 @@ WEIGHTS = {
     "activate": 3,
     "exit": 4,
     "vanish": 2,
-    "ail": 3,
     "kill worker": 2,
     "kill manager": 3,
     "power off": 3,

@@ -151,7 +151,7 @@ def show_task(shown: Shown) -> CubeTask:
         container=container,
         container_again=container,
         exposed_ports={port: {} for port in posting.exposed_ports} or None,
-        host_ports=host_ports(task.ports if task is not None else ()),
+        host_ports=host_ports((*task.ports, *task.exposed) if task is not None else ()),
         port_bindings=posting.port_bindings or None,
         restart_policy=posting.restart_policy,
         started_at=moment(task.started_at if task is not None else None),

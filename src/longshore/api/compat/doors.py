@@ -7,7 +7,7 @@ the same token as `/v1` does.
 
 from collections.abc import Awaitable, Callable, Iterable
 from functools import wraps
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 import msgspec
@@ -22,6 +22,8 @@ from longshore.api.routes import Ask, Route, route
 from longshore.api.wire import answer, status_of
 from longshore.decide.postings import Phase, Shown
 from longshore.model.errors import Denied, Failure, Invalid, NotFound
+
+T = TypeVar("T")
 
 Refuse = Callable[[int, str], web.Response]
 Door = Callable[[Ask[Any, Any]], Awaitable[web.StreamResponse]]
@@ -111,13 +113,13 @@ async def post_task(ask: Ask[AnyQuery, None]) -> web.StreamResponse:
     return answer(201, cube.show_task(await _post(ask, Fields(body))))
 
 
-@route("GET", "/tasks/{id}", "Show a task as Cube and others do", {200: CubeTask})
+@route("GET", "/tasks/{id}", "Show a task as Cube and others do", {200: CubeTask}, free_key=True)
 @refusing(_as_cube)
 async def show_task(ask: Ask[AnyQuery, None]) -> web.StreamResponse:
     return answer(200, cube.show_task(ask.deps.postings.shown(_known(ask))))
 
 
-@route("DELETE", "/tasks/{id}", "Stop a task as Cube and others do", {204: None})
+@route("DELETE", "/tasks/{id}", "Stop a task as Cube and others do", {204: None}, free_key=True)
 @refusing(_as_cube)
 async def stop_task(ask: Ask[AnyQuery, None]) -> web.StreamResponse:
     await ask.deps.postings.stop(_known(ask))
@@ -232,13 +234,13 @@ async def post_gokube(ask: Ask[AnyQuery, None]) -> web.StreamResponse:
     return answer(201, gokube.show(await _post(ask, Fields(await _body(ask)))))
 
 
-@route("GET", "/task/{id}", "Show a task as gokube does", {200: gokube.GokubeTask})
+@route("GET", "/task/{id}", "Show a task as gokube does", {200: gokube.GokubeTask}, free_key=True)
 @refusing(_as_gokube)
 async def show_gokube(ask: Ask[AnyQuery, None]) -> web.StreamResponse:
     return answer(200, gokube.show(ask.deps.postings.shown(_known(ask))))
 
 
-@route("DELETE", "/task/{id}", "Stop a task as gokube does", {204: None})
+@route("DELETE", "/task/{id}", "Stop a task as gokube does", {204: None}, free_key=True)
 @refusing(_as_gokube)
 async def stop_gokube(ask: Ask[AnyQuery, None]) -> web.StreamResponse:
     await ask.deps.postings.stop(_known(ask))
@@ -264,7 +266,7 @@ async def show_node(ask: Ask[AnyQuery, None]) -> web.StreamResponse:
 @route("POST", "/nodes", "Register a node by hand", {201: simulation.PlainNode})
 @refusing(_as_text)
 async def register_node(ask: Ask[AnyQuery, None]) -> web.StreamResponse:
-    wish = simulation.read_node(await _payload(ask))
+    wish = await _payload(ask, simulation.read_node)
     view, _ = await ask.deps.operations.register_node(wish.name, healthy=wish.healthy, dial=wish.dial)
     return answer(201, simulation.show_node(view))
 
@@ -272,7 +274,7 @@ async def register_node(ask: Ask[AnyQuery, None]) -> web.StreamResponse:
 @route("PUT", "/nodes/{id}", "Call a node healthy or not", {200: simulation.Updated})
 @refusing(_as_text)
 async def mark_node(ask: Ask[AnyQuery, None]) -> web.StreamResponse:
-    healthy = (await _payload(ask)).truth("healthy")
+    healthy = await _payload(ask, lambda body: body.truth("healthy"))
     await ask.deps.operations.mark_node(ask.key, healthy=healthy)
     return answer(200, simulation.Updated())
 
@@ -284,9 +286,9 @@ async def dismiss_node(ask: Ask[AnyQuery, None]) -> web.StreamResponse:
     return answer(204, None)
 
 
-async def _payload(ask: Ask[Any, Any]) -> Fields:
+async def _payload(ask: Ask[Any, Any], read: Callable[[Fields], T]) -> T:
     try:
-        return Fields(parse(await ask.request.read()))
+        return read(Fields(parse(await ask.request.read())))
     except Invalid as fault:
         raise Invalid(f"Invalid request payload: {fault.message}", field=fault.field) from fault
 
@@ -355,5 +357,7 @@ ROUTES: tuple[Route, ...] = (
 
 
 def paths(one: Route) -> Iterable[str]:
-    """With and without a slash at the end, as the ancestors' routers have it."""
-    return (one.path, f"{one.path}/") if one.path != "/" and not one.path.endswith("+}") else (one.path,)
+    """With and without a slash at the end, as the ancestors' routers have it. A UUID may come in braces, which a
+    router's own pattern for a part of a path leaves out."""
+    path = one.path.replace("{id}", "{id:[^/]+}") if one.free_key else one.path
+    return (path, f"{path}/") if path != "/" and not path.endswith(".+}") else (path,)

@@ -18,7 +18,7 @@ NO_ID = "00000000-0000-0000-0000-000000000000"
 _INTEGRAL_MAX = 2.0**63
 _PORT = re.compile(r"(?P<number>[0-9]{1,5})(?:/(?P<protocol>tcp|udp))?", re.IGNORECASE)
 PORT_MAX = 65_535
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
 def parse(body: bytes) -> object:
@@ -140,7 +140,7 @@ class Fields:
         found = uuid_of(text) or text
         if not _ID.fullmatch(found):
             path = self.path(names[0])
-            rule = "an id is up to 128 of A-Z, a-z, 0-9, '.', '_', ':' and '-', beginning with a letter or digit"
+            rule = "an id is up to 128 of A-Z, a-z, 0-9, '.', '_' and '-', beginning with a letter or digit"
             raise Invalid(f"{path}: {text[:60]!r} will not do: {rule}", field=path)
         return "" if found == NO_ID else found
 

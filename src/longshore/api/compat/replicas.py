@@ -10,18 +10,21 @@ import re
 from collections.abc import Iterable
 
 import msgspec
+import structlog
 
 from longshore.api.compat.cube import online
 from longshore.api.compat.reading import Fields
 from longshore.control.operations import Operations
 from longshore.decide.postings import service_name
-from longshore.model.errors import Invalid
+from longshore.model.errors import Compacted, Invalid
 from longshore.model.lifecycle import State
 from longshore.model.objects import Task
 from longshore.model.snapshot import Snapshot
 from longshore.model.spec import ServiceSpec
 from longshore.model.views import NodeView, ServiceView, ServiceWish
 from longshore.ports import Store
+
+log = structlog.get_logger("longshore.api")
 
 TURN_S = 60.0
 """For so long at most a creation keeps the next one waiting."""
@@ -70,7 +73,9 @@ class ClusterState(msgspec.Struct, frozen=True):
 
 
 def read_creation(body: Fields) -> Creation:
-    """`{"ImageNameTag": "nginx:latest", "NumOfReplicas": 3}`."""
+    """`{"ImageNameTag": "nginx:latest", "NumOfReplicas": 3}`, also with both inside an `Image`."""
+    if isinstance(body.value("Image"), dict):
+        body = body.within("Image")
     image = body.text("ImageNameTag", "Image").strip()
     if not image:
         raise Invalid("ImageNameTag is missing", field="ImageNameTag")
@@ -90,6 +95,7 @@ def read_path(parts: Iterable[str]) -> Creation:
 
 async def create(turn: asyncio.Lock, store: Store, operations: Operations, asked: Creation) -> Created:
     """Wish for it, durably, once it is its turn; then give it time to run before the next one's."""
+    log.info("replicas are asked for", image=asked.image, replicas=asked.replicas, others_first=turn.locked())
     async with turn:
         name = _service_for(store.read(), asked.image)
         spec = ServiceSpec(image=asked.image, replicas=asked.replicas, labels={_CREATED_HERE: asked.image})
@@ -121,7 +127,7 @@ async def _settled(store: Store, operations: Operations, name: str) -> ServiceVi
                 view = operations.service_view(name)
                 if view.status.settled or view.status.message:
                     return view
-    except TimeoutError:
+    except (TimeoutError, Compacted):
         pass  # the wish stands, and /status tells how far it is
     return operations.service_view(name)
 

@@ -151,8 +151,8 @@ class _Tasks:
         for slash in ("", "/"):
             app.router.add_get(f"{path}{slash}", self._refusing(self._list))
             app.router.add_post(f"{path}{slash}", self._refusing(self._post))
-            app.router.add_get(f"{path}/{{id}}{slash}", self._refusing(self._inspect))
-            app.router.add_delete(f"{path}/{{id}}{slash}", self._refusing(self._stop))
+            app.router.add_get(f"{path}/{{id:[^/]+}}{slash}", self._refusing(self._inspect))
+            app.router.add_delete(f"{path}/{{id:[^/]+}}{slash}", self._refusing(self._stop))
 
     def _refusing(self, call: Handler) -> Handler:
         async def answering(request: web.Request) -> web.StreamResponse:
@@ -251,7 +251,12 @@ def _seen(id: str, assigned: Assigned, seen: Observation | None) -> Shown:
 
 def _observed(task: Task, seen: Observation) -> Task:
     return msgspec.structs.replace(
-        task, state=seen.state, ready=seen.ready, container_id=seen.container_id, reason=seen.reason
+        task,
+        state=seen.state,
+        ready=seen.ready,
+        container_id=seen.container_id,
+        exposed=seen.exposed,
+        reason=seen.reason,
     )
 
 
