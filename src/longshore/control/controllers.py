@@ -9,7 +9,7 @@ from longshore.decide import nodes, rollout, services
 from longshore.decide.placement import place
 from longshore.loop.controller import Controller
 from longshore.model.changes import Event
-from longshore.model.objects import Kind, NodeStatus, Task
+from longshore.model.objects import Availability, Kind, NodeStatus, Task
 from longshore.model.snapshot import Snapshot, service_of_task
 from longshore.model.spec import Mode
 
@@ -73,12 +73,15 @@ def _placement_keys(event: Event, world: Snapshot) -> Iterable[str]:
 
 
 def _node_keys(event: Event, world: Snapshot) -> Iterable[str]:
-    """A node that changed, and one that was given a task: it may have gone down meanwhile."""
+    """A node that changed; one that was given a task, as it may have gone down meanwhile; one that leaves, as its last
+    task may have ended."""
     if event.kind is Kind.NODE:
         return (event.id,)
     task = event.after
-    if isinstance(task, Task) and task.node and task.live:
+    if isinstance(task, Task) and task.node:
         node = world.nodes.get(task.node)
-        if node is None or node.status is NodeStatus.DOWN or node.availability.gives_up:
+        leaves = node is not None and node.availability is Availability.LEAVING
+        closed = node is None or node.status is NodeStatus.DOWN or node.availability.gives_up
+        if leaves or (closed and task.live):
             return (task.node,)
     return ()
