@@ -188,13 +188,13 @@ def _stopped_after(cluster: Cluster) -> Iterator[Cluster]:
         cluster.stop()
 
 
-def wait_for(condition: Callable[[], bool], limit_s: float, what: str) -> None:
+def wait_for(condition: Callable[[], bool], limit_s: float, what: str, *, poll_s: float = POLL_S) -> None:
     """Until it holds. Raises Trouble if it does not in time."""
     give_up = time.monotonic() + limit_s
     while not condition():
         if time.monotonic() > give_up:
             raise Trouble(f"waited {limit_s:.0f} s for {what}, in vain")
-        time.sleep(POLL_S)
+        time.sleep(poll_s)
 
 
 def engine_url() -> str:

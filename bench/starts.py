@@ -7,16 +7,22 @@ before the PUT and stops when its event stream has told that all tasks run.
 
 import time
 from typing import NamedTuple
+from uuid import UUID
 
+import msgspec
 from msgspec.structs import replace
 
 from bench.figure import Figure, compared, measured, short
 from bench.follower import Follower, count
-from bench.programs import Cluster, cluster_in_one, cluster_of_processes
+from bench.programs import Cluster, cluster_in_one, cluster_of_processes, wait_for
 from bench.raw_engine import RawEngine, bodies, on_engine, start_all, stop_all
 from bench.run import Budget, Run
-from longshore.client import Client
+from longshore.client import Client, Target
+from longshore.client.postings import Postings
+from longshore.decide import postings
 from longshore.decide.admission import admit
+from longshore.decide.postings import Phase
+from longshore.model.objects import Posting
 from longshore.model.spec import ServiceSpec
 
 FAMILY = "starts"
@@ -35,6 +41,8 @@ BUDGET_S = 70.0
 SETTLE_S = 2.0
 """Before each half of many: the kernel goes on taking namespaces apart when the engine has answered already."""
 LIMIT_S = 90.0
+POLL_S = 0.005
+"""Between two looks at a posted task: its API has no stream."""
 TARGET = 1.3
 """Swarm's is 1.37, for 100 containers on three engines."""
 
@@ -53,7 +61,7 @@ def measure(run: Run) -> list[Figure]:
         at_once, rates = _best_concurrency(run, cluster)
         figures = [*rates, *_pairs(run, cluster, "dev, 3 nodes", at_once)]
     with cluster_of_processes(run.folder / "apart", run.engine, "n1") as cluster:
-        return [*figures, *_pairs(run, cluster, "manager, 1 worker", at_once)]
+        return [*figures, *_pairs(run, cluster, "manager, 1 worker", at_once), _posted(run, cluster)]
 
 
 def _best_concurrency(run: Run, cluster: Cluster) -> tuple[int, list[Figure]]:
@@ -97,6 +105,39 @@ def _pairs(run: Run, cluster: Cluster, layout: str, at_once: int) -> list[Figure
     ]
 
 
+def _posted(run: Run, cluster: Cluster) -> Figure:
+    """One container as Cube's clients ask for it: POST /tasks, then GET /tasks/ID until its state is 2. The other half
+    is that container, ports published and all."""
+    wish = admit(postings.spec_of(_posting(0)))
+    with Postings.at(Target.find(data_dir=cluster.folder, env={})) as asking:
+        _ours_posted(cluster, asking, 0)
+        pairs = [
+            (_ours_posted(cluster, asking, number), _theirs(run, 1, 1, wish=wish))
+            for number in range(1, PAIRS_OF_ONE + 1)
+        ]
+    return _compared_starts("1 posted task, manager, 1 worker", pairs, "engine")
+
+
+def _posting(number: int) -> Posting:
+    return Posting(id=str(UUID(int=number + 1)), name=f"posted-{number}", image=WISH.image)
+
+
+def _ours_posted(cluster: Cluster, asking: Postings, number: int) -> Half:
+    _settle(1)
+    posting = _posting(number)
+    task = {"ID": posting.id, "State": 1, "Name": posting.name, "Image": posting.image}
+    body = msgspec.json.encode({"ID": posting.id, "State": 2, "Task": task})
+    began = time.perf_counter()
+    asking.post(body)
+    wait_for(lambda: asking.task(posting.id).state == Phase.RUNNING, LIMIT_S, "the posted task to run", poll_s=POLL_S)
+    start_s = time.perf_counter() - began
+    with cluster.client() as listening:
+        gone = Follower(listening, posting.name, lambda tasks: count(tasks, "removed") == 1)
+        began = time.perf_counter()
+        asking.remove(posting.id)
+        return Half(start_s, gone.moment(LIMIT_S) - began)
+
+
 def _compared_starts(name: str, pairs: list[tuple[Half, Half]], against: str) -> Figure:
     seconds = [(ours.start_s, theirs.start_s) for ours, theirs in pairs]
     ratios = ", ".join(short(ours / theirs) for ours, theirs in seconds)
@@ -119,10 +160,10 @@ def _ours(cluster: Cluster, client: Client, replicas: int) -> Half:
         return Half(start_s, gone.moment(LIMIT_S) - began, cpu_s)
 
 
-def _theirs(run: Run, replicas: int, at_once: int) -> Half:
+def _theirs(run: Run, replicas: int, at_once: int, *, wish: ServiceSpec = WISH) -> Half:
     """The same containers without Longshore."""
     _settle(replicas)
-    wanted = bodies(WISH, replicas)
+    wanted = bodies(wish, replicas)
 
     async def both(engine: RawEngine) -> Half:
         try:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from longshore.model.objects import NodeStatus
-from tests.ancestors import COMPLETED, AncestorWorker, Answer, Caller, Json, Yard, open_yard
+from tests.ancestors import COMPLETED, AncestorWorker, Caller, Json, Yard, fetch, open_yard
 from tests.clusters import Cluster, eventually
 from tests.dockerd import DEMO, DEMO_2, Witness
 
@@ -92,14 +92,9 @@ def test_replicas_run_and_answer(yard: Yard) -> None:
     assert {row["nodeIpaddr"] for row in rows} == {"127.0.0.1"}
     running = yard.engine.running(yard.manager.cluster_id)
     assert sorted(one.task for one in running) == sorted(row["task"] for row in rows)
-    for container in running:
-        address = yard.engine.inspect(container.id)["NetworkSettings"]["Networks"]["bridge"]["IPAddress"]
-        assert _answer(address).body.decode().startswith(f"hello from {container.task}")
-
-
-def _answer(address: str) -> Answer:
-    """Of the demo's own port on the engine's network: the design publishes none."""
-    return eventually(lambda: Caller(8080, address).curl("GET", "/"))
+    for row in rows:
+        port = row["HostPorts"]["8080/tcp"][0]
+        assert fetch(port["HostPort"]).body.decode().strip() == f"hello from {row['task']} on {row['nodeName']}"
 
 
 def test_keys_are_read_in_any_case_and_one_replica_is_meant_if_none_is_said(yard: Yard) -> None:
@@ -156,23 +151,31 @@ def test_an_older_path_that_makes_no_sense_is_a_bad_request(yard: Yard, path: st
 
 def test_creations_are_carried_out_one_after_the_other(yard: Yard) -> None:
     """By the engine's own events: no container of the next image before all of the one before run."""
+    before = _asked_for(yard)
     with Witness(yard.engine, yard.manager.cluster_id) as witness, ThreadPoolExecutor() as pool:
         asked: list[tuple[str, Future[Json]]] = []
         for image, replicas in ((DEMO, 3), (LONE, 2), (DEMO_2, 2)):
             asked.append((image, pool.submit(create, yard, image, replicas)))
-            eventually(lambda: len(_waiting(yard)) == len(asked), "the manager has heard it")
+            eventually(lambda: _asked_for(yard) - before == len(asked), "the manager has heard it")
         for image, answer in asked:
             assert answer.result()["Message"] == "as wished", image
-        eventually(lambda: sum(one.action == "start" for one in witness.heard) == 7)
-    services = {answer.result()["Service"]: image for image, answer in asked}
-    story = [(services[one.actor.labels[SERVICE]], one.action) for one in witness.heard]
-    made = [image for image, action in story if action in ("create", "start")]
+        # The witness may have heard the end of the test before this one as well.
+        here = {one.id: one.labels[SERVICE] for one in yard.engine.running(yard.manager.cluster_id)}
+        eventually(lambda: len(_made(witness, here)) == 14)
+    image_of = {answer.result()["Service"]: image for image, answer in asked}
+    made = [image_of[service] for service in _made(witness, here)]
     assert made == [DEMO] * 6 + [LONE] * 4 + [DEMO_2] * 4
 
 
-def _waiting(yard: Yard) -> list[str]:
-    """Creations that the manager has heard of, answered or not, by its log."""
-    return [line for line in yard.manager.said().splitlines() if '"replicas are asked for"' in line]
+def _made(witness: Witness, here: dict[str, str]) -> list[str]:
+    """The service of each create and start of these containers, in order."""
+    steps = [one.actor.id for one in witness.heard if one.action in ("create", "start")]
+    return [here[id] for id in steps if id in here]
+
+
+def _asked_for(yard: Yard) -> int:
+    """How many creations the manager has heard of, answered or not, by its log."""
+    return yard.manager.said().count('"replicas are asked for"')
 
 
 def test_an_image_that_does_not_exist_says_so_and_keeps_nobody_waiting(yard: Yard) -> None:

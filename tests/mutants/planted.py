@@ -262,7 +262,7 @@ def placement_does_not_notice_nodes(patch: pytest.MonkeyPatch) -> None:
     )
 
 
-@mutant(caught_by=9)
+@mutant(caught_by=56)
 def a_port_once_taken_is_never_tried_again(patch: pytest.MonkeyPatch) -> None:
     """Placement does not come back when the other program's port may be free."""
     real = place.decide

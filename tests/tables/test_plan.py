@@ -16,12 +16,14 @@ from longshore.model.lifecycle import State
 from longshore.model.objects import Object, Service
 from longshore.model.spec import (
     HealthCheck,
+    HttpProbe,
     Limits,
     Mode,
     Mount,
     MountKind,
     PlacementRules,
     Port,
+    Probe,
     ServiceSpec,
 )
 from longshore.model.views import Effect, FieldChange, Plan, PlannedService, PlannedTask
@@ -221,6 +223,12 @@ def test_a_plan_refuses_what_the_apply_would_refuse() -> None:
             spec(health=HealthCheck(test=("CMD", "a"), interval_s=1.5)),
             [changed("health.test", '["NONE"]', '["CMD","a"]'), changed("health.interval_s", "30", "1.5")],
             id="a health check",
+        ),
+        pytest.param(
+            spec(liveness=Probe(http=HttpProbe(port=80, headers={"Authorization": "secret"}))),
+            spec(liveness=Probe(http=HttpProbe(port=80, headers={"Authorization": "other"}), retries=1)),
+            [changed("liveness.http.headers[Authorization]", "…", "…"), changed("liveness.retries", "3", "1")],
+            id="a probe, whose headers may be secret",
         ),
     ],
 )  # fmt: skip

@@ -284,3 +284,16 @@ def test_a_stopped_task_is_remembered_as_it_was() -> None:
     assert told.finished_at == STOPPED.stopped_at
     ended = task(of="web-1", state=State.STOPPED, wanted=Wanted.REMOVED)
     assert of(replace(STOPPED, last=last), IDLE, ended).finished_at == NOW
+
+
+def test_a_service_that_was_made_anew_for_another_is_not_its_own() -> None:
+    """Its own was removed at another door, and its name was free for the next."""
+    other = replace(KEPT, id=OTHER)
+    anew = replace(RUNS, spec=admit(spec_of(other)))
+    here: list[Object] = [KEPT, other, anew, task(of="web-1")]
+    assert (of(*here).phase, of(*here).task) == (Phase.COMPLETED, None)
+    assert said(postings.stop(world(*here), ID, NOW)) == [f"{ID} changed"]
+    assert said(postings.stop(world(*here), OTHER, NOW)) == [f"{OTHER} changed", "web-1 changed"]
+    made = post(ASKED, *here)[0].after
+    assert isinstance(made, Posting)
+    assert made.service.startswith("web-1-")

@@ -67,8 +67,11 @@ async def _knock(
     """The worker's own token first: a join whose answer was lost has made it good already."""
     try:
         return await dial(http, url, secret=identity.token)
-    except Denied:
-        secret = "" if identity.cluster else joining()
+    except Denied as failure:
+        if identity.cluster:
+            again = "to have it back, give its worker another folder (--data) and a join token"
+            raise Denied(f"{failure.message}; node {identity.node} or its token was removed: {again}") from failure
+        secret = joining()
         if not secret:
             raise
         return await dial(http, url, secret=secret)

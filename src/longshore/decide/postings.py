@@ -117,7 +117,7 @@ def post(world: Snapshot, posting: Posting, now: float) -> list[Change]:
         )
     made = replace(posting, service=_service_name(world, posting, current), created_at=now)
     changes = _forgotten(world, spare=posting.id) if current is None else []
-    if current is not None and current.service not in ("", made.service) and current.service in world.services:
+    if current is not None and current.service != made.service and _service(world, current) is not None:
         changes += wishes.remove_service(world, current.service)
     changes.append(_posting_change(current, made, Reason.POSTED))
     return changes + (_service_changes(world, made, now) if made.service else [])
@@ -144,7 +144,7 @@ def stop(world: Snapshot, id: str, now: float) -> list[Change]:
         return []
     after = replace(posting, stopped_at=now, last=_task(world, posting))
     changes = [_posting_change(posting, after, Reason.STOP_ASKED)]
-    if posting.service in world.services:
+    if _service(world, posting) is not None:
         changes += wishes.scale(world, posting.service, 0, now)
     return changes
 
@@ -159,7 +159,7 @@ def _forgotten(world: Snapshot, *, spare: str) -> list[Change]:
     changes: list[Change] = []
     for one in stopped[: max(0, min(len(stopped) - STOPPED_MAX, _FORGET_AT_ONCE))]:
         changes.append(deleted(Kind.POSTING, one.id, one.revision, Owner.USER, Reason.HISTORY_FULL))
-        if one.service in world.services:
+        if _service(world, one) is not None:
             changes += wishes.remove_service(world, one.service)
     return changes
 
@@ -185,12 +185,23 @@ def _service_name(world: Snapshot, posting: Posting, current: Posting | None) ->
     if not posting.image:
         return ""
     plain = service_name(posting.name or "task")
-    if current is not None and current.service and current.name == posting.name:
+    if current is not None and current.service and current.name == posting.name and not _is_taken(world, current):
         return current.service
     if plain not in world.services and not world.tasks_of_service(plain):
         return plain
     mark = hashlib.sha256(posting.id.encode()).hexdigest()[:8]
     return f"{plain[: grammar.NAME_MAX - 9].rstrip('-')}-{mark}"
+
+
+def _service(world: Snapshot, posting: Posting) -> Service | None:
+    """The service that runs it, unless that was removed at another door."""
+    return None if _is_taken(world, posting) else world.services.get(posting.service)
+
+
+def _is_taken(world: Snapshot, posting: Posting) -> bool:
+    """Whether its service was removed at another door, and one of that name made anew for somebody else."""
+    service = world.services.get(posting.service)
+    return service is not None and service.spec.labels.get(LABEL_ID) != posting.id
 
 
 def service_name(text: str) -> str:
@@ -251,7 +262,7 @@ def shown(world: Snapshot, posting: Posting) -> Shown:
     task = _task(world, posting)
     if posting.stopped_at is not None:
         return _stopped(posting, task)
-    service = world.services.get(posting.service)
+    service = _service(world, posting)
     if service is None or service.spec.replicas == 0:
         return _gone(posting, service, task)
     if task is None:
@@ -297,7 +308,8 @@ def _gone(posting: Posting, service: Service | None, task: Task | None) -> Shown
 
 def _task(world: Snapshot, posting: Posting) -> Task | None:
     """The task that fills the service's lowest slot, else the last that did."""
-    tasks = world.tasks_of_service(posting.service).values() if posting.service else ()
+    here = posting.service and not _is_taken(world, posting)
+    tasks = world.tasks_of_service(posting.service).values() if here else ()
     return max(tasks, key=lambda task: (task.counts, -task.slot, task.generation), default=None)
 
 

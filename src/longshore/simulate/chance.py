@@ -81,9 +81,11 @@ def script(seed: int, nodes: int, steps: int) -> tuple[Storm, ...]:
         at += rng.expovariate(1 / GAP_S)
     # From chance of their own, so that the rest of a seed's story is as it was before there were any.
     ails = random.Random(f"ails {seed}")
-    for line in lines[1:]:
-        if ails.random() < AILS:
-            lines.append(Line(round(line.at + ails.random(), 3), "ail", ails.getrandbits(30)))
+    lines += [
+        Line(round(line.at + ails.random(), 3), "ail", ails.getrandbits(30))
+        for line in lines[1:]
+        if ails.random() < AILS
+    ]
     lines.sort(key=lambda line: line.at)
     return tuple(
         Storm(

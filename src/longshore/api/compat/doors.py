@@ -75,7 +75,7 @@ def refusing(refuse: Refuse) -> Callable[[Door], Door]:
             except Denied:
                 raise
             except Failure as failure:
-                return refuse(status_of(failure), failure.message)
+                return refuse(status_of(failure), cube.words(failure))
 
         return answering
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 import msgspec
 import structlog
 
-from longshore.api.compat.cube import online
+from longshore.api.compat.cube import HostPort, host_ports, online
 from longshore.api.compat.reading import Fields
 from longshore.control.operations import Operations
 from longshore.decide.postings import service_name
@@ -65,6 +65,7 @@ class ContainerRow(msgspec.Struct, frozen=True, kw_only=True):
     service: str
     task: str
     state: str
+    ports: dict[str, list[HostPort]] | None = msgspec.field(name="HostPorts")
 
 
 class ClusterState(msgspec.Struct, frozen=True):
@@ -98,7 +99,9 @@ async def create(turn: asyncio.Lock, store: Store, operations: Operations, asked
     log.info("replicas are asked for", image=asked.image, replicas=asked.replicas, others_first=turn.locked())
     async with turn:
         name = _service_for(store.read(), asked.image)
-        spec = ServiceSpec(image=asked.image, replicas=asked.replicas, labels={_CREATED_HERE: asked.image})
+        # The design has no word on how replicas are reached; nobody could, if their ports were not published.
+        labels = {_CREATED_HERE: asked.image}
+        spec = ServiceSpec(image=asked.image, replicas=asked.replicas, labels=labels, publish_exposed=True)
         await operations.apply_service(name, ServiceWish(spec=spec))
         view = await _settled(store, operations, name)
     status = view.status
@@ -169,4 +172,5 @@ def _container(world: Snapshot, task: Task, required: int, running: int) -> Cont
         service=task.service,
         task=task.id,
         state=task.state,
+        ports=host_ports((*task.ports, *task.exposed)),
     )

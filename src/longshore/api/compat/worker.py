@@ -159,7 +159,7 @@ class _Tasks:
             try:
                 return await call(request)
             except Failure as failure:
-                return self._refuse(status_of(failure), failure.message)
+                return self._refuse(status_of(failure), cube.words(failure))
 
         return answering
 
