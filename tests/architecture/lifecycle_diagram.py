@@ -66,8 +66,8 @@ AFTER = """\
 ## Ready
 
 *Ready* is not a state but an observation beside it: the container runs, and its
-[checks](operations.md#checks), if it has any, pass. It may come and go while the task is running. A rollout counts ready
-tasks; `longshore up` waits for them.
+[checks](operations.md#checks), if it has any, pass. It may come and go while the task is running. A rollout counts
+ready tasks; `longshore up` waits for them.
 
 ## Lost
 

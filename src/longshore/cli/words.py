@@ -99,11 +99,11 @@ def _start(desk: Desk, words: list[str]) -> int:
     tasks = read_file(words[0])
     codes, answers = [CONVERGED], []
     for at, task in enumerate(tasks):
-        failure = _post(desk, task)
-        answers.append(Posted(task.id, task.name, problem_of(failure) if failure else None))
+        id, failure = _post(desk, task)
+        answers.append(Posted(id, task.name, problem_of(failure) if failure else None))
         if failure is None:
             if not desk.as_json:
-                _tell(OK, f"{_called(task)} is accepted as {task.id}")
+                _tell(OK, f"{_called(task)} is accepted as {id}")
             continue
         codes.append(exit_of(failure))
         if not desk.as_json:
@@ -116,12 +116,12 @@ def _start(desk: Desk, words: list[str]) -> int:
     return max(codes)
 
 
-def _post(desk: Desk, task: Posting) -> Failure | None:
+def _post(desk: Desk, task: Posting) -> tuple[str, Failure | None]:
+    """The id that it has now, which the manager makes where a file has none."""
     try:
-        desk.postings.post(task.body)
+        return desk.postings.post(task.body) or task.id, None
     except Failure as failure:
-        return failure
-    return None
+        return task.id, failure
 
 
 def _not_sent(desk: Desk, tasks: list[Posting], failure: Failure) -> list[Posted]:

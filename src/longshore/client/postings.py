@@ -117,11 +117,19 @@ class Postings:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
-    def post(self, body: bytes) -> None:
-        """Post one task or event of one. Raises Refused if the answer is anything but a task that was created."""
+    def post(self, body: bytes) -> str:
+        """Post one task or event of one; its id now. Raises Refused if the answer is anything but a task that was
+        created."""
         answer = self._ask("POST", _TASKS, body)
         if answer.status != _CREATED:
             raise Refused(f"{self.url} answered {answer.status} where a task that it takes is answered with {_CREATED}")
+        try:
+            made = msgspec.json.decode(answer.body, type=PostedTask | list[PostedTask])
+        except msgspec.MsgspecError:
+            return ""  # created it is; a manager of old may say so in any words
+        if isinstance(made, list):
+            return made[0].key if made else ""
+        return made.key
 
     def tasks(self) -> list[PostedTask]:
         """All of them."""
