@@ -155,6 +155,7 @@ def _in_short(change: Change) -> str:
     if change.before == 0:
         return f"+{change.id}"
     if isinstance(after, Task):
-        wished = after.wanted is Wanted.REMOVED or (after.live and after.wanted is Wanted.STOPPED)
+        going = after.wanted in (Wanted.LEAVING, Wanted.STOPPED)
+        wished = after.wanted is Wanted.REMOVED or (after.live and going)
         return f"{change.id} wanted {after.wanted}" if wished else f"{change.id} {after.state}"
     return f"{change.id} {after.status}" if isinstance(after, Node) else f"{change.id} changed"

@@ -46,6 +46,7 @@ WHO = {
 
 WANTED_MEANING = {
     Wanted.RUNNING: "it shall run, or have run to its end",
+    Wanted.LEAVING: "it runs on, out of rotation, until its drain delay has passed",
     Wanted.STOPPED: "it shall end; its container stays for its log",
     Wanted.REMOVED: "it shall end, and its container shall go; then the record goes too",
 }
@@ -89,7 +90,7 @@ worker's to report.
 - **A manager that was away does not guess.** A node that a manager has never heard counts as heard when that manager
   started, so after a restart a full timeout passes before any node is declared down.
 
-Why closing the connection does not end a node at once: [decision 0008](decisions/0008-one-grace-period.md).
+Why a connection that ends does not end its node at once: [decision 0012](decisions/0012-broken-connections.md).
 """
 
 

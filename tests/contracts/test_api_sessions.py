@@ -1,6 +1,7 @@
 """Sessions and the logs that travel on them, and how everything that goes on ends when a manager stops."""
 
 import asyncio
+import hashlib
 import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -19,6 +20,7 @@ from longshore.model.messages import (
     Down,
     Farewell,
     Hello,
+    Leaving,
     LogEnd,
     LogLines,
     LogsUnwanted,
@@ -38,6 +40,8 @@ RECORDS: tuple[Object, ...] = (
     *situations.releases(WEB),
     *(situations.task(slot, state=State.NEW) for slot in (1, 2, 3)),
 )
+OWN = "own-secret-of-n1"
+"""What the worker shows once it has joined."""
 
 
 @pytest.fixture
@@ -69,7 +73,7 @@ async def _join(manager: Manager, http: ClientSession, who: str = "join") -> Web
         Hello(
             node="n1",
             version="1",
-            token_sha256="0" * 64,
+            token_sha256=hashlib.sha256(OWN.encode()).hexdigest(),
             address="127.0.0.1",
             capacity=Capacity(cpu=1.0),
             engine=EngineFacts(id="e"),
@@ -91,6 +95,37 @@ async def test_a_session_opens_to_workers_tokens(manager: Manager) -> None:
             assert denied.value.known is known
         with pytest.raises(Denied):
             await dial(http, manager.url + SESSION_PATH, secret="")
+
+
+@pytest.mark.parametrize("farewell", [True, False])
+async def test_a_connection_that_breaks_leaves_little_time_and_a_farewell_the_whole_timeout(
+    manager: Manager, farewell: bool
+) -> None:
+    liveness = manager.deps.sessions.liveness
+    async with ClientSession() as http:
+        worker = await _join(manager, http)
+        if farewell:
+            await worker.send(Leaving())
+        await worker.close()
+        await _ended(manager)
+        assert liveness.closed("n1") is not farewell
+        manager.secrets["own"] = OWN
+        again = await _join(manager, http, "own")
+        assert not liveness.closed("n1")
+        newer = await _join(manager, http, "own")
+        with pytest.raises(Unavailable):
+            await again.receive()
+        assert not liveness.closed("n1"), "an older connection that ends is no news"
+        await newer.close()
+
+
+async def _ended(manager: Manager) -> None:
+    """The manager has noticed that nobody is there any more."""
+    for _ in range(500):
+        if not manager.deps.sessions.connected():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("the session goes on")
 
 
 async def test_a_session_without_tokens(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 import pytest
+from msgspec.structs import replace
 
 from longshore.control.metrics import MeasuredStore, Metrics, measured
 from longshore.loop.controller import Controller
@@ -55,7 +56,11 @@ def test_states_are_read_off_the_snapshot() -> None:
     assert 'longshore_tasks{state="lost"} 0.0' in lines
     assert 'longshore_services{phase="running"} 1.0' in lines
     assert "longshore_sessions 2.0" in lines
+    assert "longshore_evictions_held 0.0" in lines
     assert 'longshore_info{version="1"} 1.0' in lines
+    held = replace(situations.node("n2"), reason=Reason.NODE_HELD)
+    page = Metrics("1").page(situations.world(situations.node("n1"), held), sessions=1).decode()
+    assert "longshore_evictions_held 1.0" in page.splitlines()
 
 
 def test_strange_methods_make_no_labels() -> None:

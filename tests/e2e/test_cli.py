@@ -245,7 +245,7 @@ def test_events_are_told_and_followed(cluster: Cluster, name: str) -> None:
 def test_a_node_is_drained_and_taken_back(cluster: Cluster, name: str) -> None:
     started(cluster, name, "--replicas", "3")
     try:
-        assert "n2 gives up its tasks" in good(cluster.run("node", "drain", "n2"))
+        assert "n2 gives up its tasks" in good(cluster.run("node", "drain", "n2", "--wait"))
         until(cluster, "ls", has=" 3/3 ")
         assert "n2" not in {task["node"] for task in json_of(cluster.run("ps", name, "--json"))}
         assert re.search(r"^n2 +ready, drained", good(cluster.run("nodes")), re.MULTILINE)

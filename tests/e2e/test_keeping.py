@@ -28,8 +28,10 @@ from longshore.model.spec import (
     Resources,
     RestartPolicy,
     ServiceSpec,
+    UpdateOrder,
+    UpdateRules,
 )
-from longshore.model.views import Phase
+from longshore.model.views import NodePatch, Phase, ReleaseState
 from tests.clusters import NODES, Cluster, eventually, free_port, sleeper
 from tests.dockerd import DEMO, DEMO_2
 
@@ -277,10 +279,22 @@ def test_a_removed_service_leaves_its_named_volume_alone(real_cluster: Cluster) 
     assert real_cluster.did("logs", "reader") == "reader.1 | kept\n"
 
 
-def test_an_update_rolls_one_by_one(real_cluster: Cluster) -> None:
-    spec = sleeper(replicas=3, ports=(Port(container=8080),), health=QUICK_CHECK)
+@pytest.mark.parametrize(
+    ("order", "least", "steps"),
+    [
+        (UpdateOrder.START_FIRST, 3, ["stands by", "ready"]),
+        (UpdateOrder.STOP_FIRST, 2, ["stop", "ready"]),
+    ],
+)
+def test_an_update_rolls_one_by_one(real_cluster: Cluster, order: UpdateOrder, least: int, steps: list[str]) -> None:
+    rules = UpdateRules(order=order, monitor_s=0.2)
+    spec = sleeper(replicas=3, ports=(Port(container=8080),), health=QUICK_CHECK, update=rules)
     assert {fetch(task)[1] for task in put(real_cluster, "web", spec)} == {"1"}
-    marks = {Reason.OUTDATED: "stop", Reason.HEALTHY: "ready"}
+    marks = {
+        Reason.STANDS_BY: "stands by",
+        Reason.OUTDATED: "stop",
+        Reason.HEALTHY: "ready",
+    }
     before = len(list(real_cluster.client.story(service="web")))
     fewest = 3
 
@@ -292,11 +306,51 @@ def test_an_update_rolls_one_by_one(real_cluster: Cluster) -> None:
 
     real_cluster.client.put_service("web", sleeper(**_fields(spec) | {"image": DEMO_2}))
     eventually(rolled, "all three run the new image")
-    assert fewest == 2
+    assert fewest == least
     story = list(real_cluster.client.story(service="web"))[before:]
-    assert [marks[event.reason] for event in story if event.reason in marks] == ["stop", "ready"] * 3
+    told = [marks[event.reason] for event in story if event.reason in marks]
+    assert told == steps * 3
     assert {fetch(task)[1] for task in real_cluster.tasks("web")} == {"2"}
     real_cluster.at_rest()
+    eventually(lambda: real_cluster.client.releases("web")[0].state is ReleaseState.DONE)
+
+
+def test_a_bad_release_is_taken_back(real_cluster: Cluster) -> None:
+    spec = sleeper(replicas=10, ports=(Port(container=8080),), update=UpdateRules(monitor_s=2.0))
+    tasks = put(real_cluster, "web", spec)
+    eventually(lambda: real_cluster.client.releases("web")[0].state is ReleaseState.DONE)
+    fewest = 10
+
+    def back() -> bool:
+        nonlocal fewest
+        fewest = min(fewest, real_cluster.client.service("web").status.ready)
+        newest = real_cluster.client.releases("web")[0]
+        return newest.state is ReleaseState.FAILED and real_cluster.client.service("web").status.settled
+
+    bad = sleeper(**_fields(spec) | {"command": ("sh", "-c", "exit 3")})
+    real_cluster.client.put_service("web", bad)
+    eventually(back, "release 2 failed, and all is as before")
+    assert fewest == 10
+    assert {task.id for task in real_cluster.tasks("web")} == {task.id for task in tasks}, "none was touched"
+    failed, good = real_cluster.client.releases("web")
+    assert (good.current, good.rolls_back) == (True, 2)
+    assert "exit code 3" in failed.message
+    real_cluster.at_rest()
+
+
+def test_a_drained_node_gives_up_its_one_replica_without_a_gap(real_cluster: Cluster) -> None:
+    (task,) = put(real_cluster, "web", sleeper(ports=(Port(container=8080),)))
+    fewest = 1
+
+    def moved() -> bool:
+        nonlocal fewest
+        status = real_cluster.client.service("web").status
+        fewest = min(fewest, status.ready)
+        return status.settled and real_cluster.tasks("web")[0].node != task.node
+
+    real_cluster.client.change_node(task.node, NodePatch(availability=Availability.DRAINED))
+    eventually(moved, f"it left {task.node}")
+    assert fewest == 1
 
 
 def _fields(spec: ServiceSpec) -> dict[str, object]:

@@ -17,6 +17,7 @@ from longshore.agent.outbox import Outbox
 from longshore.agent.runner import Runner
 from longshore.agent.worker import Worker
 from longshore.control import controllers, sessions
+from longshore.control.liveness import Liveness
 from longshore.control.operations import Operations
 from longshore.control.sessions import Sessions
 from longshore.decide import containers, nodes, restart, rollout, services
@@ -137,12 +138,6 @@ def records_of_removed_tasks_stay(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(services, "_forgotten", lambda world, tasks: [])
 
 
-@mutant(caught_by=1)
-def releases_are_never_forgotten(patch: pytest.MonkeyPatch) -> None:
-    """Each change of a service leaves a copy of its spec for ever."""
-    patch.setattr(services, "_unused_releases", lambda world, service, name, tasks: [])
-
-
 @mutant(caught_by=14)
 def nobody_looks_again_after_a_back_off(patch: pytest.MonkeyPatch) -> None:
     """A restart that has to wait waits for ever."""
@@ -189,20 +184,57 @@ def a_global_service_does_not_notice_nodes(patch: pytest.MonkeyPatch) -> None:
 @mutant(caught_by=6)
 def a_rollout_stops_all_at_once(patch: pytest.MonkeyPatch) -> None:
     """All old tasks give way together."""
-
-    def decide(world: Snapshot, name: str, now: float) -> tuple[list[Change], float | None]:
-        service = world.services.get(name)
-        tasks = world.tasks_of_service(name).values() if service is not None else ()
-        old = [task for task in tasks if task.counts and service is not None and task.release != service.release]
-        return rollout._give_way(old, service.release if service is not None else 0), None
-
-    patch.setattr(rollout, "decide", decide)
+    patch.setattr(rollout._Step, "_begin", lambda self, ready, busy: self.give_way(ready))
 
 
 @mutant(caught_by=12)
-def a_global_rollout_forgets_the_slot_it_emptied(patch: pytest.MonkeyPatch) -> None:
+def a_rollout_forgets_the_slot_it_emptied(patch: pytest.MonkeyPatch) -> None:
     """Only the slots that are filled just now are waited for. (A real bug once.)"""
-    patch.setattr(rollout, "_slots", lambda world, service, counting: len(counting))
+    patch.setattr(rollout._Step, "_unready", lambda self: set())
+
+
+@mutant(caught_by=0)
+def two_run_at_once_that_must_not(patch: pytest.MonkeyPatch) -> None:
+    """A task is started beside the one that writes to the same volume."""
+    patch.setattr(rollout, "starts_first", lambda spec: True)
+
+
+@mutant(caught_by=0)
+def who_stands_by_takes_over_before_it_is_ready(patch: pytest.MonkeyPatch) -> None:
+    """The former is stopped as soon as the other exists."""
+    real = rollout._Step._tend
+
+    def tend(self: Any, here: Any) -> bool:
+        held = real(self, [replace(one, ready=True) if one.stands_by else one for one in here])
+        truth = {one.id: one.ready for one in here}
+        self.changes[:] = [
+            replace(change, after=replace(change.after, ready=truth.get(change.id, change.after.ready)))
+            if isinstance(change.after, Task)
+            else change
+            for change in self.changes
+        ]
+        return held
+
+    patch.setattr(rollout._Step, "_tend", tend)
+
+
+@mutant(caught_by=0)
+def who_stands_by_is_never_called(patch: pytest.MonkeyPatch) -> None:
+    """Ready, it goes on standing by."""
+    patch.setattr(rollout._Step, "_tend", lambda self, here: any(one.stands_by for one in here))
+
+
+@mutant(caught_by=0)
+def who_left_the_rotation_is_never_stopped(patch: pytest.MonkeyPatch) -> None:
+    """Its drain delay has no end."""
+    patch.setattr(rollout._Step, "_stop_what_has_left", lambda self: None)
+
+
+@mutant(caught_by=0)
+def a_slot_is_filled_beside_one_that_stands_by(patch: pytest.MonkeyPatch) -> None:
+    """Services do not see that somebody is about to take over."""
+    real = services._fill_at
+    patch.setattr(services, "_fill_at", lambda service, here: real(service, [one for one in here if not one.stands_by]))
 
 
 # -- nodes
@@ -217,14 +249,20 @@ def tasks_of_a_dead_node_are_not_lost(patch: pytest.MonkeyPatch) -> None:
 @mutant(caught_by=6)
 def a_drained_node_keeps_its_tasks(patch: pytest.MonkeyPatch) -> None:
     """Draining only keeps new ones away."""
-    _changes_without(patch, nodes, lambda change: change.reason is Reason.NODE_DRAINED)
+    real = rollout._Step._cause
+
+    def cause(self: Any, task: Task) -> Reason | None:
+        found = real(self, task)
+        return None if found is Reason.NODE_DRAINED else found
+
+    patch.setattr(rollout._Step, "_cause", cause)
 
 
 @mutant(caught_by=1)
 def a_new_manager_has_no_patience(patch: pytest.MonkeyPatch) -> None:
     """A node that it has not heard yet is down for it."""
-    real = Sessions.silence_left_s
-    patch.setattr(Sessions, "silence_left_s", lambda self, node: real(self, node) if node in self._heard else -1.0)
+    real = Liveness.silence_left_s
+    patch.setattr(Liveness, "silence_left_s", lambda self, node: real(self, node) if node in self._heard else -1.0)
 
 
 # -- placement
@@ -367,13 +405,13 @@ def a_returned_node_counts_as_silent_until_it_was_written_down(patch: pytest.Mon
     real = Sessions._admit
 
     async def admit(self: Sessions, hello: Any, token: Any, dialled: str) -> None:
-        heard = self._heard.get(hello.node)
-        self._heard = _Forgetful(self._heard, hello.node)
+        heard = self.liveness._heard.get(hello.node)
+        self.liveness._heard = _Forgetful(self.liveness._heard, hello.node)
         try:
             await real(self, hello, token, dialled)
         finally:
-            self._heard = dict(self._heard)
-        assert heard is None or heard == self._heard[hello.node]
+            self.liveness._heard = dict(self.liveness._heard)
+        assert heard is None or heard == self.liveness._heard[hello.node]
 
     patch.setattr(Sessions, "_admit", admit)
 
@@ -388,6 +426,18 @@ class _Forgetful(dict[str, float]):
     def __setitem__(self, name: str, at: float) -> None:
         if name != self._name:
             super().__setitem__(name, at)
+
+
+@mutant(caught_by=0)
+def a_broken_connection_is_the_end_of_a_node(patch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for its worker to dial again."""
+    patch.setattr(Liveness, "broken", lambda self, node: self._ended.__setitem__(node, -1000.0))
+
+
+@mutant(caught_by=0)
+def evictions_are_held_for_any_silent_node(patch: pytest.MonkeyPatch) -> None:
+    """Also where the others are there."""
+    patch.setattr(nodes, "held", lambda world, quiet: "1 of 3 nodes are silent at once")
 
 
 @mutant(caught_by=5)

@@ -16,7 +16,7 @@ from longshore.model.lifecycle import ON_NODE, State, Wanted
 from longshore.model.objects import Availability, Node, NodeStatus, PublishedPort, Task
 from longshore.model.reasons import Reason
 from longshore.model.snapshot import Snapshot
-from longshore.model.spec import ServiceSpec
+from longshore.model.spec import Mode, ServiceSpec
 
 RETRY_S = 30.0
 
@@ -95,12 +95,45 @@ class Situation:
             given.append(PublishedPort(container=port.container, host=host, protocol=port.protocol, ip=port.ip))
         return given
 
-    def refusal(self, task: Task, spec: ServiceSpec, node: Node) -> tuple[int, str] | None:
+    def avoided(self, task: Task, spec: ServiceSpec) -> dict[str, float]:
+        """Where three in a row of the task's slot failed within the last ten minutes, and what the one before avoided;
+        not where the release runs well."""
+        if spec.mode is Mode.GLOBAL:
+            return {}
+        service = [one for one in self.world.tasks() if one.service == task.service]
+        before = [one for one in service if one.slot == task.slot and one.generation < task.generation and one.node]
+        before.sort(key=lambda one: -one.generation)
+        if not before:
+            return {}
+        away = dict(before[0].avoids)
+        lately = before[:3]
+        alike = len({(one.node, one.release) for one in [*lately, replace(task, node=lately[0].node)]}) == 1
+        if len(lately) == 3 and alike and all(self.crashed(one, spec) for one in lately):
+            assert lately[0].finished_at is not None
+            away[lately[0].node] = lately[0].finished_at + 600
+        for one in service:
+            ran_s = self.now - one.started_at if one.started_at is not None else 0.0
+            if one.release == task.release and one.ready and ran_s >= spec.restart.window_s:
+                away.pop(one.node, None)
+        return {name: until for name, until in away.items() if until > self.now}
+
+    def crashed(self, one: Task, spec: ServiceSpec) -> bool:
+        if one.state not in (State.FAILED, State.REJECTED, State.FINISHED):
+            return False
+        if one.reason is Reason.PORT_TAKEN and all(port.host is None for port in spec.ports):
+            return False
+        if one.started_at is None or one.finished_at is None:
+            return True
+        return one.finished_at - one.started_at < spec.restart.window_s
+
+    def refusal(self, task: Task, spec: ServiceSpec, node: Node) -> tuple[float, str] | None:
         """Why `node` cannot take the task, and how far it came before it was refused."""
         if task.pinned and task.pinned != node.name:
             return 0, "pinned to another node"
         if node.status is NodeStatus.DOWN:
             return 1, "node is down"
+        if node.reason is Reason.NODE_HELD:
+            return 1.5, "node is silent"
         if node.availability is not Availability.ACTIVE:
             return 2, "node is paused or drained"
         for place, text in enumerate(spec.placement.constraints):
@@ -210,15 +243,19 @@ def decide(
             looks += _looks(here, spec, refusals)
             continue
         rank = RANKS[policy]
+        away = here.avoided(task, spec)
+        fitting = [node for node in fitting if node.name not in away] or fitting
         best = min(fitting, key=lambda node: (rank(here, task, spec, node), node.name))
         ports = here.ports_for(spec, best)
         assert not isinstance(ports, str)
         rows.append((task.id, best.name, tuple(ports), ""))
-        here.tasks[task.id] = replace(task, state=State.PLACED, node=best.name, ports=tuple(ports), placed_at=now)
+        here.tasks[task.id] = replace(
+            task, state=State.PLACED, node=best.name, ports=tuple(ports), placed_at=now, avoids=away
+        )
     return rows, min(looks, default=None)
 
 
-def _sentence(refusals: dict[str, tuple[int, str] | None]) -> str:
+def _sentence(refusals: dict[str, tuple[float, str] | None]) -> str:
     if not refusals:
         return "no nodes have joined yet"
     parts = []
@@ -229,7 +266,7 @@ def _sentence(refusals: dict[str, tuple[int, str] | None]) -> str:
     return f"0 of {len(refusals)} {'node' if len(refusals) == 1 else 'nodes'}: {', '.join(parts)}"
 
 
-def _looks(here: Situation, spec: ServiceSpec, refusals: dict[str, tuple[int, str] | None]) -> list[float]:
+def _looks(here: Situation, spec: ServiceSpec, refusals: dict[str, tuple[float, str] | None]) -> list[float]:
     """When refused ports that the task could use, where it lacks nothing but a port, are tried again."""
     fixed = {(port.host, port.protocol) for port in spec.ports if port.host is not None}
     chosen = {port.protocol for port in spec.ports if port.host is None}

@@ -28,6 +28,7 @@ from longshore.model.spec import (
     RestartPolicy,
     ServiceSpec,
     TcpProbe,
+    UpdateRules,
 )
 
 MIB = 1024 * 1024
@@ -337,7 +338,7 @@ def test_every_number_that_stands_alone_has_bounds() -> None:
     """A field that is added to the spec must not slip past."""
     probes = {"liveness": Probe(), "readiness": Probe()}
     health, restart = HealthCheck(test=("NONE",)), RestartPolicy(attempts_max=1)
-    whole = spec(health=health, restart=restart, **probes)
+    whole = spec(health=health, restart=restart, update=UpdateRules(drain_s=1.0), **probes)
     numbers = set()
     for name, value in msgspec.to_builtins(whole).items():
         below = value.items() if isinstance(value, dict) else [("", value)]

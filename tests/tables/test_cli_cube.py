@@ -182,7 +182,7 @@ def test_a_variable_that_is_no_port_is_named(monkeypatch: pytest.MonkeyPatch) ->
     ],
 )
 def test_stores(line: str, store: str) -> None:
-    said = {key: value for key, value in whole(line).items() if key not in ("nodes", "engine")}
+    said = {key: value for key, value in whole(line).items() if key not in ("nodes", "engine", "entry")}
     assert manager_settings(Settings(), **said).store == store
 
 

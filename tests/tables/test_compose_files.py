@@ -12,11 +12,13 @@ from longshore.decide.admission import admit, admit_app_name, admit_name
 from longshore.model.errors import Invalid
 from longshore.model.spec import (
     HealthCheck,
+    Ingress,
     Limits,
     LogRotation,
     Mode,
     Mount,
     MountKind,
+    OnFailure,
     PlacementRules,
     Port,
     Protocol,
@@ -25,6 +27,8 @@ from longshore.model.spec import (
     RestartOn,
     RestartPolicy,
     ServiceSpec,
+    UpdateOrder,
+    UpdateRules,
 )
 from tests.tables.composed import marked
 
@@ -63,6 +67,7 @@ def test_every_supported_key() -> None:
             Port(container=9000),
             Port(container=9001),
             Port(container=53, host=5353, protocol=Protocol.UDP, ip="127.0.0.1"),
+            Port(container=8080, ingress=Ingress.HTTP, listen=8443),
         ),
         mounts=(
             Mount(kind=MountKind.VOLUME, source="every_data", target="/data"),
@@ -85,6 +90,14 @@ def test_every_supported_key() -> None:
             start_period_s=10.0,
         ),
         restart=RestartPolicy(condition=RestartOn.ON_FAILURE, delay_s=5.0, attempts_max=5, window_s=120.0),
+        update=UpdateRules(
+            order=UpdateOrder.STOP_FIRST,
+            parallelism=2,
+            delay_s=1.0,
+            monitor_s=8.0,
+            failures_max=2,
+            on_failure=OnFailure.PAUSE,
+        ),
         placement=PlacementRules(constraints=("node.labels.disk==ssd",)),
     )
     old = ServiceSpec(

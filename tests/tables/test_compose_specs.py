@@ -8,6 +8,7 @@ from msgspec import structs
 
 from longshore.model.spec import (
     HealthCheck,
+    Ingress,
     Limits,
     LogRotation,
     Mode,
@@ -135,7 +136,14 @@ PORTS: list[tuple[str, list[Port]]] = [
     ("{target: '80', published: '8080'}", [Port(container=80, host=8080)]),
     ("{target: 80, published: 0}", [Port(container=80)]),
     ("{target: 80, published: ''}", [Port(container=80)]),
-    ("{mode: ingress, target: 80, published: 8080, protocol: tcp}", [Port(container=80, host=8080)]),
+    (
+        "{mode: ingress, target: 80, published: 8080, protocol: tcp}",
+        [Port(container=80, ingress=Ingress.TCP, listen=8080)],
+    ),
+    (
+        "{mode: ingress, target: 80, app_protocol: http, host_ip: 10.0.0.1}",
+        [Port(container=80, ingress=Ingress.HTTP, listen=80, ip="10.0.0.1")],
+    ),
     (
         "{mode: host, target: 80, protocol: udp, host_ip: 10.0.0.1, x-note: a}",
         [Port(container=80, protocol=Protocol.UDP, ip="10.0.0.1")],

@@ -1,6 +1,7 @@
 """Placement, row by row: nodes and tasks in, places out, by policy; who waits and what counts."""
 
 import pytest
+from msgspec.structs import replace
 
 from longshore.decide.placement.place import decide
 from longshore.decide.placement.scores import DEFAULT, POLICIES, policy_named
@@ -343,3 +344,46 @@ def test_any_first_part_may_land_alone(policy: str) -> None:
         assert rest == [change for change in changes[end:] if change.reason is Reason.PLACED] + [
             change for change in changes[end:] if change.reason is not Reason.PLACED
         ]
+
+
+# -- nodes to keep away from
+
+
+def crashed(generation: int, on: str = "n1") -> Task:
+    return task(generation=generation, on=on, state=State.FAILED, started_at=NOW - 1)
+
+
+NEXT = task(generation=4)
+LOOP = [crashed(1), crashed(2), crashed(3), NEXT]
+
+
+@pytest.mark.parametrize("policy", ["spread", "first-fit", "binpack", "epvm", "greedy"])
+def test_a_slot_that_failed_again_and_again_on_a_node_goes_to_another(policy: str) -> None:
+    assert placed(*THREE, service(), *LOOP[1:], policy=policy) == {"web.1.4": "n1"}, "two are not three"
+    changes, _ = decide(world(*THREE, service(), *LOOP), NOW, policy)
+    after = changes[0].after
+    assert isinstance(after, Task)
+    assert (after.node, after.avoids) == ("n2", {"n1": NOW + 600})
+    assert after.message.endswith("; keeps away from n1, where its slot failed 3 times in a row")
+
+
+def test_where_nothing_else_fits_it_goes_there_all_the_same() -> None:
+    changes, _ = decide(world(node("n1"), node("n2", cpu=0.0), service(cpu=1.0), *LOOP), NOW, DEFAULT)
+    after = changes[0].after
+    assert isinstance(after, Task)
+    assert (after.node, after.avoids) == ("n1", {"n1": NOW + 600})
+    assert after.message.endswith("; no other fits, although its slot failed 3 times in a row there")
+
+
+def test_only_the_slot_that_failed_keeps_away() -> None:
+    assert placed(node("n1"), node("n2"), service(), *LOOP, *waiting(3)[1:], policy="first-fit") == {
+        "web.1.4": "n2",
+        "web.2.1": "n1",
+        "web.3.1": "n1",
+    }
+
+
+def test_nothing_goes_to_a_node_that_is_silent_and_kept() -> None:
+    silent = replace(node("n1"), reason=Reason.NODE_HELD)
+    assert placed(silent, node("n2"), service(), task()) == {"web.1.1": "n2"}
+    assert placed(silent, service(), task()) == {"web.1.1": "0 of 1 node: node is silent (n1)"}

@@ -1,32 +1,141 @@
-"""Which task of an older release gives way next."""
+"""How tasks give way to others of their slot, step by step."""
+
+from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
-from longshore.decide.rollout import decide
+from longshore.decide.rollout import NO_ROOM_S, decide, starts_first
 from longshore.model.lifecycle import State, Wanted
-from longshore.model.objects import Object
-from longshore.model.spec import Mode
-from tests.situations import NOW, said, service, task, world
+from longshore.model.objects import Availability, Object, Release, ReleasePhase, Service, Task
+from longshore.model.reasons import Reason
+from longshore.model.spec import Mode, Mount, MountKind, Port, ServiceSpec, UpdateOrder, UpdateRules
+from tests.situations import NOW, node, said, service, task, world
 
-WEB3 = service(release=2, replicas=3)
+DRAINED = node("n1", availability=Availability.DRAINED)
+
+
+def web(replicas: int = 3, *, release: int = 2, mode: Mode = Mode.REPLICATED, **rules: Any) -> Service:
+    return service(release=release, replicas=replicas, mode=mode, update=UpdateRules(**rules))
+
+
+def stop_first(replicas: int = 3, **rules: Any) -> Service:
+    return web(replicas, order=UpdateOrder.STOP_FIRST, **rules)
+
+
+def relief(slot: int = 1, generation: int = 2, state: State = State.STARTING, **fields: Any) -> Task:
+    """One that is to take over from the first task of its slot."""
+    given: dict[str, Any] = {"release": 2, "relieves": f"web.{slot}.1", **fields}
+    return task(slot, generation, state, **given)
+
+
+WAITS: dict[str, Any] = {"reason": Reason.NO_NODE, "message": "0 of 1 node: not enough cpu (n1)"}
 
 
 @pytest.mark.parametrize(
-    ("records", "expected"),
+    ("records", "expected", "again"),
     [
-        pytest.param([WEB3, task(1, release=2), task(2, release=2), task(3, release=2)], [], id="all current"),
-        pytest.param([WEB3, task(1), task(2), task(3)], ["web.1.1 wanted stopped"], id="one at a time, lowest slot first"),
-        pytest.param([WEB3, task(1, wanted=Wanted.STOPPED), task(2), task(3)], [], id="waits while one is leaving"),
-        pytest.param([WEB3, task(1, 2, release=2, ready=False), task(2), task(3)], [], id="waits until the new one is ready"),
-        pytest.param([WEB3, task(1, 2, release=2), task(2), task(3)], ["web.2.1 wanted stopped"], id="then goes on"),
-        pytest.param([WEB3, task(1, 2, State.FAILED, release=2), task(2), task(3)], [], id="a new release that fails stops it"),
-        pytest.param([WEB3, task(1, ready=False), task(2), task(3)], ["web.1.1 wanted stopped"], id="what serves nobody goes at once"),
-        pytest.param([service(release=2, replicas=2), task(1), task(2), task(3)], ["web.1.1 wanted stopped"], id="a surplus task holds nothing up"),
-        pytest.param([service(mode=Mode.JOB, release=2, replicas=2), task(1), task(2)], ["web.1.1 wanted stopped", "web.2.1 wanted stopped"], id="a job's tasks all give way"),
-        pytest.param([service(mode=Mode.GLOBAL, release=2), task(1), task(2)], ["web.1.1 wanted stopped"], id="global: one at a time too"),
-        pytest.param([task(1)], [], id="a removed service has no rollout"),
+        pytest.param([web(), task(1, release=2), task(2, release=2), task(3, release=2)], [], None, id="all current"),
+        pytest.param([web(), task(1), task(2), task(3)], ["+web.1.2"], None, id="one stands by first"),
+        pytest.param([web(), task(1), relief(), task(2), task(3)], [], None, id="and is waited for"),
+        pytest.param([web(), task(1), relief(state=State.RUNNING), task(2), task(3)], ["web.1.1 wanted stopped", "web.1.2 running"], None, id="ready, it takes over"),
+        pytest.param([web(), task(1), relief(state=State.RUNNING, started_at=NOW - 0.4), task(2), task(3)], [], NOW + 0.6, id="running without a check, once it has for a moment"),
+        pytest.param([web(), task(1), relief(state=State.RUNNING, ready=False), task(2), task(3)], [], None, id="running and not ready, it does not"),
+        pytest.param([web(), task(1, 2, release=2), task(2), task(3)], ["+web.2.2"], None, id="then the next"),
+        pytest.param([web(drain_s=2.0), task(1), relief(state=State.RUNNING), task(2), task(3)], ["web.1.1 wanted leaving", "web.1.2 running"], NOW + 2, id="out of rotation before it is stopped"),
+        pytest.param([web(drain_s=2.0), task(1, wanted=Wanted.LEAVING, leaving_at=NOW - 1), task(1, 2, release=2), task(2, release=2), task(3, release=2)], [], NOW + 1, id="for its drain delay"),
+        pytest.param([web(drain_s=2.0), task(1, wanted=Wanted.LEAVING, leaving_at=NOW - 2), task(1, 2, release=2), task(2, release=2), task(3, release=2)], ["web.1.1 wanted stopped"], None, id="and no longer"),
+        pytest.param([web(parallelism=2), task(1), task(2), task(3)], ["+web.1.2", "+web.2.2"], None, id="two side by side"),
+        pytest.param([web(parallelism=0), task(1), task(2), task(3)], ["+web.1.2", "+web.2.2", "+web.3.2"], None, id="all side by side"),
+        pytest.param([web(parallelism=2), task(1), relief(), task(2), task(3)], ["+web.2.2"], None, id="as many as there is room for"),
+        pytest.param([web(), task(1, release=2, ready=False), task(2), task(3)], [], None, id="not beside a slot that does not serve"),
+        pytest.param([web(delay_s=5.0), task(1, 2, release=2, created_at=NOW - 3), task(2), task(3)], [], NOW + 2, id="not before the delay has passed"),
+        pytest.param([web(delay_s=5.0), task(1, 2, release=2, created_at=NOW - 5), task(2), task(3)], ["+web.2.2"], None, id="after it"),
+        pytest.param([web(), task(1, state=State.FAILED), relief(), task(2), task(3)], ["web.1.2 starting"], None, id="it takes over at once from one that ended"),
+        pytest.param([web(), task(1, ready=False), relief(), task(2), task(3)], ["web.1.1 wanted stopped", "web.1.2 starting"], None, id="and from one that serves nobody"),
+        pytest.param([web(), task(1), relief(state=State.FAILED, reason=Reason.EXITED, finished_at=NOW), task(2), task(3)], ["+web.1.3"], None, id="one that failed is tried again"),
+        pytest.param([web(), task(1, ready=False), task(2), task(3)], ["web.1.1 wanted stopped"], None, id="what serves nobody goes at once"),
+        pytest.param([web(2), task(1), task(2), task(3)], ["+web.1.2"], None, id="a surplus task holds nothing up"),
+        pytest.param([web(mode=Mode.JOB), task(1), task(2)], ["web.1.1 wanted stopped", "web.2.1 wanted stopped"], None, id="a job's tasks all give way"),
+        pytest.param([web(1, mode=Mode.JOB), task(1), relief()], ["web.1.2 wanted removed", "web.1.1 wanted stopped"], None, id="and who stood by to take over goes too"),
+        pytest.param([web(mode=Mode.GLOBAL), task(1, pinned="n1"), task(2, pinned="n2", on="n2")], ["+web.1.2"], None, id="global: one at a time too"),
+        pytest.param([task(1)], [], None, id="a removed service has no rollout"),
+        pytest.param([stop_first(), task(1), task(2), task(3)], ["web.1.1 wanted stopped"], None, id="stop-first: one at a time"),
+        pytest.param([stop_first(), task(1, wanted=Wanted.STOPPED), task(2), task(3)], [], None, id="stop-first: waits while one is leaving"),
+        pytest.param([stop_first(), task(1, 2, State.STARTING, release=2), task(2), task(3)], [], None, id="stop-first: waits until the new one is ready"),
+        pytest.param([stop_first(), task(1, 2, release=2), task(2), task(3)], ["web.2.1 wanted stopped"], None, id="stop-first: then goes on"),
+        pytest.param([stop_first(), task(1, 2, State.FAILED, release=2), task(2), task(3)], [], None, id="stop-first: a release that fails stops it"),
+        pytest.param([stop_first(parallelism=2, drain_s=1.0), task(1), task(2), task(3)], ["web.1.1 wanted leaving", "web.2.1 wanted leaving"], NOW + 1, id="stop-first: out of rotation first as well"),
     ],
 )  # fmt: skip
-def test_rollout(records: list[Object], expected: list[str]) -> None:
-    changes, again = decide(world(*records), "web", NOW)
-    assert (said(changes), again) == (expected, None)
+def test_a_new_release(records: list[Object], expected: list[str], again: float | None) -> None:
+    changes, look = decide(world(*records), "web", NOW)
+    assert (said(changes), look) == (expected, again)
+
+
+@pytest.mark.parametrize("phase", [ReleasePhase.PAUSED, ReleasePhase.FAILED])
+def test_a_release_that_is_held_goes_no_further(phase: ReleasePhase) -> None:
+    here = web()
+    held = Release(service="web", number=2, spec=here.spec, phase=phase)
+    assert decide(world(here, held, task(1), task(2), task(3)), "web", NOW) == ([], None)
+
+
+@pytest.mark.parametrize(
+    ("records", "expected", "again"),
+    [
+        pytest.param([DRAINED, web(2, release=1), task(1), task(2, on="n2")], ["+web.1.2"], None, id="another is started elsewhere first"),
+        pytest.param([DRAINED, web(2, release=1), task(1), relief(release=1, **WAITS, state=State.NEW), task(2, on="n2")], [], None, id="and waited for, as long as it takes"),
+        pytest.param([replace(DRAINED, drain_by=NOW + 5), web(1, release=1), task(1), relief(release=1)], [], NOW + 5, id="until the deadline"),
+        pytest.param([replace(DRAINED, drain_by=NOW), web(1, release=1), task(1), relief(release=1)], ["web.1.1 wanted stopped", "web.1.2 starting"], None, id="and no longer"),
+        pytest.param([DRAINED, web(2, release=1), task(1), task(2, on="n2", ready=False)], ["+web.1.2"], None, id="also beside a slot that does not serve: it takes nothing from it"),
+        pytest.param([node("n1"), web(1, release=1), task(1), relief(release=1)], ["web.1.2 wanted removed"], None, id="a node that is active again keeps its task"),
+        pytest.param([DRAINED, web(2, release=1, order=UpdateOrder.STOP_FIRST), task(1), task(2)], ["web.1.1 wanted stopped"], None, id="stop-first: one at a time"),
+        pytest.param([DRAINED, web(2, release=1, order=UpdateOrder.STOP_FIRST), task(1), task(2, 2, State.NEW, on=None, **WAITS)], [], None, id="stop-first: not while another finds no place"),
+        pytest.param([DRAINED, web(1, mode=Mode.JOB, release=1), task(1)], ["web.1.1 wanted stopped"], None, id="a job is begun elsewhere"),
+        pytest.param([DRAINED, web(1, mode=Mode.GLOBAL, release=1), task(1, pinned="n1")], [], None, id="a global service has no business there any more, which others see to"),
+    ],
+)  # fmt: skip
+def test_a_drained_node(records: list[Object], expected: list[str], again: float | None) -> None:
+    changes, look = decide(world(node("n2"), *records), "web", NOW)
+    assert (said(changes), look) == (expected, again)
+
+
+@pytest.mark.parametrize(
+    ("age_s", "rules", "expected"),
+    [
+        pytest.param(NO_ROOM_S - 1, {}, [], id="room may come"),
+        pytest.param(NO_ROOM_S, {}, ["-web.1.2", "web.1.1 wanted stopped"], id="without room the former makes it"),
+        pytest.param(NO_ROOM_S, {"order": UpdateOrder.START_FIRST}, [], id="not where start-first was asked for"),
+    ],
+)
+def test_a_release_that_fits_nowhere_beside_the_former(age_s: float, rules: Any, expected: list[str]) -> None:
+    waits = relief(state=State.NEW, on=None, created_at=NOW - age_s, **WAITS)
+    changes, _ = decide(world(node("n1"), web(1, **rules), task(1), waits), "web", NOW)
+    assert said(changes) == expected
+
+
+def test_the_former_is_let_go_before_the_other_counts() -> None:
+    """A commit may hold only so many changes, and between two commits no slot may be filled twice."""
+    changes, _ = decide(world(web(1), task(1), relief(state=State.RUNNING)), "web", NOW)
+    former, latter = (change.after for change in changes)
+    assert isinstance(former, Task)
+    assert isinstance(latter, Task)
+    assert (former.counts, latter.counts, latter.relieves) == (False, True, "")
+
+
+@pytest.mark.parametrize(
+    ("spec", "first"),
+    [
+        pytest.param({}, True, id="nothing in the way"),
+        pytest.param({"ports": (Port(container=80),)}, True, id="a host port of the cluster's choice"),
+        pytest.param({"ports": (Port(container=80, host=80),)}, False, id="a fixed host port"),
+        pytest.param({"mounts": (Mount(kind=MountKind.VOLUME, source="data", target="/d"),)}, False, id="a volume that is written to"),
+        pytest.param({"mounts": (Mount(kind=MountKind.VOLUME, source="data", target="/d", read_only=True),)}, True, id="a volume that is read"),
+        pytest.param({"mounts": (Mount(kind=MountKind.VOLUME, target="/d"),)}, True, id="a volume of its own"),
+        pytest.param({"mounts": (Mount(kind=MountKind.TMPFS, target="/d"),)}, True, id="memory"),
+        pytest.param({"ports": (Port(container=80, host=80),), "update": UpdateRules(order=UpdateOrder.START_FIRST)}, True, id="the user knows better"),
+        pytest.param({"update": UpdateRules(order=UpdateOrder.STOP_FIRST)}, False, id="the user wants it so"),
+    ],
+)  # fmt: skip
+def test_who_may_start_first(spec: Any, first: bool) -> None:
+    assert starts_first(ServiceSpec(image="x", **spec)) is first

@@ -127,6 +127,27 @@ def counts(of: ServiceStatus) -> str:
             id="one failed and runs again",
         ),
         pytest.param(
+            [WEB, task(1), crashed(2, attempt=1, started_at=NOW - 1)],
+            Phase.DEGRADED,
+            "wanted 2, running 1, ready 1, updated 1",
+            "web.2.1: exited: code 1",
+            id="twice in a row is no crash loop",
+        ),
+        pytest.param(
+            [service(replicas=2, restart=RestartPolicy(delay_s=9.0)), task(1), crashed(2, attempt=4, started_at=NOW)],
+            Phase.DEGRADED,
+            "wanted 2, running 1, ready 1, updated 1",
+            "crash loop: 5 in a row, next at 1970-01-01 02:46:49 UTC; web.2.1: exited: code 1",
+            id="crash loop",
+        ),
+        pytest.param(
+            [service(replicas=1, restart=RestartPolicy(attempts_max=2)), crashed(1, attempt=2, started_at=NOW)],
+            Phase.FAILED,
+            "wanted 1, failed 1",
+            "crash loop: 3 in a row, given up; web.1.1: exited: code 1",
+            id="crash loop that was given up",
+        ),
+        pytest.param(
             [WEB, crashed(1), crashed(2, finished_at=NOW + 1)],
             Phase.DEGRADED,
             "wanted 2",

@@ -120,7 +120,7 @@ def failed(reason: Reason, message: str = "", *, state: State = State.FAILED, **
             failed(Reason.EXITED, exit_code=3, attempt=4),
             [],
             Sequel(at=NOW + 8),
-            "exited on n1 with code 3; it is number 5 in a row to end; the next follows at 1970-01-01 02:46:48 UTC"
+            "exited on n1 with code 3; crash loop: it is number 5 in a row to end; the next follows at 1970-01-01 02:46:48 UTC"
             " at the earliest",
             id="crash loop",
         ),
@@ -128,8 +128,8 @@ def failed(reason: Reason, message: str = "", *, state: State = State.FAILED, **
             failed(Reason.EXITED, exit_code=3, attempt=4),
             [],
             Sequel(never="4 restarts in a row are spent (restart.attempts_max)"),
-            "exited on n1 with code 3; it is number 5 in a row to end; nothing takes its place: 4 restarts in a row are"
-            " spent (restart.attempts_max)",
+            "exited on n1 with code 3; crash loop: it is number 5 in a row to end; nothing takes its place: 4 restarts in"
+            " a row are spent (restart.attempts_max)",
             id="given up",
         ),
         pytest.param(
@@ -230,7 +230,7 @@ NEVER = RestartPolicy(condition=RestartOn.NONE)
         pytest.param([WEB, task(1, 2), task(1, 3), task(2, 9)], END, Sequel(task="web.1.2"), id="replaced already"),
         pytest.param([], END, Sequel(never="service web was removed"), id="removed"),
         pytest.param([WEB], END, Sequel(at=NOW), id="first failure"),
-        pytest.param([WEB], replace(END, attempt=3, started_at=NOW - 1), Sequel(at=NOW + 4), id="crash loop"),
+        pytest.param([WEB], replace(END, attempt=1, started_at=NOW - 1), Sequel(at=NOW + 1), id="crash loop"),
         pytest.param([service(restart=NEVER)], END, Sequel(never="restart.condition is none"), id="never again"),
         pytest.param([service(release=2, restart=NEVER)], END, Sequel(at=NOW), id="a new release starts afresh"),
         pytest.param(

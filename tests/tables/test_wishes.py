@@ -11,7 +11,7 @@ from longshore.decide.admission import admit
 from longshore.model.changes import Change
 from longshore.model.errors import Conflict, Failure, Invalid, NotFound
 from longshore.model.lifecycle import Owner, State, Wanted
-from longshore.model.objects import Availability, Kind, Node, NodeStatus, Release, Role, Service, Token
+from longshore.model.objects import Availability, Kind, Node, NodeStatus, Release, ReleasePhase, Role, Service, Token
 from longshore.model.reasons import Reason
 from longshore.model.snapshot import Snapshot
 from longshore.model.spec import Limits, Mode, RestartPolicy, ServiceSpec
@@ -212,7 +212,7 @@ N1 = node("n1", zone="a", disk="ssd")
 def test_patch_node(
     patch: NodePatch, labels: dict[str, str] | None, availability: Availability | None, message: str
 ) -> None:
-    changes = wishes.patch_node(world(N1), "n1", patch)
+    changes = wishes.patch_node(world(N1), "n1", patch, NOW)
     if labels is None:
         assert changes == []
         return
@@ -296,16 +296,18 @@ BAD = wish(replicas=-1)
         pytest.param(lambda: wishes.restart(world(), "web", NOW), NotFound, None, "web", id="restart nothing"),
         pytest.param(lambda: wishes.remove_service(world(), "web"), NotFound, None, "web", id="remove nothing"),
         pytest.param(lambda: wishes.remove_app(world(WEB), "shop"), NotFound, None, "shop", id="remove no app"),
-        pytest.param(lambda: wishes.patch_node(world(), "n1", NodePatch()), NotFound, None, "n1", id="patch nothing"),
         pytest.param(
-            lambda: wishes.patch_node(world(N1), "n1", NodePatch(labels={"a b": ""})),
+            lambda: wishes.patch_node(world(), "n1", NodePatch(), NOW), NotFound, None, "n1", id="patch nothing"
+        ),
+        pytest.param(
+            lambda: wishes.patch_node(world(N1), "n1", NodePatch(labels={"a b": ""}), NOW),
             Invalid,
             "labels",
             "key",
             id="label",
         ),
         pytest.param(
-            lambda: wishes.patch_node(world(N1), "n1", NodePatch(labels={f"a{n}": "" for n in range(127)})),
+            lambda: wishes.patch_node(world(N1), "n1", NodePatch(labels={f"a{n}": "" for n in range(127)}), NOW),
             Invalid,
             "labels",
             "at most 128",
@@ -410,3 +412,84 @@ def test_a_node_that_does_not_exist_is_neither_marked_nor_dismissed() -> None:
         wishes.mark_node(world(), "n9", True)
     with pytest.raises(NotFound):
         wishes.dismiss_node(world(), "n9")
+
+
+@pytest.mark.parametrize(
+    ("availability", "deadline_s", "expected"),
+    [
+        (Availability.DRAINED, None, None),
+        (Availability.DRAINED, 60.0, NOW + 60.0),
+        (Availability.LEAVING, 0.0, NOW),
+    ],
+)
+def test_a_node_has_until_its_deadline(
+    availability: Availability, deadline_s: float | None, expected: float | None
+) -> None:
+    patch = NodePatch(availability=availability, deadline_s=deadline_s)
+    (change,) = wishes.patch_node(world(node("n1")), "n1", patch, NOW)
+    assert isinstance(change.after, Node)
+    assert change.after.drain_by == expected
+
+
+@pytest.mark.parametrize(
+    ("availability", "deadline_s", "words"),
+    [
+        (Availability.ACTIVE, 5.0, "gives its tasks up"),
+        (Availability.DRAINED, -1.0, "seconds away"),
+        (Availability.DRAINED, float("nan"), "seconds away"),
+    ],
+)
+def test_deadlines_that_make_no_sense(availability: Availability, deadline_s: float, words: str) -> None:
+    with pytest.raises(Invalid, match=words):
+        wishes.patch_node(world(node("n1")), "n1", NodePatch(availability=availability, deadline_s=deadline_s), NOW)
+
+
+# -- rollouts
+
+
+def release(number: int, phase: ReleasePhase = ReleasePhase.DONE, **fields: Any) -> Release:
+    return Release(service="web", number=number, spec=replace(WEB.spec, image=f"web:{number}"), phase=phase, **fields)
+
+
+THIRD = replace(WEB, release=3, spec=replace(WEB.spec, image="web:3", replicas=7))
+KEPT = (release(1, finished_at=1.0), release(2, finished_at=2.0), release(3, ReleasePhase.FAILED))
+
+
+@pytest.mark.parametrize(("to", "image", "number"), [(None, "web:2", 2), (1, "web:1", 1)])
+def test_back_to_a_release_that_was_done(to: int | None, image: str, number: int) -> None:
+    changes = wishes.roll_back(world(THIRD, *KEPT), "web", to, NOW)
+    service_after, release_after = changes[0].after, changes[1].after
+    assert isinstance(service_after, Service)
+    assert isinstance(release_after, Release)
+    assert (service_after.release, service_after.spec.image, service_after.spec.replicas) == (number, image, 7)
+    assert (release_after.phase, release_after.rolls_back, release_after.resumed_at) == (ReleasePhase.ROLLING, 0, NOW)
+
+
+@pytest.mark.parametrize(
+    ("records", "to", "failure", "words"),
+    [
+        ((THIRD, release(3)), None, Conflict, "no other release"),
+        ((THIRD, *KEPT), 9, NotFound, "kept are 1, 2"),
+        ((THIRD, *KEPT), 3, Invalid, "at release 3 already"),
+        ((), None, NotFound, "no service"),
+    ],
+)
+def test_what_cannot_be_gone_back_to(records: Any, to: int | None, failure: type[Failure], words: str) -> None:
+    with pytest.raises(failure, match=words):
+        wishes.roll_back(world(*records), "web", to, NOW)
+
+
+def test_a_rollout_is_paused_and_resumed() -> None:
+    rolling, paused = release(3, ReleasePhase.ROLLING), release(3, ReleasePhase.PAUSED, failed_slots=(1,))
+    (change,) = wishes.pause_rollout(world(THIRD, rolling), "web")
+    assert isinstance(change.after, Release)
+    assert change.after.phase is ReleasePhase.PAUSED
+    assert wishes.pause_rollout(world(THIRD, paused), "web") == []
+    (change,) = wishes.resume_rollout(world(THIRD, paused), "web", NOW)
+    assert isinstance(change.after, Release)
+    assert (change.after.phase, change.after.failed_slots, change.after.resumed_at) == (ReleasePhase.ROLLING, (), NOW)
+    assert wishes.resume_rollout(world(THIRD, rolling), "web", NOW) == []
+    with pytest.raises(Conflict, match="is done"):
+        wishes.pause_rollout(world(THIRD, release(3)), "web")
+    with pytest.raises(Conflict, match="is done"):
+        wishes.resume_rollout(world(THIRD, release(3)), "web", NOW)

@@ -169,8 +169,10 @@ def test_a_release_whose_readiness_fails_stops_the_rollout_by_itself() -> None:
         broken = Probe(http=HttpProbe(port=80, path="/missing"), interval_s=1.0)
         await stage.apply(replicas=3, readiness=broken)
         await stage.world.pass_time(120.0)
-        assert stage.ready() == ["web.2.1", "web.3.1"]
-        assert stage.task("web.1.2").message == "GET /missing: 404 Not Found"
+        assert stage.ready() == ["web.1.1", "web.2.1", "web.3.1"]
+        held = stage.world.read().release("web", 2)
+        assert held is not None
+        assert "GET /missing: 404 Not Found" in held.message
         await stage.apply(replicas=3, readiness=READINESS)
         await stage.serving(3, within_s=2 * SOON_S)
 

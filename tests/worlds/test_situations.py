@@ -10,13 +10,24 @@ import pytest
 from longshore.decide.placement.hostports import PORT_RETRY_S
 from longshore.model.errors import Unavailable
 from longshore.model.lifecycle import State
-from longshore.model.objects import Availability, Kind
+from longshore.model.objects import Availability, Kind, ReleasePhase
 from longshore.model.reasons import Reason
-from longshore.model.spec import HealthCheck, Mode, PlacementRules, Port, Resources, RestartPolicy
+from longshore.model.spec import (
+    HealthCheck,
+    Mode,
+    PlacementRules,
+    Port,
+    Resources,
+    RestartPolicy,
+    UpdateOrder,
+    UpdateRules,
+)
 from longshore.simulate.unruly import StoreTroubles
 from longshore.simulate.world import CLUSTER, HEARTBEAT_TIMEOUT_S
 from tests.worlds.stage import PROMPT, SOON_S, Stage, play, service
 
+MONITORED_S = 2 * UpdateRules().monitor_s
+"""A release that has served for so long is done."""
 BEAT_S = HEARTBEAT_TIMEOUT_S / 4
 
 # -- nodes
@@ -338,9 +349,11 @@ def test_scaling_down_and_up_touches_only_the_slots_that_go_and_come() -> None:
 
 
 @pytest.mark.parametrize("mode", [Mode.REPLICATED, Mode.GLOBAL])
-def test_a_rollout_takes_one_task_at_a_time(mode: Mode) -> None:
+@pytest.mark.parametrize(("order", "least"), [(UpdateOrder.START_FIRST, 4), (UpdateOrder.STOP_FIRST, 3)])
+def test_a_rollout_takes_one_task_at_a_time(mode: Mode, order: UpdateOrder, least: int) -> None:
     async def scene(stage: Stage) -> None:
-        await stage.apply(mode=mode, replicas=4)
+        rules = UpdateRules(order=order)
+        await stage.apply(mode=mode, replicas=4, update=rules)
         await stage.serving(4)
         fewest = 4
 
@@ -349,21 +362,49 @@ def test_a_rollout_takes_one_task_at_a_time(mode: Mode) -> None:
             fewest = min(fewest, len(stage.ready()))
             return all(task.release == 2 and task.ready for task in stage.tasks() if task.counts)
 
-        await stage.apply(mode=mode, replicas=4, image="longshore/demo:2")
+        await stage.apply(mode=mode, replicas=4, image="longshore/demo:2", update=rules)
         await stage.world.until(updated, 4 * SOON_S)
-        assert fewest == 3
+        assert fewest == least
 
     play(scene, nodes=4)
 
 
-def test_a_release_that_does_not_become_ready_stops_the_rollout_by_itself() -> None:
+def test_a_release_that_does_not_become_ready_is_taken_back() -> None:
+    async def scene(stage: Stage) -> None:
+        await stage.apply(replicas=3)
+        await stage.serving(3)
+        await stage.world.pass_time(MONITORED_S)
+        sick = HealthCheck(test=("CMD", "false"), interval_s=1.0, retries=1)
+        await stage.apply(spec=service(replicas=3, health=sick))
+        fewest = 3
+
+        def taken_back() -> bool:
+            nonlocal fewest
+            fewest = min(fewest, len(stage.ready()))
+            return stage.world.read().services["web"].release == 1
+
+        await stage.world.until(taken_back, 90.0)
+        await stage.serving(3)
+        assert fewest == 3
+        assert stage.ready() == ["web.1.1", "web.2.1", "web.3.1"], "none of those that served was touched"
+        failed = stage.world.read().release("web", 2)
+        assert failed is not None
+        assert (failed.phase, failed.failed_slots) == (ReleasePhase.FAILED, (1,))
+
+    play(scene, nodes=3)
+
+
+def test_a_release_that_fails_before_any_was_done_goes_no_further() -> None:
     async def scene(stage: Stage) -> None:
         await stage.apply(replicas=3)
         await stage.serving(3)
         sick = HealthCheck(test=("CMD", "false"), interval_s=1.0, retries=1)
         await stage.apply(spec=service(replicas=3, health=sick))
         await stage.world.pass_time(120.0)
-        assert stage.ready() == ["web.2.1", "web.3.1"]
+        assert stage.ready() == ["web.1.1", "web.2.1", "web.3.1"]
+        held = stage.world.read().release("web", 2)
+        assert held is not None
+        assert held.phase is ReleasePhase.PAUSED
         await stage.apply(replicas=3)
         await stage.serving(3, within_s=2 * SOON_S)
 

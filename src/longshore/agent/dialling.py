@@ -21,6 +21,8 @@ log = structlog.get_logger("longshore.worker")
 
 RETRY_FIRST_S = 0.1
 RETRY_MAX_S = 2.0
+LASTED_S = 1.0
+"""A session that lasted so long was one. One that ends sooner, as one that is refused does, is no success."""
 
 
 def session_url(manager_url: str) -> str:
@@ -54,7 +56,7 @@ async def keep_dialling(worker: Worker, manager_url: str, joining: Callable[[], 
                 connection = await _knock(http, url, worker.identity, joining)
                 await worker.serve(worker_end(connection))
             except Unavailable as failure:
-                if now() - began > RETRY_MAX_S:  # a session that ends at once, as one that is refused, is no success
+                if now() - began > LASTED_S:
                     wait_s = RETRY_FIRST_S
                 log.warning("no session", node=worker.name, manager=url, reason=failure.message, retry_s=wait_s)
                 await asyncio.sleep(wait_s)

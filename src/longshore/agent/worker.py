@@ -1,7 +1,9 @@
 """A worker: one runner that lives as long as it, and one session after another.
 
 Knows channels, not how they come about. When a session ends everything keeps running, and what was not acknowledged
-waits for the next session. It says hello only once its engine answers, so a node that joins is a node that can work.
+waits for the next session. It says hello only once its engine answers, so a node that joins is a node that can work;
+when a session breaks it is back at once, with what it last knew of an engine that answered. One that stops on purpose
+says so, so that it may be away for a moment.
 """
 
 import asyncio
@@ -21,9 +23,11 @@ from longshore.model.messages import (
     Acknowledge,
     Assignment,
     Description,
+    Entries,
     Farewell,
     Heartbeat,
     Hello,
+    Leaving,
     LogEnd,
     LogLines,
     LogsUnwanted,
@@ -42,8 +46,13 @@ DESCRIBE_EVERY_BEATS = 40
 WELCOME_TIMEOUT_S = 10.0
 SILENT_BEATS = 6
 """A manager that answered none of this many heartbeats is gone."""
+LEAVE_S = 0.5
+"""For a last word. Who stops must not be held up by a manager that does not listen."""
 LOG_LINES_MAX = 200
 """Lines in one message."""
+
+
+ServeEntries = Callable[[Entries], None]
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,10 +81,11 @@ class Worker:
         remember: Callable[[Identity], None],
         figures: Callable[[tuple[str, ...]], Awaitable[NodeStats]],
         prober: Prober | None = None,
+        serve_entries: ServeEntries | None = None,
     ) -> None:
         """`share`: the part of the machine that this node offers, where several share one. `remember` keeps an
         identity safe. `figures` reads what is in use, given the ids of this node's containers. `prober` is one over
-        real sockets, unless told otherwise."""
+        real sockets, unless told otherwise. `serve_entries` takes what the node serves, if it can be an entry."""
         self.identity = identity
         self.name = identity.node
         self._engine = engine
@@ -87,8 +97,11 @@ class Worker:
         self._remember = remember
         self._runner: Runner | None = None
         self._welcomed = asyncio.Event()
+        self._known: Description | None = None
+        """What the machine is, while its engine answers."""
         self._figures = figures
         self._prober = prober or SocketProber(address)
+        self._serve_entries = serve_entries
 
     async def run(self) -> None:
         """Run containers, until cancelled; sessions come and go meanwhile."""
@@ -121,9 +134,14 @@ class Worker:
             if not isinstance(welcome, Welcome):
                 raise Unavailable(f"the manager began with {type(welcome).__name__}, not with a welcome")
             self._begin(welcome)
+            if not welcome.entry:
+                self.serve_entries(Entries(revision=0, full=True))
             await _Session(self, channel, welcome, description).run()
         except TimeoutError:
             raise Unavailable("the manager did not answer hello") from None
+        except asyncio.CancelledError:
+            await _say_farewell(channel)
+            raise
         finally:
             await channel.close()
 
@@ -140,18 +158,30 @@ class Worker:
             )
             self._welcomed.set()
 
+    def serve_entries(self, entries: Entries) -> None:
+        """What the node is to serve as an entry; nothing, if it is none."""
+        if self._serve_entries is not None:
+            self._serve_entries(entries)
+
     async def _description(self) -> Description:
-        """What the machine is, as soon as its engine answers."""
-        while True:
+        """What the machine is, as soon as its engine answers. Not asked again of one that answered the last heartbeat:
+        a busy engine takes seconds, and a node whose connection broke has one to be back."""
+        while self._known is None:
             try:
-                return await self.describe()
+                self._known = await self.describe()
             except Unavailable as failure:
                 log.warning("waiting for the engine", node=self.name, reason=failure.message)
                 await asyncio.sleep(ENGINE_WAIT_S)
+        return self._known
 
     async def describe(self) -> Description:
         facts, capacity = await self._engine.describe()
         return Description(capacity=_part(capacity, self._share), engine=facts)
+
+    async def describe_again(self) -> Description:
+        """As it is now: an engine may be upgraded, or a machine given more memory, under a running worker."""
+        self._known = await self.describe()
+        return self._known
 
     def held(self) -> list[tuple[Assigned, Observation | None]]:
         """The tasks that a manager gave it, and what was last seen of each."""
@@ -167,6 +197,7 @@ class Worker:
         try:
             await self._engine.ping()
         except Unavailable as failure:
+            self._known = None
             return Heartbeat(stats=stats, engine_error=failure.message)
         return Heartbeat(stats=stats)
 
@@ -219,6 +250,8 @@ class _Session:
             match message:
                 case Assignment():
                     self._worker.runner.assign(message)
+                case Entries():
+                    self._worker.serve_entries(message)
                 case Acknowledge(seq=seq):
                     if seq and seq == self._seq:
                         self._acknowledged.set()
@@ -244,15 +277,14 @@ class _Session:
         beats = 0
         while True:
             await self._channel.send(await self._worker.heartbeat())
-            beats += 1
-            if beats % DESCRIBE_EVERY_BEATS == 0:
+            if beats % DESCRIBE_EVERY_BEATS == 0:  # also at once: hello may have said what was so a while ago
                 await self._describe_again()
+            beats += 1
             await asyncio.sleep(self._beat_s)
 
     async def _describe_again(self) -> None:
-        """An engine may be upgraded, or a machine given more memory, under a running worker."""
         try:
-            now = await self._worker.describe()
+            now = await self._worker.describe_again()
         except Unavailable:
             return  # the heartbeat says so
         if now != self._said:
@@ -281,3 +313,12 @@ def _take_leave(farewell: Farewell) -> None:
     if farewell.final:
         raise Denied(farewell.reason, known=True)
     raise Unavailable(farewell.reason)
+
+
+async def _say_farewell(channel: WorkerChannel) -> None:
+    """Tell the manager that this end is meant. One that does not hear it takes it for a break, and waits less."""
+    try:
+        async with asyncio.timeout(LEAVE_S):
+            await channel.send(Leaving())
+    except (Unavailable, TimeoutError):
+        log.debug("nobody heard the farewell")

@@ -22,7 +22,7 @@ async def show_app(ask: Ask[NoQuery, None]) -> web.StreamResponse:
 
 @route("PUT", "/v1/apps/{name}", "Create or change an app", {200: AppView}, refuses=(409,))
 async def put_app(ask: Ask[NoQuery, AppWish]) -> web.StreamResponse:
-    return answer(200, await ask.deps.operations.apply_app(ask.key, ask.body.services))
+    return answer(200, await ask.deps.operations.apply_app(ask.key, ask.body.services, author=ask.author))
 
 
 @route("DELETE", "/v1/apps/{name}", "Remove an app with its services", {202: AppView}, refuses=(409,))

@@ -93,6 +93,11 @@ class Ask(Generic[Q, B]):
     token: Token | None
     """Who asks; None if nobody needs to say."""
 
+    @property
+    def author(self) -> str:
+        """Who asks, as a record keeps it."""
+        return self.token.id if self.token is not None else ""
+
 
 Answering = Callable[[Ask[Q, B]], Awaitable[web.StreamResponse]]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

@@ -11,7 +11,7 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from longshore.api import access, apps, cluster, events, nodes, openapi, services, session, tasks
+from longshore.api import access, apps, cluster, endpoints, events, nodes, openapi, releases, services, session, tasks
 from longshore.api.auth import admitted
 from longshore.api.compat import doors
 from longshore.api.routes import TOKEN, Deps, Route
@@ -26,6 +26,8 @@ ROUTES: tuple[Route, ...] = (
     *cluster.ROUTES,
     *openapi.ROUTES,
     *services.ROUTES,
+    *endpoints.ROUTES,
+    *releases.ROUTES,
     *tasks.ROUTES,
     *nodes.ROUTES,
     *apps.ROUTES,

@@ -49,7 +49,7 @@ async def put_service(ask: Ask[NoQuery, ServiceWish]) -> web.StreamResponse:
     condition = demanded(ask.request.headers)
     with met(condition, lambda: ask.deps.store.read().services.get(ask.key)):
         view, created = await ask.deps.operations.apply_service(
-            ask.key, ask.body, if_match=condition.revision, create_only=condition.absent
+            ask.key, ask.body, if_match=condition.revision, create_only=condition.absent, author=ask.author
         )
     return _shown_with_tag(201 if created else 200, view)
 
@@ -69,7 +69,7 @@ async def scale_service(ask: Ask[NoQuery, Scale]) -> web.StreamResponse:
 
 @route("POST", "/v1/services/{name}/restart", "Replace all tasks of a service", {200: ServiceView}, refuses=(409,))
 async def restart_service(ask: Ask[NoQuery, None]) -> web.StreamResponse:
-    return _shown_with_tag(200, await ask.deps.operations.restart(ask.key))
+    return _shown_with_tag(200, await ask.deps.operations.restart(ask.key, author=ask.author))
 
 
 def _shown_with_tag(status: int, view: ServiceView) -> web.Response:

@@ -14,7 +14,7 @@ from longshore.cli.exits import CONVERGED, FAILED, TIMED_OUT
 from longshore.cli.references import newest
 from longshore.client import Broken, Gone, Item, Ready, Watched
 from longshore.model.lifecycle import State, Wanted
-from longshore.model.objects import Task
+from longshore.model.objects import ReleasePhase, Task
 from longshore.model.spec import Mode
 from longshore.model.views import Phase, ServiceView
 
@@ -63,6 +63,8 @@ class Convergence:
         """Services to settle that somebody removed meanwhile."""
         self._known = {task.id: task for task in known}
         self._steady_s = steady_s
+        self._release: dict[str, int] = {}
+        """Of each service, as it was first seen."""
         self._settled_at: float | None = None
         self._awaited: set[str] = set()
 
@@ -87,6 +89,7 @@ class Convergence:
             case Item(ServiceView() as service):
                 if service.name in self.goal.settle:
                     self.services[service.name] = service
+                    self._release.setdefault(service.name, service.release)
                     self.lost.discard(service.name)
             case Item(Task() as task) if self._concerns(source, task):
                 return self._learn(task)
@@ -99,13 +102,25 @@ class Convergence:
             return None
         if self.lost or any(view.status.phase is Phase.FAILED for view in self.services.values()):
             return Outcome.FAILED
+        if any(view.status.rollout is ReleasePhase.PAUSED for view in self.services.values()):
+            return Outcome.FAILED  # it goes no further by itself
         if not self._settled() or any(task.service in self.goal.leave for task in self.tasks.values()):
             self._settled_at = None
             return None
         if self._settled_at is None:
             self._settled_at = now
         doubt_s = max((self._doubt_s(self.services[name]) for name in self.goal.settle), default=0.0)
-        return Outcome.CONVERGED if now - self._settled_at >= doubt_s else None
+        if now - self._settled_at < doubt_s:
+            return None
+        return Outcome.FAILED if self.taken_back() else Outcome.CONVERGED
+
+    def taken_back(self) -> list[ServiceView]:
+        """Services whose release failed and was rolled back since they were first seen."""
+        return [
+            view
+            for name, view in sorted(self.services.items())
+            if view.status.rolls_back == self._release[name] != view.release
+        ]
 
     def shown(self) -> list[Task]:
         """What a person wants to see: of each slot the newest task, and older ones that still live."""

@@ -1,15 +1,19 @@
 """Nodes: list them, take them out of service and back, label and remove them."""
 
+import sys
 import time
 
 import click
 
+from longshore.cli.exits import CONVERGED, TIMED_OUT
 from longshore.cli.group import CommandGroup, Settings, command, pass_settings
-from longshore.cli.parameters import LABEL
+from longshore.cli.parameters import LABEL, SPAN
 from longshore.cli.tables import BAD, DOUBTFUL, GOOD, Cell, Row, note, show, show_json
 from longshore.cli.units import age, cores, counted, size
 from longshore.model.objects import Availability, NodeStatus
 from longshore.model.views import NodePatch, NodeView
+
+LOOK_EVERY_S = 0.2
 
 
 @command("nodes", "longshore nodes", "longshore nodes --json")
@@ -36,12 +40,31 @@ def node() -> None:
     """Change a node."""
 
 
-@node.command("drain", examples=("longshore node drain n1", "longshore node drain n1 --json"))
+@node.command("drain", examples=("longshore node drain n1 --wait", "longshore node drain n1 --deadline 5m"))
 @click.argument("name")
+@click.option("--deadline", type=SPAN, metavar="SPAN", help="When to stop tasks that found no other place.  [never]")
+@click.option("--wait", is_flag=True, help="Return once no task is left on it; exits with 3 if that takes too long.")
+@click.option("--timeout", "timeout_s", type=SPAN, default="10m", show_default=True, help="How long to wait at most.")
 @pass_settings
-def drain(settings: Settings, name: str) -> None:
-    """Move all tasks away from a node and give it no new ones."""
-    _set(settings, name, Availability.DRAINED, "gives up its tasks")
+def drain(settings: Settings, name: str, deadline: float | None, wait: bool, timeout_s: float) -> None:
+    """Move all tasks away from a node and give it no new ones.
+
+    Each task is started elsewhere before it is stopped here, where nothing forbids that two run at once.
+    """
+    _set(settings, name, Availability.DRAINED, "gives up its tasks", deadline)
+    if wait:
+        sys.exit(_emptied(settings, name, timeout_s))
+
+
+def _emptied(settings: Settings, name: str, timeout_s: float) -> int:
+    """Follow a node until no task is left on it; the exit code."""
+    end = time.monotonic() + timeout_s
+    with settings.client() as client:
+        while (left := client.node(name).tasks) and time.monotonic() < end:
+            time.sleep(LOOK_EVERY_S)
+    if not settings.as_json:
+        click.echo(f"{name} is empty" if not left else f"{counted(left, 'task')} still on {name}", err=bool(left))
+    return TIMED_OUT if left else CONVERGED
 
 
 @node.command("pause", examples=("longshore node pause n1",))
@@ -87,9 +110,11 @@ def rm(settings: Settings, name: str) -> None:
         click.echo(f"{name} is removed")
 
 
-def _set(settings: Settings, name: str, availability: Availability, words: str) -> None:
+def _set(
+    settings: Settings, name: str, availability: Availability, words: str, deadline_s: float | None = None
+) -> None:
     with settings.client() as client:
-        view = client.change_node(name, NodePatch(availability=availability))
+        view = client.change_node(name, NodePatch(availability=availability, deadline_s=deadline_s))
     if settings.as_json:
         show_json(view)
     else:

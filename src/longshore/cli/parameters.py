@@ -68,7 +68,7 @@ def read_port(text: str) -> Port:
         container=_port_number(container, text),
         host=_port_number(host, text) if host else None,
         protocol=Protocol(protocol or "tcp"),
-        **({"ip": ip} if ip else {}),
+        ip=ip or Port(container=1).ip,
     )
 
 

@@ -120,5 +120,7 @@ def _row(service: ServiceView, now: float) -> Row:
 
 
 def _port(one: Port) -> str:
-    """`8080->80/tcp`, or `*->80/tcp` where the cluster chooses."""
+    """`8080->80/tcp`, `*->80/tcp` where the cluster chooses, `entry:80->8080/http` where the entries answer."""
+    if one.ingress is not None:
+        return f"entry:{one.listen}->{one.container}/{one.ingress}"
     return f"{one.host or '*'}->{one.container}/{one.protocol}"

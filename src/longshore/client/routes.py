@@ -25,12 +25,15 @@ from longshore.model.views import (
     AppView,
     AppWish,
     ClusterView,
+    EndpointView,
     EventView,
     NodePatch,
     NodeView,
     Page,
     Plan,
     PlanWish,
+    ReleaseView,
+    Rollback,
     Scale,
     ServiceView,
     ServiceWish,
@@ -132,6 +135,27 @@ class Client:
 
     def restart(self, name: str) -> ServiceView:
         return decoded(self._send("POST", _path("services", name, "restart"), None).body, ServiceView)
+
+    def releases(self, name: str) -> tuple[ReleaseView, ...]:
+        """Newest first."""
+        return decoded(self._send("GET", _path("services", name, "releases"), None).body, Page[ReleaseView]).items
+
+    def roll_back(self, name: str, to: int | None = None) -> ServiceView:
+        return decoded(self._send("POST", _path("services", name, "rollback"), Rollback(to=to)).body, ServiceView)
+
+    def pause_rollout(self, name: str) -> ServiceView:
+        return decoded(self._send("POST", _path("services", name, "pause"), None).body, ServiceView)
+
+    def resume_rollout(self, name: str) -> ServiceView:
+        return decoded(self._send("POST", _path("services", name, "resume"), None).body, ServiceView)
+
+    def endpoints(self, name: str) -> Iterator[EndpointView]:
+        """Where the tasks of a service answer."""
+        return self._pages(_path("services", name, "endpoints"), Page[EndpointView])
+
+    def watch_endpoints(self, name: str) -> Iterator[Watched[EndpointView]]:
+        events = self._events(_path("services", name, "endpoints"), {"watch": True})
+        return watched(events, EndpointView, lambda one: one.id)
 
     def watch_services(self, *, app: str | None = None) -> Iterator[Watched[ServiceView]]:
         events = self._events("/v1/services", {"app": app, "watch": True})

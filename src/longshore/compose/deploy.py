@@ -13,7 +13,17 @@ from longshore.compose.faults import quoted
 from longshore.compose.page import Fields, Stated, Value, agreed
 from longshore.compose.pairs import label_pairs
 from longshore.compose.quantities import cores, duration_s, size_bytes
-from longshore.model.spec import Limits, Mode, PlacementRules, Resources, RestartOn, RestartPolicy
+from longshore.model.spec import (
+    Limits,
+    Mode,
+    OnFailure,
+    PlacementRules,
+    Resources,
+    RestartOn,
+    RestartPolicy,
+    UpdateOrder,
+    UpdateRules,
+)
 
 _MODES = {"replicated": Mode.REPLICATED, "global": Mode.GLOBAL, "replicated-job": Mode.JOB}
 _MODES_REFUSED = {"global-job": "jobs are replicated only; use replicated-job"}
@@ -23,6 +33,8 @@ _RESTARTS = {
     "always": RestartPolicy(condition=RestartOn.ANY),
     "unless-stopped": RestartPolicy(condition=RestartOn.ANY),
 }
+_ORDERS = {order.value: order for order in UpdateOrder}
+_ON_FAILURE = {action.value: action for action in OnFailure}
 _CONSTRAINT = re.compile(r"\s*(?P<key>[^\s=!]+)\s*(?P<operator>==|!=)\s*(?P<value>\S(?:.*\S)?)\s*", re.DOTALL)
 _KEYS = {"node.hostname": "node.name", "node.name": "node.name"}
 _KEYS_REFUSED = {
@@ -44,6 +56,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     limits: Limits
     placement: PlacementRules
     restart: RestartPolicy
+    update: UpdateRules
     labels: dict[str, Stated[str]]
     """Only those under `deploy`."""
 
@@ -60,13 +73,15 @@ def deployment(service: Fields) -> Deployment:
     cpu = agreed(service.stated("cpus", _cores), limits.stated("cpus", _cores), 0.0)
     pids = agreed(service.stated("pids_limit", _pids), limits.stated("pids", _pids), Limits().pids)
     set_aside = agreed(service.stated("mem_reservation", _size), reserved.stated("memory", _size), 0)
+    replicas = _replicas(service, deploy, mode)
     return Deployment(
         mode=mode,
-        replicas=_replicas(service, deploy, mode),
+        replicas=replicas,
         resources=Resources(cpu=reserved.read("cpus", _cores, 0.0), memory=set_aside),
         limits=Limits(cpu=cpu, memory=memory, pids=pids),
         placement=_placement(_level(deploy, "placement", table.PLACEMENT)),
         restart=_restart(service, deploy),
+        update=_update(_level(deploy, "update_config", table.UPDATE_CONFIG), replicas),
         labels=deploy.read("labels", label_pairs, {}),
     )
 
@@ -119,6 +134,28 @@ def _constraint(item: Value) -> str:
     if key not in _KEYS and not (key.startswith("node.labels.") and key != "node.labels."):
         raise item.fault(f"nothing is known of {quoted(key)}; write node.labels.KEY or node.hostname")
     return f"{_KEYS.get(key, key)}{match['operator']}{match['value']}"
+
+
+# -- rollouts
+
+
+def _update(fields: Fields, replicas: int) -> UpdateRules:
+    default = UpdateRules()
+    return UpdateRules(
+        order=fields.read("order", lambda value: value.one_of(_ORDERS), None),
+        parallelism=fields.read("parallelism", Value.integer, default.parallelism),
+        delay_s=fields.read("delay", lambda value: value.of(duration_s), default.delay_s),
+        monitor_s=fields.read("monitor", lambda value: value.of(duration_s), default.monitor_s),
+        failures_max=int(fields.read("max_failure_ratio", _ratio, 0.0) * replicas),
+        on_failure=fields.read("failure_action", lambda value: value.one_of(_ON_FAILURE), default.on_failure),
+    )
+
+
+def _ratio(value: Value) -> float:
+    ratio = value.of(cores)
+    if ratio > 1:
+        raise value.fault("must be from 0 to 1")
+    return ratio
 
 
 # -- restarts

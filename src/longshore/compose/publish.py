@@ -11,7 +11,7 @@ from longshore.compose import table
 from longshore.compose.faults import quoted
 from longshore.compose.page import Value
 from longshore.compose.quantities import whole
-from longshore.model.spec import Port, Protocol
+from longshore.model.spec import Ingress, Port, Protocol
 
 ANY_ADDRESS = Port(container=1).ip
 
@@ -21,7 +21,8 @@ _SHORT = re.compile(
     r"(?P<container>[^:\[\]/]*)"
     r"(?:/(?P<protocol>[^/]*))?"
 )
-_MODES = {"host": None, "ingress": None}
+_MODES = {"host": False, "ingress": True}
+_APP_PROTOCOLS = {"http": Ingress.HTTP, "tcp": Ingress.TCP}
 _PROTOCOLS = {"tcp": Protocol.TCP, "udp": Protocol.UDP}
 _HOW = 'write "8080:80", "80" to have the host port chosen, or "127.0.0.1:8080:80/udp"'
 
@@ -57,13 +58,21 @@ def _long(item: Value) -> list[Port]:
     target, published = fields.get("target"), fields.get("published")
     if target is None:
         raise item.fault("has no target; name the container's port under target")
-    fields.read("mode", lambda value: value.one_of(_MODES), None)
+    ingress = fields.read("mode", lambda value: value.one_of(_MODES), False)
     protocol = fields.read("protocol", lambda value: _protocol(value, value.word()), Protocol.TCP)
     ip = fields.read("host_ip", lambda value: _address(value, value.word()), ANY_ADDRESS)
     port = _port(target, target.word())
     hosts: range | None = None
     if published is not None and (text := published.text()):
         hosts = _hosts(published, text, range(port, port + 1))
+    said = fields.get("app_protocol")
+    mode = Ingress.TCP if said is None else said.one_of(_APP_PROTOCOLS)
+    if ingress:
+        if protocol is not Protocol.TCP:
+            raise item.fault("entries pass on TCP alone; leave mode: ingress out")
+        return [Port(container=port, ip=ip, ingress=mode, listen=port if hosts is None else hosts[0])]
+    if said is not None:
+        raise said.fault("says how entries are to read the port; it needs mode: ingress")
     return _written_out(item, range(port, port + 1), hosts, protocol=protocol, ip=ip)
 
 

@@ -61,6 +61,7 @@ def service(value: Value, volumes: Mapping[str, str]) -> ServiceSpec:
         log=fields.read("logging", _logging, DEFAULT.log),
         health=fields.read("healthcheck", _healthcheck, DEFAULT.health),
         restart=deployed.restart,
+        update=deployed.update,
         placement=deployed.placement,
     )
 

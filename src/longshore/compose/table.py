@@ -41,7 +41,7 @@ NO_SECRETS = "the cluster keeps none yet; use environment, env_file or a bind mo
 NO_BUILD = "images are not built here; build and push it, then name it in image"
 NO_HOST_ACCESS = "tasks get no access to their machine beyond volumes and ports"
 NO_FINE_LIMITS = "limits are cpus, memory and pids only"
-NO_ROLLOUT = "tasks are replaced by the cluster's own rule, which cannot be set yet"
+NO_ROLLOUT = "a rollback goes by the rules of update_config"
 NO_DEVICES = "the cluster does not count devices"
 ENGINE_DEFAULT = "the engine's default applies"
 
@@ -189,9 +189,10 @@ PORT = Level(
         "published": "the node's port; without it, or with 0, the cluster chooses one",
         "protocol": "`tcp` or `udp`",
         "host_ip": "address of the node to listen on",
-        "mode": "`host` and `ingress` mean the same: the port is open on the task's own node",
+        "mode": "`host`, or without it: on the task's node; `ingress`: at `published`, else `target`, of every entry",
+        "app_protocol": "with `mode: ingress`: `http`, or `tcp` as without it",
     },
-    refused={"name": "ports carry no names", "app_protocol": "there is no proxy that would use it"},
+    refused={"name": "ports carry no names"},
 )
 
 MOUNT = Level(
@@ -271,10 +272,10 @@ DEPLOY = Level(
         "resources": "what is set aside for a task, and the most it may use",
         "placement": "which nodes it may run on",
         "restart_policy": "with `restart` only where both say the same",
+        "update_config": "how tasks give way to those of a new release, of a drained node, of a restart",
     },
     refused={
         "endpoint_mode": NO_NETWORKS,
-        "update_config": NO_ROLLOUT,
         "rollback_config": NO_ROLLOUT,
     },
 )
@@ -323,6 +324,19 @@ RESTART_POLICY = Level(
     },
 )
 
+UPDATE_CONFIG = Level(
+    path="services.*.deploy.update_config",
+    supported={
+        "parallelism": "slots that are worked on side by side; `0` is all; without it 1",
+        "delay": "least time between one step and the next",
+        "order": "`start-first`, `stop-first`; without it start-first, unless two tasks may not run at once: a "
+        "fixed host port, or a volume that is written to",
+        "failure_action": "`rollback`, `pause`, `continue`; without it `rollback`",
+        "monitor": "for so long all tasks have to stay ready before a release is done; without it 5s",
+        "max_failure_ratio": "part of the replicas whose task may fail, rounded down; without it none",
+    },
+)
+
 LEVELS = (
     TOP,
     VOLUME,
@@ -342,5 +356,6 @@ LEVELS = (
     RESERVATIONS,
     PLACEMENT,
     RESTART_POLICY,
+    UPDATE_CONFIG,
 )
 """In the order of the documentation."""

@@ -5,9 +5,10 @@ The only place that knows all decisions together; they do not know one another.
 
 from collections.abc import Callable, Iterable
 
-from longshore.decide import nodes, rollout, services
+from longshore.control.liveness import Liveness
+from longshore.decide import deployments, nodes, rollout, services
 from longshore.decide.placement import place
-from longshore.loop.controller import Controller
+from longshore.loop.controller import Controller, Decision
 from longshore.model.changes import Event
 from longshore.model.objects import Availability, Kind, NodeStatus, Task
 from longshore.model.snapshot import Snapshot, service_of_task
@@ -17,14 +18,13 @@ CLUSTER = "cluster"
 """The one key of the placement controller: it sees all waiting tasks together and never races itself."""
 
 
-def controllers(
-    policy: str, silence_left_s: Callable[[str], float], busy: Callable[[str], float | None]
-) -> tuple[Controller, ...]:
-    """The rows. `policy` names the placement policy; `silence_left_s` tells for how long a node may still be silent,
-    `busy` how many of its cores were in use when last measured."""
+def controllers(policy: str, liveness: Liveness, busy: Callable[[str], float | None]) -> tuple[Controller, ...]:
+    """The rows. `policy` names the placement policy; `liveness` tells for how long a node may still be silent, `busy`
+    how many of its cores were in use when last measured."""
     return (
         Controller("services", _service_keys, _all_services, services.decide),
         Controller("rollout", _service_keys, _all_services, rollout.decide),
+        Controller("deployments", _service_keys, _all_services, deployments.decide),
         Controller(
             "placement",
             _placement_keys,
@@ -35,9 +35,17 @@ def controllers(
             "nodes",
             _node_keys,
             lambda world: (*world.nodes,),
-            lambda world, key, now: nodes.decide(world, key, now, silence_left_s(key)),
+            lambda world, key, now: _node(world, key, now, liveness),
         ),
     )
+
+
+def _node(world: Snapshot, key: str, now: float, liveness: Liveness) -> Decision:
+    left_s = liveness.silence_left_s(key)
+    if left_s > 0:
+        return nodes.decide(world, key, now, left_s)
+    held = nodes.held(world, liveness.quiet(world.nodes))
+    return nodes.decide(world, key, now, left_s, closed=liveness.closed(key), held=held)
 
 
 def _all_services(world: Snapshot) -> Iterable[str]:
@@ -50,6 +58,8 @@ def _service_keys(event: Event, world: Snapshot) -> Iterable[str]:
         return (event.id,)
     if event.kind is Kind.TASK:
         return (service_of_task(event.id),)
+    if event.kind is Kind.RELEASE:
+        return (event.id.rpartition("@")[0],)
     if event.kind is Kind.NODE:
         here = {task.service for task in world.tasks_of_node(event.id).values()}
         return sorted(here.union(name for name in world.services if _is_global(world, name)))

@@ -24,7 +24,10 @@ from longshore.ports import Store
 log = structlog.get_logger("longshore.sessions")
 
 RETRY_FIRST_S = 0.2
-RETRY_MAX_S = 5.0
+RETRY_MAX_S = 1.0
+"""A worker that was restarted is to be found well within the heartbeat timeout."""
+LASTED_S = 1.0
+"""A session that lasted so long was one: if it breaks, its worker is dialled at once, as its node has but a moment."""
 DENIED_RETRY_S = 30.0
 """A worker that refuses our token may be given the right one later, and one that is another node may be renamed."""
 
@@ -92,7 +95,7 @@ async def _keep(sessions: Sessions, http: ClientSession, worker: str, secret: st
             connection = await dial(http, url, secret=secret)
             if not await sessions.serve(manager_end(connection), None, dialled=worker):
                 wait_s = DENIED_RETRY_S
-            elif now() - began > RETRY_MAX_S:  # a session that ends at once is no success
+            elif now() - began > LASTED_S:
                 wait_s = RETRY_FIRST_S
         except Denied as failure:
             log.warning("worker refuses this manager", worker=worker, reason=failure.message)

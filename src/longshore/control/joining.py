@@ -84,7 +84,7 @@ def _node_changes(node: Node | None, hello: Hello, now: float) -> list[Change]:
         engine=hello.engine,
         worker_version=hello.version,
         status=NodeStatus.READY,
-        reason=after.reason if was_ready else reason,
+        reason=after.reason if was_ready and not after.held else reason,
         message="",
         changed_at=after.changed_at if was_ready else now,
     )

@@ -131,6 +131,10 @@ class _Seen(Collector):
             for availability in Availability:
                 nodes.add_metric([status, availability], by_status[status, availability])
         yield nodes
+        held = sum(node.held for node in world.nodes.values())
+        yield GaugeMetricFamily(
+            "longshore_evictions_held", "Silent nodes that are kept, as too many are silent at once.", value=held
+        )
 
 
 class MeasuredStore:

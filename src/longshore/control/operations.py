@@ -72,7 +72,13 @@ class Operations:
     # -- services
 
     async def apply_service(
-        self, name: str, wish: ServiceWish, *, if_match: int | None = None, create_only: bool = False
+        self,
+        name: str,
+        wish: ServiceWish,
+        *,
+        if_match: int | None = None,
+        create_only: bool = False,
+        author: str = "",
     ) -> tuple[ServiceView, bool]:
         """Create or update a service; also tells whether it was created."""
 
@@ -81,7 +87,7 @@ class Operations:
             if create_only and current is not None:
                 raise Conflict(f"service {name} exists already")
             _check_revision(f"service {name}", current, if_match)
-            return wishes.apply_service(world, name, wish, now)
+            return wishes.apply_service(world, name, wish, now, author=author)
 
         before = await self.land(decide)
         return self.service_view(name), name not in before.services
@@ -94,12 +100,24 @@ class Operations:
         await self.land(decide)
         return self.service_view(name)
 
-    async def restart(self, name: str, *, if_match: int | None = None) -> ServiceView:
+    async def restart(self, name: str, *, if_match: int | None = None, author: str = "") -> ServiceView:
         def decide(world: Snapshot, now: float) -> list[Change]:
             _check_revision(f"service {name}", world.services.get(name), if_match)
-            return wishes.restart(world, name, now)
+            return wishes.restart(world, name, now, author=author)
 
         await self.land(decide)
+        return self.service_view(name)
+
+    async def roll_back(self, name: str, to: int | None) -> ServiceView:
+        await self.land(lambda world, now: wishes.roll_back(world, name, to, now))
+        return self.service_view(name)
+
+    async def pause_rollout(self, name: str) -> ServiceView:
+        await self.land(lambda world, now: wishes.pause_rollout(world, name))
+        return self.service_view(name)
+
+    async def resume_rollout(self, name: str) -> ServiceView:
+        await self.land(lambda world, now: wishes.resume_rollout(world, name, now))
         return self.service_view(name)
 
     async def remove_service(self, name: str, *, if_match: int | None = None) -> ServiceView:
@@ -137,8 +155,8 @@ class Operations:
 
     # -- apps
 
-    async def apply_app(self, app: str, specs: Mapping[str, ServiceSpec]) -> AppView:
-        before = await self.land(lambda world, now: wishes.apply_app(world, app, specs, now))
+    async def apply_app(self, app: str, specs: Mapping[str, ServiceSpec], *, author: str = "") -> AppView:
+        before = await self.land(lambda world, now: wishes.apply_app(world, app, specs, now, author=author))
         return self.app_view(app) if specs else _removing_view(before, app)
 
     async def remove_app(self, app: str) -> AppView:
@@ -188,7 +206,7 @@ class Operations:
     async def patch_node(self, name: str, patch: NodePatch, *, if_match: int | None = None) -> NodeView:
         def decide(world: Snapshot, now: float) -> list[Change]:
             _check_revision(f"node {name}", world.nodes.get(name), if_match)
-            return wishes.patch_node(world, name, patch)
+            return wishes.patch_node(world, name, patch, now)
 
         await self.land(decide)
         return self.node_view(name)

@@ -1,9 +1,7 @@
 """The manager's ends of all sessions: who is there, what they shall hold, what they say.
 
 Knows channels and the store; not how a channel came about (a worker dialled, or the manager did, or a simulator made
-it). Liveness lives only here and only in memory: when a node was last heard on a monotonic clock. The store learns
-ready and down. A node that this manager has never heard counts as heard when the manager started, so a manager that
-was away never declares a node down before a full timeout has passed.
+it). What they tell of a node's life goes to `liveness`; the store learns ready and down.
 """
 
 import asyncio
@@ -12,7 +10,9 @@ from collections.abc import AsyncIterator, Callable
 import structlog
 from msgspec.structs import replace
 
+from longshore.control.entries import EntryFeed
 from longshore.control.joining import admitted
+from longshore.control.liveness import Liveness
 from longshore.control.logs import LogStreams
 from longshore.decide.reports import heard
 from longshore.loop.together import together
@@ -27,6 +27,7 @@ from longshore.model.messages import (
     Farewell,
     Heartbeat,
     Hello,
+    Leaving,
     LogEnd,
     LogLines,
     Reports,
@@ -40,8 +41,6 @@ from longshore.ports import Clock, ManagerChannel, Store
 log = structlog.get_logger("longshore.sessions")
 
 HELLO_TIMEOUT_S = 10.0
-BEATS_PER_TIMEOUT = 4
-"""A worker beats this often within the heartbeat timeout, so one lost beat is no alarm."""
 STORE_RETRY_S = 0.2
 
 _Wish = tuple[float, Wanted, bool]
@@ -58,6 +57,8 @@ class _Session:
         self.sent: dict[str, _Wish] = {}
         """What the worker was told of each task, as far as it matters to it."""
         self.logs = LogStreams(channel)
+        self.said_farewell = False
+        """Whether its worker stops on purpose, and means to be back."""
 
 
 class Sessions:
@@ -66,21 +67,21 @@ class Sessions:
     def __init__(
         self, store: Store, clock: Clock, *, heartbeat_timeout_s: float, wake_node: Callable[[str], None]
     ) -> None:
+        self.liveness = Liveness(clock, timeout_s=heartbeat_timeout_s)
         self._store = store
         self._clock = clock
         self._timeout_s = heartbeat_timeout_s
         self._wake_node = wake_node
-        self._started = clock.monotonic()
-        self._heard: dict[str, float] = {}
+        self._entries = EntryFeed(store)
+        self._held: frozenset[str] = frozenset()
+        """Nodes that are silent and kept."""
         self._stats: dict[str, NodeStats] = {}
         self._live: dict[str, _Session] = {}
+        self._knocking: set[str] = set()
+        """Nodes whose worker is about to be let in."""
         self._dialled: dict[str, str] = {}
 
     # -- what others ask
-
-    def silence_left_s(self, node: str) -> float:
-        """Seconds for which `node` may still be silent."""
-        return self._heard.get(node, self._started) + self._timeout_s - self._clock.monotonic()
 
     def usage(self, node: str) -> NodeStats | None:
         """The figures of its last heartbeat; None if it has no session."""
@@ -114,17 +115,36 @@ class Sessions:
 
     async def run(self) -> None:
         """Tell sessions when their tasks change, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.liveness.run(), name="liveness")
+            group.create_task(self._follow(), name="assignments")
+
+    async def _follow(self) -> None:
         while True:
             world = self._store.read()
+            self._tell_held(world)
             for session in self._live.values():
                 session.changed.set()
+            self._entries.look_again()
             try:
                 async for batch in self._store.watch(world.revision):
                     for event in batch.events:
+                        self._entries.hear(event)
                         if event.kind is Kind.TASK:
                             self._poke(event.id, event.after)
+                        elif event.kind is Kind.NODE:
+                            self._tell_held(self._store.read())
             except Compacted:
                 log.warning("fell behind the store; looking at every assignment", revision=world.revision)
+
+    def _tell_held(self, world: Snapshot) -> None:
+        """Say once when evictions are held, and once when they are no more."""
+        held = frozenset(node.name for node in world.nodes.values() if node.held)
+        if held and not self._held:
+            log.warning("evictions are held: too many nodes are silent at once", nodes=sorted(held))
+        elif self._held and not held:
+            log.info("evictions are no longer held")
+        self._held = held
 
     def _poke(self, task_id: str, task: object) -> None:
         if isinstance(task, Task):
@@ -162,16 +182,24 @@ class Sessions:
         return True
 
     async def _admit(self, hello: Hello, token: Token | None, dialled: str) -> None:
-        """Write the node down as ready."""
+        """Write the node down as ready. Meanwhile the end of an earlier session says nothing of its worker."""
+        self._knocking.add(hello.node)
+        try:
+            await self._write_ready(hello, token, dialled)
+        finally:
+            self._knocking.discard(hello.node)
+
+    async def _write_ready(self, hello: Hello, token: Token | None, dialled: str) -> None:
         while True:
             world = self._store.read()
             connected = hello.node in self._live
             changes = admitted(world, hello, token, now=self._clock.now(), connected=connected, dialled=dialled)
             # Before it is written down as ready: else the nodes controller, woken by that, finds it silent still.
-            self._heard[hello.node] = self._clock.monotonic()
+            self.liveness.heard(hello.node)
             try:
                 if changes:
-                    await self._store.commit(changes)
+                    with self.liveness.waiting():
+                        await self._store.commit(changes)
             except Conflict:
                 continue
             return
@@ -182,15 +210,20 @@ class Sessions:
         self._live[node] = session
         if older is not None:
             await older.channel.close()
-        self._heard[node] = self._clock.monotonic()
+        self.liveness.heard(node)
         log.info("worker connected", node=node)
         cluster = self._store.read().cluster
         assert cluster is not None
         try:
+            entry = self._entries.is_entry(node)
             await session.channel.send(
-                Welcome(cluster=cluster.id, node=node, heartbeat_s=self._timeout_s / BEATS_PER_TIMEOUT)
+                Welcome(cluster=cluster.id, node=node, heartbeat_s=self.liveness.beat_s, entry=entry)
             )
-            await together(listen=self._listen(session), assign=self._assign(session))
+            await together(
+                listen=self._listen(session),
+                assign=self._assign(session),
+                entries=self._entries.tell(node, session.channel),
+            )
         except Unavailable as ended:
             log.info("worker disconnected", node=node, reason=ended.message)
         except Denied as ended:
@@ -200,8 +233,11 @@ class Sessions:
             session.logs.end("the worker's session ended")
             if self._live.get(node) is session:
                 del self._live[node]
-            await session.channel.close()
+                if not session.said_farewell and node not in self._knocking:
+                    self.liveness.broken(node)
+            # First, since to close what is broken may take its time, and that of the node runs.
             self._wake_node(node)
+            await session.channel.close()
 
     async def _assign(self, session: _Session) -> None:
         """Send the whole assignment once, then what changes of it."""
@@ -239,6 +275,10 @@ class Sessions:
                     session.logs.lines(message.request, message.lines)
                 case LogEnd():
                     session.logs.finish(message.request, message.error)
+                case Leaving():
+                    self.liveness.heard(session.node)
+                    session.said_farewell = True
+                    log.info("worker says farewell", node=session.node)
                 case Hello():
                     raise Unavailable("the worker said hello twice")
 
@@ -247,11 +287,11 @@ class Sessions:
         await session.channel.send(Acknowledge(seq=0))
         if beat.engine_error:
             return
-        self._heard[session.node] = self._clock.monotonic()
+        self.liveness.heard(session.node)
         node = self._store.read().nodes.get(session.node)
         if node is None:
             raise Denied(f"node {session.node} was removed from this cluster", known=True)
-        if node.status is NodeStatus.DOWN:
+        if node.status is NodeStatus.DOWN or node.held:
             await self._write_node(session.node, lambda one: _returned(one, self._clock.now()), Reason.NODE_RETURNED)
 
     async def _describe(self, name: str, message: Description) -> None:
@@ -266,13 +306,19 @@ class Sessions:
                 return
             change = Change(kind=Kind.NODE, id=name, before=node.revision, after=after, by=Owner.WORKER, reason=reason)
             try:
-                await self._store.commit([change])
+                with self.liveness.waiting():
+                    await self._store.commit([change])
             except Conflict:
                 continue
             return
 
     async def _report(self, session: _Session, reports: Reports) -> None:
         """Make observations durable, then acknowledge them."""
+        with self.liveness.waiting():
+            await self._write_observations(session, reports)
+        await session.channel.send(Acknowledge(seq=reports.seq))
+
+    async def _write_observations(self, session: _Session, reports: Reports) -> None:
         rest = list(reports.observations)
         while rest:
             now, world = self._clock.now(), self._store.read()
@@ -288,7 +334,6 @@ class Sessions:
                 await asyncio.sleep(STORE_RETRY_S)
                 continue
             rest = rest[COMMIT_CHANGES_MAX:]
-        await session.channel.send(Acknowledge(seq=reports.seq))
 
 
 def _wish(task: Task) -> _Wish:
@@ -303,9 +348,10 @@ def _assigned(world: Snapshot, task: Task) -> Assigned:
 
 
 def _returned(node: Node, now: float) -> Node:
-    if node.status is NodeStatus.READY:
+    if node.status is NodeStatus.READY and not node.held:
         return node
-    return replace(node, status=NodeStatus.READY, reason=Reason.NODE_RETURNED, message="", changed_at=now)
+    changed_at = node.changed_at if node.status is NodeStatus.READY else now
+    return replace(node, status=NodeStatus.READY, reason=Reason.NODE_RETURNED, message="", changed_at=changed_at)
 
 
 async def _farewell(channel: ManagerChannel, reason: str, *, final: bool) -> None:

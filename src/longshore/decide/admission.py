@@ -18,6 +18,7 @@ import msgspec
 from msgspec.structs import replace
 
 from longshore.decide import grammar
+from longshore.decide.ingress import listen_of
 from longshore.decide.placement import constraints
 from longshore.model.errors import Invalid
 from longshore.model.spec import (
@@ -341,7 +342,12 @@ def _ports(ports: tuple[Port, ...], field: str) -> tuple[Port, ...]:
             raise Invalid(
                 "an address with a zone means something else on each node; leave the zone out", field=f"{path}.ip"
             )
-        admitted.append(replace(port, ip=str(ip)))
+        listen = listen_of(port, path)
+        if listen is not None:
+            if (listen, Protocol.TCP) in taken:
+                raise Invalid(f"{listen}/tcp is published twice; choose another", field=f"{path}.listen")
+            taken.add((listen, Protocol.TCP))
+        admitted.append(replace(port, ip=str(ip), listen=listen))
     return tuple(admitted)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
-from longshore.model.spec import Mount, Port, ServiceSpec
+from longshore.model.spec import Ingress, Mount, Port, ServiceSpec
 from longshore.model.views import FieldChange
 
 MASK = "…"
@@ -69,6 +69,8 @@ def _list(values: tuple[object, ...]) -> str:
 
 def _item(value: object) -> str:
     match value:
+        case Port(ingress=Ingress() as mode):
+            return f"{mode} at {value.ip}:{value.listen} of each entry->{value.container}"
         case Port():
             host = "any" if value.host is None else str(value.host)
             return f"{value.ip}:{host}->{value.container}/{value.protocol}"

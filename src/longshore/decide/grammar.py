@@ -21,6 +21,8 @@ MEMORY_LIMIT_MIN = 6 * MIB
 CPU_LIMIT_MIN = 0.01
 """The kernel's own minimum: one millisecond in each period of a hundred."""
 PORT_MAX = 65_535
+PORTS_CHOSEN = (30_000, 32_767)
+"""What placement gives to tasks; an entry that listened there would meet one of them sooner or later."""
 BYTES_MAX = 2**50
 PATH_MAX = 4095
 SIGNAL_NUMBER_MAX = 64
@@ -59,6 +61,12 @@ BOUNDS: Mapping[str, tuple[float, float]] = {
             ("start_period_s", (0, DAY_S)),
         )
     },
+    "update.parallelism": (0, REPLICAS_MAX),
+    "update.delay_s": (0, DAY_S),
+    "update.monitor_s": (0, DAY_S),
+    "update.ready_s": (0, DAY_S),
+    "update.failures_max": (0, REPLICAS_MAX),
+    "update.drain_s": (0, DAY_S),
     "restart.delay_s": (0, DAY_S),
     "restart.delay_max_s": (0, DAY_S),
     "restart.window_s": (0, 30 * DAY_S),

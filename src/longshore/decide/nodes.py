@@ -1,23 +1,38 @@
-"""What becomes of a node that is silent or drained, and of its tasks.
+"""What becomes of a node that is silent or leaves, and of its tasks.
 
 Liveness itself is not state: how long a node may still be silent comes in as an argument, measured on one monotonic
 clock by whoever holds the sessions. Only ready and down are committed. A node that is heard again is made ready by its
-session, not here.
+session, not here. How a node that is drained gives its tasks up is `rollout`'s, which starts others first.
+
+Where most nodes are silent at once, it is more likely that the manager is cut off than that they died, and there is no
+room for their tasks either: then nobody is declared down, and that is said. A node that the user drains or removes is
+given up all the same.
 """
+
+from collections.abc import Collection
 
 from msgspec.structs import replace
 
-from longshore.model.changes import Change, deleted, raise_wanted
-from longshore.model.lifecycle import Owner, State, Wanted
+from longshore.model.changes import Change, deleted
+from longshore.model.lifecycle import Owner, State
 from longshore.model.objects import Availability, Kind, Node, NodeStatus, Role, Task
 from longshore.model.reasons import Reason
 from longshore.model.snapshot import Snapshot
 
+HELD_NODES_MIN = 3
+"""A cluster of fewer nodes knows no difference between most and one."""
+HELD_LOOK_S = 2.0
 
-def decide(world: Snapshot, name: str, now: float, silence_left_s: float) -> tuple[list[Change], float | None]:
+_Decision = tuple[list[Change], float | None]
+
+
+def decide(
+    world: Snapshot, name: str, now: float, silence_left_s: float, *, closed: bool = False, held: str = ""
+) -> _Decision:
     """Changes for node `name` and its tasks, and when to look again.
 
-    `silence_left_s`: seconds for which the node may still be silent; zero or less if it has been silent for too long.
+    `silence_left_s`: seconds for which the node may still be silent; zero or less if it has been silent for too long,
+    and then `closed` says whether because its connection broke, and `held` why nobody is declared down now, if so.
     """
     node = world.nodes.get(name)
     live = [task for task in world.tasks_of_node(name).values() if task.live]
@@ -28,14 +43,22 @@ def decide(world: Snapshot, name: str, now: float, silence_left_s: float) -> tup
         return forgotten(world, node, Owner.NODES), None
     if node.status is NodeStatus.DOWN:
         return [_lost(task, node.message, now) for task in live], None
-    if silence_left_s <= 0:
-        return _down(node, live, now), None
-    again = now + silence_left_s
-    if not node.availability.gives_up:
-        return [], again
-    words = f"node {name} is {node.availability}"
-    stops = (raise_wanted(task, Wanted.STOPPED, Reason.NODE_DRAINED, Owner.NODES, words) for task in live)
-    return [change for change in stops if change is not None], again
+    if silence_left_s > 0:
+        return [], now + silence_left_s
+    if held and not node.availability.gives_up:
+        return _kept(node, held), now + HELD_LOOK_S
+    return _down(node, live, closed, now), None
+
+
+def held(world: Snapshot, quiet: Collection[str]) -> str:
+    """Why no node is declared down just now; empty if silent ones are. `quiet` are the nodes that are missed. Those
+    that the user has given up do not count, so that giving up nodes lets the cluster go on."""
+    joined = [one for one in world.nodes.values() if one.worker_version and not one.availability.gives_up]
+    ready = [one.name for one in joined if one.status is NodeStatus.READY]
+    missed = sum(name in quiet for name in ready)
+    if len(joined) < HELD_NODES_MIN or 2 * missed <= len(ready):
+        return ""
+    return f"{missed} of {len(ready)} nodes are silent at once"
 
 
 def forgotten(world: Snapshot, node: Node, by: Owner) -> list[Change]:
@@ -48,8 +71,31 @@ def forgotten(world: Snapshot, node: Node, by: Owner) -> list[Change]:
     return [deleted(Kind.NODE, node.name, node.revision, by, Reason.NODE_REMOVED), *tokens]
 
 
-def _down(node: Node, live: list[Task], now: float) -> list[Change]:
-    message = f"node {node.name} has not been heard of for longer than the heartbeat timeout"
+def _kept(node: Node, held: str) -> list[Change]:
+    """Say that a node is silent and keeps its tasks, and what the user can do. Nothing if that is said."""
+    message = f"silent; evictions are held: {held}; `longshore node drain {node.name}` gives its tasks up"
+    after = replace(node, reason=Reason.NODE_HELD, message=message)
+    if after == node:
+        return []
+    return [
+        Change(
+            kind=Kind.NODE,
+            id=node.name,
+            before=node.revision,
+            after=after,
+            by=Owner.NODES,
+            reason=Reason.NODE_HELD,
+            message=message,
+        )
+    ]
+
+
+def _down(node: Node, live: list[Task], closed: bool, now: float) -> list[Change]:
+    message = (
+        f"the connection of node {node.name} ended, and it has not come back"
+        if closed
+        else f"node {node.name} has not been heard of for longer than the heartbeat timeout"
+    )
     down = replace(node, status=NodeStatus.DOWN, reason=Reason.NODE_SILENT, message=message, changed_at=now)
     change = Change(
         kind=Kind.NODE,

@@ -17,8 +17,10 @@ from longshore.model.lifecycle import Owner, State, Wanted
 from longshore.model.objects import Availability, Kind, NodeStatus, Service, Task, task_id
 from longshore.model.reasons import Reason
 from longshore.model.snapshot import Snapshot
-from longshore.model.spec import Mode
+from longshore.model.spec import Mode, drain_s_of
 
+RELEASES_MAX = 10
+"""Releases of a service that are kept, so that one can go back."""
 HISTORY_MAX = 3
 """Ended tasks that each slot keeps, with their containers, so that their logs can still be read."""
 
@@ -50,7 +52,7 @@ def _slots(world: Snapshot, service: Service, tasks: Iterable[Task], now: float)
     for slot in sorted(slots.keys() | by_slot.keys()):
         here = by_slot.get(slot, [])
         if slot not in slots:
-            changes += _removed(here, surplus)
+            changes += _dismissed(service, here, surplus, now, looks)
             continue
         counting = [task for task in here if task.counts]
         if service.spec.mode is Mode.GLOBAL:
@@ -142,6 +144,35 @@ def _removed(tasks: Iterable[Task], reason: Reason) -> list[Change]:
     return [change for change in changes if change is not None]
 
 
+def _dismissed(service: Service, tasks: Iterable[Task], reason: Reason, now: float, looks: list[float]) -> list[Change]:
+    """Have these tasks removed; what serves requests leaves the rotation first."""
+    drain_s = drain_s_of(service.spec)
+    changes = []
+    for task in tasks:
+        serves = drain_s and task.live and task.ready and not task.relieves
+        if not serves or task.wanted not in (Wanted.RUNNING, Wanted.LEAVING):
+            changes += _removed([task], reason)
+        elif task.wanted is Wanted.RUNNING:
+            after = replace(task, wanted=Wanted.LEAVING, leaving_at=now)
+            changes.append(
+                Change(
+                    kind=Kind.TASK,
+                    id=task.id,
+                    before=task.revision,
+                    after=after,
+                    by=Owner.SERVICES,
+                    reason=reason,
+                    message="leaves the rotation",
+                )
+            )
+            looks.append(now + drain_s)
+        elif (at := (task.leaving_at or 0.0) + drain_s) > now:
+            looks.append(at)
+        else:
+            changes += _removed([task], reason)
+    return changes
+
+
 def _forgotten(world: Snapshot, tasks: Iterable[Task]) -> list[Change]:
     """Delete the records of tasks that are to be removed and have no container any more, or none that can be reached:
     a node that returns removes whatever it finds there that has no record."""
@@ -157,13 +188,14 @@ def _forgotten(world: Snapshot, tasks: Iterable[Task]) -> list[Change]:
 
 
 def _unused_releases(world: Snapshot, service: Service | None, name: str, tasks: Iterable[Task]) -> list[Change]:
-    """Delete releases that neither the service nor any task names."""
+    """Delete releases that neither the service nor any task names, and that are too old to go back to."""
+    releases = world.releases_of(name)
     used = {task.release for task in tasks}
     if service is not None:
-        used.add(service.release)
+        used |= {service.release, *sorted(releases)[-RELEASES_MAX:]}
     return [
         deleted(Kind.RELEASE, release.id, release.revision, Owner.SERVICES, Reason.UNUSED)
-        for number, release in sorted(world.releases_of(name).items())
+        for number, release in sorted(releases.items())
         if number not in used
     ]
 

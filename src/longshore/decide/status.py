@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from longshore.decide import restart
 from longshore.decide.placement.constraints import eligible
 from longshore.model.lifecycle import State
-from longshore.model.objects import Availability, Service, Task
+from longshore.model.objects import Availability, Release, ReleasePhase, Service, Task
 from longshore.model.reasons import Reason
 from longshore.model.snapshot import Snapshot
 from longshore.model.spec import Mode
@@ -43,7 +43,8 @@ def status_of(world: Snapshot, service: Service) -> ServiceStatus:
         settled = len(finished) == count and live == 0
     else:
         settled = filled == live == len(counting) == count
-    trouble = "" if settled else _trouble(service, wanted, spent, counting)
+    release = world.release(service.name, service.release)
+    trouble = _held(release) or ("" if settled else _trouble(service, wanted, spent, counting))
     under_way = service.spec.mode is Mode.JOB and len(finished) + filled >= count
     return ServiceStatus(
         phase=_phase(service, settled, bool(spent), bool(trouble), under_way),
@@ -55,8 +56,16 @@ def status_of(world: Snapshot, service: Service) -> ServiceStatus:
         failed=len(spent),
         pending=sum(task.state is State.NEW for task in counting),
         settled=settled,
+        rollout=release.phase if release is not None else ReleasePhase.DONE,
+        rolls_back=release.rolls_back if release is not None else 0,
         message="no node is eligible" if settled and _covers_nothing(service, count) else trouble,
     )
+
+
+def _held(release: Release | None) -> str:
+    if release is None or release.phase is not ReleasePhase.PAUSED:
+        return ""
+    return f"release {release.number} is paused: {release.message}"
 
 
 def removing(world: Snapshot, name: str) -> ServiceStatus | None:
@@ -119,8 +128,9 @@ def _is_done(service: Service, here: list[Task]) -> bool:
 
 
 def _is_spent(service: Service, here: list[Task]) -> bool:
-    """Whether a slot was given up: its newest task ended by itself and the restart policy says never again."""
-    if not here:
+    """Whether a slot was given up: its newest task ended by itself and the restart policy says never again. Not while
+    another fills it, which that one was to relieve."""
+    if not here or any(task.counts for task in here):
         return False
     newest = here[-1]
     # A new release starts every slot afresh, whatever became of the old one.
@@ -137,7 +147,8 @@ def _trouble(service: Service, wanted: Slots, spent: set[int], counting: list[Ta
         if ended and _ended_badly(service, ended[-1]) and not any(task.counts and _serves(task) for task in here):
             failed.append((slot in spent, ended[-1].finished_at or 0.0, slot, ended[-1]))
     if failed:
-        return _told(max(failed)[-1])
+        last = max(failed)[-1]
+        return _loop(last, service) + _told(last)
     for reason in (Reason.UNHEALTHY, Reason.NO_NODE):
         for task in sorted(counting, key=lambda task: task.slot):
             if task.reason is reason and not task.ready:
@@ -147,6 +158,15 @@ def _trouble(service: Service, wanted: Slots, spent: set[int], counting: list[Ta
 
 def _ended_badly(service: Service, task: Task) -> bool:
     return task.state in _BAD_ENDS or (task.state is State.FINISHED and service.spec.mode is not Mode.JOB)
+
+
+def _loop(task: Task, service: Service) -> str:
+    """A crash loop by its name, and when it goes on."""
+    ends, at = restart.loop_of(task, service.spec), restart.again(task, service.spec)
+    if not ends:
+        return ""
+    after = f"next at {restart.moment(at)}" if at is not None else "given up"
+    return f"crash loop: {ends} in a row, {after}; "
 
 
 def _told(task: Task) -> str:

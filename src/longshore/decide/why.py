@@ -5,7 +5,6 @@ its worker said, what follows from the restart policy. Does not compute placemen
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Protocol
 
 import msgspec
@@ -149,6 +148,7 @@ def _living(task: Task, story: Sequence[Event]) -> str:
         return f"{task.id} is being stopped on {task.node}: {_stop_cause(task, story)}"
     said = f": {task.message}" if task.message else ""
     row = f", after {task.attempt} in its slot that failed in a row" if task.attempt else ""
+    row += f", away from {' and '.join(task.avoids)}" if task.avoids and task.node not in task.avoids else ""
     match task.state:
         case State.PLACED:
             return f"{task.id} is placed on {task.node}, which has not taken it yet"
@@ -197,6 +197,8 @@ def _after(task: Task, sequel: Sequel | None) -> str:
         return ""
     own = task.state in (State.FAILED, State.REJECTED) or (task.state is State.FINISHED and not sequel.never)
     row = f"; it is number {task.attempt + 1} in a row to end" if own and task.attempt else ""
+    if row and task.attempt + 1 >= restart.LOOP_ENDS:
+        row = f"; crash loop: {row.removeprefix('; ')}"
     if sequel.task:
         return f"{row}; {sequel.task} took its place"
     if sequel.never:
@@ -204,7 +206,7 @@ def _after(task: Task, sequel: Sequel | None) -> str:
     if sequel.at is None:
         return row
     at_once = sequel.at <= (task.finished_at or 0.0)
-    return f"{row}; the next follows " + ("at once" if at_once else f"at {_moment(sequel.at)} at the earliest")
+    return f"{row}; the next follows " + ("at once" if at_once else f"at {restart.moment(sequel.at)} at the earliest")
 
 
 def _stop_cause(task: Task, story: Sequence[Event]) -> str:
@@ -214,7 +216,3 @@ def _stop_cause(task: Task, story: Sequence[Event]) -> str:
             return f"{event.reason}" + (f" ({event.message})" if event.message else "")
     # The log before it was compacted; the task itself still knows why it is as it is.
     return f"{task.reason}"
-
-
-def _moment(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

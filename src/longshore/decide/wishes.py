@@ -19,12 +19,13 @@ from longshore.decide.admission import (
     check_replicas,
 )
 from longshore.decide.differences import differences
-from longshore.decide.grammar import ITEMS_MAX
+from longshore.decide.grammar import DAY_S, ITEMS_MAX
+from longshore.decide.ingress import check_claims
 from longshore.decide.nodes import forgotten
 from longshore.model.changes import COMMIT_CHANGES_MAX, Change, deleted
 from longshore.model.errors import Conflict, Invalid, NotFound
 from longshore.model.lifecycle import Owner
-from longshore.model.objects import Availability, Kind, Node, NodeStatus, Release, Service, release_id
+from longshore.model.objects import Availability, Kind, Node, NodeStatus, Release, ReleasePhase, Service, release_id
 from longshore.model.reasons import Reason
 from longshore.model.snapshot import Snapshot
 from longshore.model.spec import Mode, ServiceSpec, same_containers
@@ -35,7 +36,7 @@ APP_SERVICES_MAX = 60
 _FIELDS_TOLD = 5
 
 
-def apply_service(world: Snapshot, name: str, wish: ServiceWish, now: float) -> list[Change]:
+def apply_service(world: Snapshot, name: str, wish: ServiceWish, now: float, *, author: str = "") -> list[Change]:
     """Create or update one service.
 
     A service stays in its app unless the wish names another: one without an app may be taken into one, but no app
@@ -53,10 +54,13 @@ def apply_service(world: Snapshot, name: str, wish: ServiceWish, now: float) -> 
         raise Conflict(f"service {name} belongs to app {current.app}; remove it there first, or choose another name")
     if app and (current is None or current.app != app) and len(services_of_app(world, app)) >= APP_SERVICES_MAX:
         raise Invalid(f"app {app} has {APP_SERVICES_MAX} services, which is the most; choose another app", field="app")
-    return _write(world, name, app, spec, now)
+    check_claims({name: spec}, {key: one.spec for key, one in world.services.items() if key != name})
+    return _write(world, name, app, spec, now, author)
 
 
-def apply_app(world: Snapshot, app: str, specs: Mapping[str, ServiceSpec], now: float) -> list[Change]:
+def apply_app(
+    world: Snapshot, app: str, specs: Mapping[str, ServiceSpec], now: float, *, author: str = ""
+) -> list[Change]:
     """Create and update all services of an app, and remove those that it no longer names. All or nothing."""
     admit_app_name(app, field="app")
     if len(specs) > APP_SERVICES_MAX:
@@ -68,13 +72,14 @@ def apply_app(world: Snapshot, app: str, specs: Mapping[str, ServiceSpec], now: 
     for name in sorted(specs):
         admit_name(name, field="services")
         admitted[name] = admit(specs[name], field=f"services.{name}")
+    check_claims(admitted, {key: one.spec for key, one in world.services.items() if one.app != app})
     changes: list[Change] = []
     for name, spec in admitted.items():
         current = world.services.get(name)
         if current is not None and current.app != app:
             owner = f"app {current.app}" if current.app else "no app"
             raise Conflict(f"service {name} exists and belongs to {owner}; remove it there first, or rename yours")
-        changes += _write(world, name, app, spec, now)
+        changes += _write(world, name, app, spec, now, author)
     for service in services_of_app(world, app):
         if service.name not in admitted:
             changes.append(_removal(service))
@@ -96,16 +101,108 @@ def scale(world: Snapshot, name: str, replicas: int, now: float) -> list[Change]
             field="replicas",
         )
     check_replicas(replicas, field="replicas")
-    return _write(world, name, service.app, admit(replace(service.spec, replicas=replicas)), now)
+    return _write(world, name, service.app, admit(replace(service.spec, replicas=replicas)), now, "")
 
 
-def restart(world: Snapshot, name: str, now: float) -> list[Change]:
+def restart(world: Snapshot, name: str, now: float, *, author: str = "") -> list[Change]:
     """A new release of the same spec: all tasks are replaced by the rules of an update."""
     service = _service(world, name)
     number = _next_release(world, name)
     after = replace(service, spec=admit(service.spec), release=number, updated_at=now)
     reason, message = Reason.RESTART_ASKED, f"release {number}"
-    return [_service_change(service, after, reason, message), _release_change(after, now, reason, message)]
+    return [_service_change(service, after, reason, message), _release_change(after, now, reason, message, author)]
+
+
+# -- rollouts
+
+
+def roll_back(world: Snapshot, name: str, to: int | None, now: float) -> list[Change]:
+    """Back to an earlier release: number `to`, else the last one that was done."""
+    service = _service(world, name)
+    releases = world.releases_of(name)
+    kept = ", ".join(str(number) for number in sorted(releases) if number != service.release) or "none"
+    if to is not None:
+        target = releases.get(to)
+        if target is None:
+            raise NotFound(f"release {to} of {name} is not kept; kept are {kept}")
+        if to == service.release:
+            raise Invalid(f"{name} is at release {to} already; kept are {kept}", field="to")
+    else:
+        last = last_good(world, service)
+        if last is None:
+            raise Conflict(f"no other release of {name} was ever done; name one with --to (kept are {kept})")
+        target = last
+    check_claims({name: target.spec}, {key: one.spec for key, one in world.services.items() if key != name})
+    return go_back(service, target, now, by=Owner.USER, message="asked")
+
+
+def last_good(world: Snapshot, service: Service) -> Release | None:
+    """The release before the current one that was done last."""
+    releases = world.releases_of(service.name)
+    done = [one for one in releases.values() if one.phase is ReleasePhase.DONE and one.number != service.release]
+    return max(done, key=lambda one: (one.finished_at or 0.0, one.number), default=None)
+
+
+def go_back(service: Service, target: Release, now: float, *, by: Owner, message: str) -> list[Change]:
+    """Make an earlier release the current one again, in as many tasks as there are to be now. Tasks that still run it
+    stay."""
+    spec = admit(replace(target.spec, replicas=service.spec.replicas))
+    after = replace(service, spec=spec, release=target.number, updated_at=now)
+    words = f"release {service.release} back to {target.number}: {message}"
+    again = replace(
+        target,
+        rolls_back=service.release if by is Owner.DEPLOYMENTS else 0,
+        phase=ReleasePhase.ROLLING,
+        message="",
+        failed_slots=(),
+        resumed_at=now,
+        finished_at=None,
+    )
+    return [
+        replace(_service_change(service, after, Reason.ROLLED_BACK, words), by=by),
+        replace(_phase_change(target, again, Reason.ROLLED_BACK), by=by, message=words),
+    ]
+
+
+def pause_rollout(world: Snapshot, name: str) -> list[Change]:
+    """Take the current release no further for now."""
+    release = _current_release(world, name)
+    if release.phase is ReleasePhase.PAUSED:
+        return []
+    if release.phase is not ReleasePhase.ROLLING:
+        raise Conflict(f"release {release.number} of {name} is {release.phase}; there is nothing to pause")
+    after = replace(release, phase=ReleasePhase.PAUSED, message="paused by a user")
+    return [_phase_change(release, after, Reason.ROLLOUT_PAUSED)]
+
+
+def resume_rollout(world: Snapshot, name: str, now: float) -> list[Change]:
+    """Go on with the current release; failures so far are forgiven."""
+    release = _current_release(world, name)
+    if release.phase is ReleasePhase.ROLLING:
+        return []
+    if release.phase is not ReleasePhase.PAUSED:
+        raise Conflict(f"release {release.number} of {name} is {release.phase}; there is nothing to resume")
+    after = replace(release, phase=ReleasePhase.ROLLING, message="", failed_slots=(), resumed_at=now)
+    return [_phase_change(release, after, Reason.ROLLOUT_RESUMED)]
+
+
+def _current_release(world: Snapshot, name: str) -> Release:
+    service = _service(world, name)
+    release = world.release(name, service.release)
+    assert release is not None, f"the release of {name} is gone"
+    return release
+
+
+def _phase_change(before: Release, after: Release, reason: Reason) -> Change:
+    return Change(
+        kind=Kind.RELEASE,
+        id=before.id,
+        before=before.revision,
+        after=after,
+        by=Owner.USER,
+        reason=reason,
+        message=after.message,
+    )
 
 
 def remove_service(world: Snapshot, name: str) -> list[Change]:
@@ -124,7 +221,7 @@ def services_of_app(world: Snapshot, app: str) -> list[Service]:
     return [service for _, service in sorted(world.services.items()) if service.app == app]
 
 
-def patch_node(world: Snapshot, name: str, patch: NodePatch) -> list[Change]:
+def patch_node(world: Snapshot, name: str, patch: NodePatch, now: float) -> list[Change]:
     """Change a node's availability and labels; what the patch does not name stays."""
     node = _node(world, name)
     wanted = patch.labels or {}
@@ -134,11 +231,23 @@ def patch_node(world: Snapshot, name: str, patch: NodePatch) -> list[Change]:
     if len(labels) > ITEMS_MAX:
         raise Invalid(f"a node has at most {ITEMS_MAX} labels; remove some first", field="labels")
     after = replace(node, labels=labels, availability=patch.availability or node.availability)
+    if patch.availability is not None:
+        after = replace(after, drain_by=_deadline(patch, now))
     if after == node:
         return []
     told = [] if after.availability is node.availability else [f"{node.availability} to {after.availability}"]
     told += [f"label {key}" for key in sorted(wanted) if node.labels.get(key) != labels.get(key)]
     return [_node_change(node, after, Reason.NODE_CHANGED, ", ".join(told))]
+
+
+def _deadline(patch: NodePatch, now: float) -> float | None:
+    if patch.deadline_s is None or patch.availability is None:
+        return None
+    if not patch.availability.gives_up:
+        raise Invalid("only a node that gives its tasks up has a deadline for it", field="deadline_s")
+    if not 0 <= patch.deadline_s <= DAY_S:  # written so that NaN is refused too
+        raise Invalid(f"a deadline is 0 to {DAY_S:g} seconds away", field="deadline_s")
+    return now + patch.deadline_s
 
 
 def register_node(world: Snapshot, name: str, healthy: bool, dial: str, now: float) -> list[Change]:
@@ -234,13 +343,13 @@ def _node(world: Snapshot, name: str) -> Node:
     return node
 
 
-def _write(world: Snapshot, name: str, app: str, spec: ServiceSpec, now: float) -> list[Change]:
+def _write(world: Snapshot, name: str, app: str, spec: ServiceSpec, now: float, author: str) -> list[Change]:
     """The changes that make service `name` of `app` wish for `spec`, which was admitted."""
     current = world.services.get(name)
     if current is None:
         number = _next_release(world, name)
         made = Service(name=name, app=app, spec=spec, release=number, created_at=now, updated_at=now)
-        return [_service_change(None, made, Reason.CREATED, ""), _release_change(made, now, Reason.CREATED, "")]
+        return [_service_change(None, made, Reason.CREATED, ""), _release_change(made, now, Reason.CREATED, "", author)]
     if current.spec == spec and current.app == app:
         return []
     reason, message = _told(current, app, spec)
@@ -251,7 +360,7 @@ def _write(world: Snapshot, name: str, app: str, spec: ServiceSpec, now: float) 
     number = _next_release(world, name)
     message = f"release {number}: {message}"
     after = replace(current, app=app, spec=spec, release=number, updated_at=now)
-    return [_service_change(current, after, reason, message), _release_change(after, now, reason, message)]
+    return [_service_change(current, after, reason, message), _release_change(after, now, reason, message, author)]
 
 
 def _told(current: Service, app: str, spec: ServiceSpec) -> tuple[Reason, str]:
@@ -287,12 +396,19 @@ def _service_change(before: Service | None, after: Service, reason: Reason, mess
     )
 
 
-def _release_change(service: Service, now: float, reason: Reason, message: str) -> Change:
+def _release_change(service: Service, now: float, reason: Reason, message: str, author: str) -> Change:
     return Change(
         kind=Kind.RELEASE,
         id=release_id(service.name, service.release),
         before=0,
-        after=Release(service=service.name, number=service.release, spec=service.spec, created_at=now),
+        after=Release(
+            service=service.name,
+            number=service.release,
+            spec=service.spec,
+            author=author,
+            changed=message.partition(": ")[2],
+            created_at=now,
+        ),
         by=Owner.USER,
         reason=reason,
         message=message,

@@ -96,6 +96,7 @@ def own_folder(settings: Settings) -> Path:
 @click.option("--engine", default="", metavar="URL", help="[default: $DOCKER_HOST, else /var/run/docker.sock]")
 @click.option("--address", default="", help="Where published ports answer.  [default: the address towards the manager]")
 @click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="Of the node, taken when it joins.")
+@click.option("--entry", is_flag=True, help="Join as an entry, with the label entry=true; needs HAProxy.")
 @flags.store_type
 @click.option("--no-auth", is_flag=True, help="Ask nobody for a token at -H and -p; on a loopback address only.")
 @flags.logging
@@ -148,6 +149,7 @@ def _pair(text: str) -> tuple[str, str]:
 @command("dev", "longshore dev", "longshore dev --nodes 3", "longshore dev --nodes 5 --engine fake --store memory")
 @click.option("--nodes", default=1, show_default=True, type=click.IntRange(1, 100), help="Workers: n1, n2 and so on.")
 @click.option("--engine", default="", metavar="URL", help="An engine's URL, fake, or dind: containers with one each.")
+@click.option("--entry", is_flag=True, help="Have n1 join as an entry; needs HAProxy.")
 @flags.listen_at(7440, variables="MANAGER")
 @flags.keeping
 @flags.scheduler("spread")
@@ -159,6 +161,7 @@ def dev(
     /,
     nodes: int,
     engine: str,
+    entry: bool,
     log_level: str,
     log_format: str | None,
     **said: Any,
@@ -177,7 +180,7 @@ def dev(
         where = f" --data {settings.data}" if settings.data else ""
         announce(f"cluster of {nodes} on {running.url}; try: longshore{where} nodes")
 
-    serve(run_dev(wish, nodes=nodes, engine=engine, started=started), log_level, log_format)
+    serve(run_dev(wish, nodes=nodes, engine=engine, entry=entry, started=started), log_level, log_format)
 
 
 @command("restore", "longshore restore monday.backup --data /var/lib/longshore")

@@ -13,8 +13,10 @@ from pathlib import Path
 import structlog
 
 from longshore.agent.dialling import keep_dialling
+from longshore.agent.entry import Entry, check_installed
 from longshore.agent.host import Host
 from longshore.agent.worker import Identity, Worker
+from longshore.decide.endpoints import ENTRY_LABEL, ENTRY_VALUE
 from longshore.main import dind, folder
 from longshore.main.clock import MachineClock
 from longshore.main.dind import Berth
@@ -29,9 +31,11 @@ JOIN_S = 300.0
 
 
 async def run_dev(
-    settings: ManagerSettings, *, nodes: int, engine: str, started: Callable[[RunningManager], None]
+    settings: ManagerSettings, *, nodes: int, engine: str, entry: bool, started: Callable[[RunningManager], None]
 ) -> None:
-    """Until cancelled. `started` is called once the API answers."""
+    """Until cancelled. `started` is called once the API answers. With `entry` the first node joins as one."""
+    if entry:
+        check_installed()
     async with AsyncExitStack() as stack:
         manager = await stack.enter_async_context(running_manager(settings))
         clock = MachineClock()
@@ -41,10 +45,14 @@ async def run_dev(
         workers = []
         for name, berth in zip(names, berths, strict=True):
             where = folder.prepare(settings.folder / "nodes" / name)
-            worker = _worker(berth, clock, folder.identity(where, name), where, starts, nodes)
-            workers.append((worker, await _join_token(manager, worker)))
+            doorway = Entry(where)
+            stack.callback(doorway.stop)  # a cluster on one machine has no upgrade that it must outlive
+            labels = {ENTRY_LABEL: ENTRY_VALUE} if entry and name == names[0] else {}
+            worker = _worker(berth, clock, folder.identity(where, name), where, starts, nodes, labels, doorway)
+            workers.append((worker, doorway, await _join_token(manager, worker)))
         group = await stack.enter_async_context(asyncio.TaskGroup())
-        for worker, joining in workers:
+        for worker, doorway, joining in workers:
+            group.create_task(doorway.run(), name=f"entry {worker.name}")
             group.create_task(worker.run(), name=f"worker {worker.name}")
             group.create_task(_dial(worker, manager.url, joining), name=f"dial {worker.name}")
         started(manager)
@@ -73,19 +81,27 @@ async def _berths(
 
 
 def _worker(
-    berth: Berth, clock: MachineClock, identity: Identity, where: Path, starts: asyncio.Semaphore, nodes: int
+    berth: Berth,
+    clock: MachineClock,
+    identity: Identity,
+    where: Path,
+    starts: asyncio.Semaphore,
+    nodes: int,
+    labels: dict[str, str],
+    doorway: Entry,
 ) -> Worker:
     return Worker(
         berth.engine,
         clock,
         identity=identity,
         address=berth.address,
-        labels={},
+        labels=labels,
         starts=starts,
         share=1 / nodes,
         remember=lambda one: folder.remember(where, one),
         figures=Host(berth.engine, clock).read,
         prober=prober_of(berth.engine),
+        serve_entries=doorway.tell,
     )
 
 

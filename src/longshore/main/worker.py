@@ -10,11 +10,13 @@ import msgspec
 from aiohttp import web
 
 from longshore.agent.dialling import Doorstep, address_towards, keep_dialling
+from longshore.agent.entry import Entry, check_installed
 from longshore.agent.host import Host
-from longshore.agent.worker import Identity, Worker
+from longshore.agent.worker import Identity, ServeEntries, Worker
 from longshore.api.compat.worker import WorkerDeps, make_worker_app
 from longshore.api.running import make_runner
 from longshore.decide.admission import admit_node_labels, admit_node_name
+from longshore.decide.endpoints import ENTRY_LABEL, ENTRY_VALUE
 from longshore.engine.docker import DockerEngine
 from longshore.engine.fake import FakeEngine, FakeMachine, FakeProber
 from longshore.main import folder
@@ -44,6 +46,8 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
     address: str = ""
     """Where published ports answer; empty is the address towards the manager."""
     labels: dict[str, str] = {}
+    entry: bool = False
+    """Whether it joins as an entry."""
     store: str = ""
     """`memory` to remember nothing that the worker was told at its own door; empty keeps it in the folder."""
     auth: bool = True
@@ -81,6 +85,8 @@ async def run_worker(settings: WorkerSettings) -> None:
     """Until cancelled. Raises Denied if the manager does not want this worker."""
     admit_node_name(settings.name, field="--name")
     admit_node_labels(settings.labels, field="--label")
+    if settings.entry:
+        check_installed()
     if not settings.auth and not is_loopback(settings.host):
         raise Invalid(f"--no-auth would open this worker to everybody at {settings.host}; it needs a loopback host")
     place = folder.place_of_worker(folder.prepare(settings.folder), settings.name)
@@ -94,24 +100,27 @@ async def _run_held(settings: WorkerSettings, place: Path) -> None:
     standing = folder.identity(place, settings.name)
     address = settings.address or (address_towards(settings.join) if settings.join else settings.host)
     starts = starts_at_once()
+    entry = Entry(place)
 
-    def make(identity: Identity) -> Worker:
+    def make(identity: Identity, serve_entries: ServeEntries | None = None) -> Worker:
         return Worker(
             engine,
             clock,
             identity=identity,
             address=address,
-            labels=settings.labels,
+            labels={**settings.labels, ENTRY_LABEL: ENTRY_VALUE} if settings.entry else settings.labels,
             starts=starts,
             remember=lambda one: folder.remember(place, one),
             figures=Host(engine, clock).read,
             prober=prober_of(engine),
+            serve_entries=serve_entries,
         )
 
-    worker = make(standing)
+    worker = make(standing, entry.tell)
     try:
         async with asyncio.TaskGroup() as group:
             group.create_task(worker.run(), name="runner")
+            group.create_task(entry.run(), name="entry")
             if settings.join:
                 group.create_task(keep_dialling(worker, settings.join, lambda: _join_token(settings)), name="dial")
             else:

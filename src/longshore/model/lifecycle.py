@@ -32,6 +32,8 @@ class Wanted(StrEnum):
     """What the manager wants of a task; like the state, it only grows."""
 
     RUNNING = "running"
+    LEAVING = "leaving"
+    """Runs on, out of rotation, until its drain delay has passed."""
     STOPPED = "stopped"
     REMOVED = "removed"
 
@@ -42,6 +44,7 @@ class Owner(StrEnum):
     USER = "user"
     SERVICES = "services"
     ROLLOUT = "rollout"
+    DEPLOYMENTS = "deployments"
     PLACEMENT = "placement"
     NODES = "nodes"
     WORKER = "worker"
@@ -63,7 +66,7 @@ RANK: dict[State, int] = {
 }
 """Gaps leave room for states to come."""
 
-WANTED_RANK: dict[Wanted, int] = {Wanted.RUNNING: 0, Wanted.STOPPED: 1, Wanted.REMOVED: 2}
+WANTED_RANK: dict[Wanted, int] = {Wanted.RUNNING: 0, Wanted.LEAVING: 1, Wanted.STOPPED: 2, Wanted.REMOVED: 3}
 
 TERMINAL = frozenset({State.STOPPED, State.FINISHED, State.FAILED, State.REJECTED, State.LOST})
 ON_NODE = (State.PLACED, State.ACCEPTED, State.PREPARING, State.STARTING, State.RUNNING)

@@ -11,6 +11,7 @@ from longshore.model.containers import Assigned, LogLine
 from longshore.model.lifecycle import State
 from longshore.model.objects import Capacity, EngineFacts, NodeStats, PublishedPort
 from longshore.model.reasons import Reason
+from longshore.model.spec import Ingress
 
 
 class _Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=str.lower):
@@ -85,7 +86,12 @@ class LogEnd(_Message, frozen=True, kw_only=True):
     error: str = ""
 
 
-Up = Hello | Description | Heartbeat | Reports | LogLines | LogEnd
+class Leaving(_Message, frozen=True, kw_only=True):
+    """The worker stops on purpose and is to be back: its node has the whole heartbeat timeout, as one that fell silent,
+    and not the short time of one whose connection breaks."""
+
+
+Up = Hello | Description | Heartbeat | Reports | LogLines | LogEnd | Leaving
 
 
 # down: from manager to worker
@@ -97,6 +103,8 @@ class Welcome(_Message, frozen=True, kw_only=True):
     cluster: str
     node: str
     heartbeat_s: float
+    entry: bool = False
+    """Whether the node is an entry: then Entries follow, and until they do whatever it serves from before stays."""
 
 
 class Assignment(_Message, frozen=True, kw_only=True):
@@ -106,6 +114,36 @@ class Assignment(_Message, frozen=True, kw_only=True):
     full: bool
     put: tuple[Assigned, ...] = ()
     removed: tuple[str, ...] = ()
+
+
+class Server(msgspec.Struct, frozen=True, kw_only=True):
+    """One task behind a listener."""
+
+    task: str
+    address: str
+    port: int
+    leaving: bool = False
+    """It finishes what it has and gets nothing new."""
+
+
+class Listener(msgspec.Struct, frozen=True, kw_only=True):
+    """A port at which every entry answers for a service."""
+
+    port: int
+    ip: str = "0.0.0.0"  # noqa: S104  (what the user wished)
+    service: str
+    mode: Ingress
+    servers: tuple[Server, ...] = ()
+
+
+class Entries(_Message, frozen=True, kw_only=True):
+    """What an entry serves. `full` replaces what was there before; otherwise it changes it, port by port. Sent to nodes
+    that are entries; one that is no longer gets a last one that is full and empty."""
+
+    revision: int
+    full: bool
+    put: tuple[Listener, ...] = ()
+    removed: tuple[int, ...] = ()
 
 
 class Acknowledge(_Message, frozen=True, kw_only=True):
@@ -136,4 +174,4 @@ class LogsUnwanted(_Message, frozen=True, kw_only=True):
     request: int
 
 
-Down = Welcome | Assignment | Acknowledge | Farewell | LogsWanted | LogsUnwanted
+Down = Welcome | Assignment | Entries | Acknowledge | Farewell | LogsWanted | LogsUnwanted

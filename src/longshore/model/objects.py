@@ -112,11 +112,18 @@ class Node(Record, frozen=True, kw_only=True):
     engine: EngineFacts = EngineFacts()
     worker_version: str = ""
     """Empty if no worker has ever joined: the node was registered by hand, and nothing is placed on it."""
+    drain_by: float | None = None
+    """When a node that gives its tasks up stops those that found no other place yet. Writer: the user."""
     dial: str = ""
     """`host:port` at which the manager dials its worker; empty if the worker dials. Writer: the user."""
     joined_at: float = 0.0
     changed_at: float = 0.0
     """When `status` last changed."""
+
+    @property
+    def held(self) -> bool:
+        """Whether it is silent and not declared down, as too many others are silent as well."""
+        return self.reason is Reason.NODE_HELD
 
 
 class Service(Record, frozen=True, kw_only=True):
@@ -131,15 +138,42 @@ class Service(Record, frozen=True, kw_only=True):
     updated_at: float = 0.0
 
 
+class ReleasePhase(StrEnum):
+    """How far a release has come."""
+
+    ROLLING = "rolling"
+    PAUSED = "paused"
+    """Goes no further until somebody says so."""
+    DONE = "done"
+    """All tasks ran it, and stayed ready. What a rollback goes back to."""
+    FAILED = "failed"
+    """Too many of its tasks failed."""
+
+
 class Release(Record, frozen=True, kw_only=True):
-    """One numbered, immutable version of a service's spec. Tasks name the release they run, so that they stay small
-    and a worker is never given a spec other than the one its task was placed for. Writer: the user, through admission;
-    the services controller forgets those that nothing names any more."""
+    """One numbered version of a service's spec, and how its rollout went. Tasks name the release they run, so that they
+    stay small and a worker is never given a spec other than the one its task was placed for. Spec and origin never
+    change; writer: the user, through admission, and deployments, which rolls back. The rest: deployments. The services
+    controller forgets those that nothing names any more and that are too old to go back to."""
 
     service: str
     number: int
     spec: ServiceSpec
+    author: str = ""
+    """Who asked for it: the id of the token that was shown."""
+    changed: str = ""
+    """What is different from the one before, in short."""
+    rolls_back: int = 0
+    """Number of the release that failed, if the cluster came back to this one because of that; else zero."""
     created_at: float = 0.0
+    phase: ReleasePhase = ReleasePhase.ROLLING
+    message: str = ""
+    """Why the phase is what it is."""
+    failed_slots: tuple[int, ...] = ()
+    """Slots in which a task of this release failed while it was rolled out."""
+    resumed_at: float | None = None
+    """When a user said that it shall go on: what failed before is forgiven."""
+    finished_at: float | None = None
 
     @property
     def id(self) -> str:
@@ -165,6 +199,13 @@ class Task(Record, frozen=True, kw_only=True):
     release: int
     pinned: str = ""
     """Global mode: the only node this task may go to. Writer: services, at creation."""
+    relieves: str = ""
+    """Id of the task in its slot that it is to take over from; until then it does not count. Writer: rollout."""
+    leaving_at: float | None = None
+    """When it was taken out of rotation. Writer: rollout."""
+    avoids: dict[str, float] = {}
+    """Nodes on which its slot failed again and again, with the moment until which it keeps away from them where it can.
+    Writer: placement."""
     attempt: int = 0
     """How many tasks of this slot failed in a row, without a stable run, before this one. Writer: services."""
     node: str = ""
@@ -201,7 +242,12 @@ class Task(Record, frozen=True, kw_only=True):
     @property
     def counts(self) -> bool:
         """Whether this task is the one that fills its slot."""
-        return self.live and self.wanted is Wanted.RUNNING
+        return self.live and self.wanted is Wanted.RUNNING and not self.relieves
+
+    @property
+    def stands_by(self) -> bool:
+        """Whether it is about to take its slot over from the task that fills it."""
+        return self.live and self.wanted is Wanted.RUNNING and bool(self.relieves)
 
 
 class Role(StrEnum):

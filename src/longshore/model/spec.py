@@ -30,6 +30,15 @@ class Protocol(StrEnum):
     UDP = "udp"
 
 
+class Ingress(StrEnum):
+    """What the entries understand of a port's traffic."""
+
+    HTTP = "http"
+    """Request by request; the client's address is in X-Forwarded-For."""
+    TCP = "tcp"
+    """Connection by connection, whatever is said on it; the task sees the entry's address."""
+
+
 class MountKind(StrEnum):
     VOLUME = "volume"
     BIND = "bind"
@@ -55,7 +64,12 @@ class Port(_Wish, frozen=True, kw_only=True):
     host: int | None = None
     protocol: Protocol = Protocol.TCP
     ip: str = "0.0.0.0"  # noqa: S104  (what a published port means, unless the user narrows it)
-    """Address of the node to listen on."""
+    """Address of the node to listen on; of an entry, with `ingress`."""
+    ingress: Ingress | None = None
+    """Reachable at one address: `listen` on every node that is an entry, whichever nodes the tasks are on. The host
+    port of each task is then the cluster's to choose."""
+    listen: int | None = None
+    """With `ingress`: the entries' port. None is the container's; admission writes it out."""
 
 
 class Resources(_Wish, frozen=True, kw_only=True):
@@ -150,6 +164,41 @@ class RestartPolicy(_Wish, frozen=True, kw_only=True):
     """Restarts in a row without a stable run, after which the slot is left empty."""
 
 
+class UpdateOrder(StrEnum):
+    START_FIRST = "start-first"
+    STOP_FIRST = "stop-first"
+
+
+class OnFailure(StrEnum):
+    """What becomes of a release too many of whose tasks fail."""
+
+    ROLLBACK = "rollback"
+    PAUSE = "pause"
+    CONTINUE = "continue"
+
+
+class UpdateRules(_Wish, frozen=True, kw_only=True):
+    """How a task gives way to another one, for whatever reason: a new release, a drained node, a move, a restart."""
+
+    order: UpdateOrder | None = None
+    """None is start-first, where nothing forbids that two tasks of a slot run at once: a fixed host port does, and a
+    volume or folder that is written to."""
+    parallelism: int = 1
+    """Slots that are worked on side by side; zero is all."""
+    delay_s: float = 0.0
+    """Least time between one step and the next."""
+    monitor_s: float = 5.0
+    """A release is done once all its tasks have stayed ready for so long."""
+    ready_s: float = 60.0
+    """A task that runs and is not ready after so long has failed."""
+    failures_max: int = 0
+    """Slots whose tasks may fail, twice in a row or for good, before the release has."""
+    on_failure: OnFailure = OnFailure.ROLLBACK
+    drain_s: float | None = None
+    """A task is out of rotation for so long before it is stopped. None is one second where a port has `ingress`, so
+    that no entry sends it anything any more, and none elsewhere."""
+
+
 class PlacementRules(_Wish, frozen=True, kw_only=True):
     constraints: tuple[str, ...] = ()
     """Each `node.name==X`, `node.name!=X`, `node.labels.KEY==X` or `node.labels.KEY!=X`; all must hold."""
@@ -196,9 +245,22 @@ class ServiceSpec(_Wish, frozen=True, kw_only=True):
     readiness: Probe | None = None
     """A task is ready only while its container passes it."""
     restart: RestartPolicy = RestartPolicy()
+    update: UpdateRules = UpdateRules()
     placement: PlacementRules = PlacementRules()
 
 
 def same_containers(a: ServiceSpec, b: ServiceSpec) -> bool:
-    """Whether tasks of `a` already are what `b` asks for: they differ at most in count and restart rules."""
-    return msgspec.structs.replace(a, replicas=b.replicas, restart=b.restart) == b
+    """Whether tasks of `a` already are what `b` asks for: they differ at most in count, and in when and how tasks are
+    replaced."""
+    return msgspec.structs.replace(a, replicas=b.replicas, restart=b.restart, update=b.update) == b
+
+
+INGRESS_DRAIN_S = 1.0
+"""Many times what a change takes to be in every entry: milliseconds, unless a session is slow or just broken."""
+
+
+def drain_s_of(spec: ServiceSpec) -> float:
+    """For how long a task of `spec` is out of rotation before it is stopped."""
+    if spec.update.drain_s is not None:
+        return spec.update.drain_s
+    return INGRESS_DRAIN_S if any(port.ingress is not None for port in spec.ports) else 0.0

@@ -13,10 +13,11 @@ from longshore.model.objects import (
     Kind,
     NodeStats,
     NodeStatus,
+    ReleasePhase,
     Role,
 )
 from longshore.model.reasons import Reason
-from longshore.model.spec import ServiceSpec
+from longshore.model.spec import Ingress, Protocol, ServiceSpec
 
 T = TypeVar("T")
 
@@ -62,6 +63,10 @@ class ServiceStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Tasks without a node."""
     settled: bool
     """As wished: nothing left to start, replace or stop."""
+    rollout: ReleasePhase = ReleasePhase.DONE
+    """How far the current release has come."""
+    rolls_back: int = 0
+    """The release that failed, if the current one is what it was rolled back to."""
     message: str = ""
     """The first trouble, in words."""
 
@@ -86,6 +91,47 @@ class ServiceWish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """May be left out; must match the path if given."""
 
 
+class ReleaseState(StrEnum):
+    """How a release of a service went, as a person asks for it."""
+
+    ROLLING = "rolling"
+    PAUSED = "paused"
+    DONE = "done"
+    FAILED = "failed"
+    SUPERSEDED = "superseded"
+    """Another release came before it was done."""
+
+
+class ReleaseView(msgspec.Struct, frozen=True, kw_only=True):
+    """A release of a service, and how its rollout went."""
+
+    service: str
+    number: int
+    current: bool
+    state: ReleaseState
+    message: str
+    author: str
+    """Id of the token that was shown; empty if nobody had to."""
+    changed: str
+    """What is different from the one before, in short."""
+    rolls_back: int
+    """Number of the release that failed, if the cluster came back to this one because of that."""
+    failed_slots: tuple[int, ...]
+    tasks: int
+    """Live tasks that run it."""
+    ready: int
+    spec: ServiceSpec
+    created_at: float
+    finished_at: float | None
+
+
+class Rollback(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Body of `POST /v1/services/{name}/rollback`."""
+
+    to: int | None = None
+    """Number of a release; null is the newest before this one that was done."""
+
+
 class Scale(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Body of `POST /v1/services/{name}/scale`."""
 
@@ -97,6 +143,32 @@ class AppWish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     not named are removed."""
 
     services: dict[str, ServiceSpec]
+
+
+class EndpointState(StrEnum):
+    READY = "ready"
+    LEAVING = "leaving"
+    """Finishes what it has; give it nothing new."""
+
+
+class EndpointView(msgspec.Struct, frozen=True, kw_only=True):
+    """A task's port at which requests may be sent to it."""
+
+    id: str
+    """`web.1.1:8080/tcp`: the task with the container's port."""
+    service: str
+    task: str
+    node: str
+    address: str
+    """Of the node, where its published ports answer."""
+    port: int
+    """On that address."""
+    container: int
+    protocol: Protocol
+    ingress: Ingress | None
+    listen: int | None
+    """With `ingress`: the port at which the entries answer for it."""
+    state: EndpointState
 
 
 class PlanWish(AppWish, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -138,6 +210,9 @@ class NodePatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Body of `PATCH /v1/nodes/{name}`. A label set to null is removed; others are kept."""
 
     availability: Availability | None = None
+    deadline_s: float | None = None
+    """With `drained` or `leaving`: seconds after which tasks are stopped that found no other place. None is for as long
+    as it takes."""
     labels: dict[str, str | None] | None = None
 
 

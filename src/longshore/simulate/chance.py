@@ -14,14 +14,16 @@ from msgspec.structs import replace
 
 from longshore.control.operations import Operations
 from longshore.decide.admission import admit
+from longshore.decide.nodes import HELD_LOOK_S
 from longshore.decide.placement.hostports import CHOSEN_FIRST
 from longshore.engine.fake_containers import Box
-from longshore.model.errors import Conflict, NotFound, Unavailable
+from longshore.model.errors import Conflict, Invalid, NotFound, Unavailable
 from longshore.model.objects import Availability
 from longshore.model.spec import (
     HealthCheck,
     HttpProbe,
     Mode,
+    OnFailure,
     PlacementRules,
     Port,
     Probe,
@@ -29,6 +31,8 @@ from longshore.model.spec import (
     RestartPolicy,
     ServiceSpec,
     TcpProbe,
+    UpdateOrder,
+    UpdateRules,
 )
 from longshore.model.views import NodePatch, ServiceWish
 from longshore.simulate.site import Site
@@ -121,6 +125,14 @@ def _spec(pick: int) -> ServiceSpec:
         placement=PlacementRules(constraints=rng.choice(((), (), ("node.labels.zone==a",)))),
         liveness=rng.choice((None, LIVENESS)),
         readiness=rng.choice((None, READINESS)),
+        update=UpdateRules(
+            order=rng.choice((None, None, UpdateOrder.START_FIRST, UpdateOrder.STOP_FIRST)),
+            parallelism=rng.choice((1, 1, 2, 0)),
+            delay_s=rng.choice((0.0, 0.0, 2.0)),
+            failures_max=rng.choice((0, 0, 1)),
+            on_failure=rng.choice((OnFailure.ROLLBACK, OnFailure.ROLLBACK, OnFailure.PAUSE, OnFailure.CONTINUE)),
+            drain_s=rng.choice((None, 0.0, 1.5)),
+        ),
     )
 
 
@@ -130,6 +142,7 @@ class Player:
     def __init__(self, witness: Witness) -> None:
         self._world = witness.world
         self._note = witness.note
+        self._came_from = witness.came_from
         self.wishes: dict[str, ServiceSpec] = {}
         self._user = asyncio.Lock()
         """There is one user, who waits for each answer before the next wish: so what was wished last is known."""
@@ -161,8 +174,19 @@ class Player:
         else:
             self.wishes.pop(name, None)
         service = self._world.read().services.get(name)
-        if (service.spec if service is not None else None) != spec:
+        kept = service.spec if service is not None else None
+        if spec is not None:
+            self.wishes[name] = spec = kept if kept is not None and kept in self._came_from(name, spec) else spec
+        if kept != spec:
             self._note(f"what the user wished of {name} was acknowledged, and is not kept")
+
+    def wished(self) -> dict[str, ServiceSpec]:
+        """What was acknowledged, or what it was rolled back to since."""
+        services = self._world.read().services
+        for name, spec in self.wishes.items():
+            kept = services[name].spec if name in services else None
+            self.wishes[name] = kept if kept is not None and kept in self._came_from(name, spec) else spec
+        return self.wishes
 
     def _says(self, text: str) -> None:
         self._world.tell(Voice.USER, f"the user {text}")
@@ -178,15 +202,21 @@ class Player:
         if name is not None:
             replicas = pick // 7 % 8
             self._says(f"scales {name} to {replicas}")
-            await self._insist(lambda operations: operations.scale(name, replicas))
-            self._acknowledged(name, replace(self.wishes[name], replicas=replicas))
+            try:
+                await self._insist(lambda operations: operations.scale(name, replicas))
+            except Invalid:
+                return  # it was rolled back to a release that is global, which nobody had told the user yet
+            service = self._world.read().services.get(name)
+            scaled = [replace(one, replicas=replicas) for one in self._came_from(name, self.wishes[name])]
+            kept = service.spec if service is not None else None
+            self._acknowledged(name, kept if kept is not None and kept in scaled else scaled[0])
 
     async def restart(self, pick: int) -> None:
         name = _pick(pick, list(self.wishes))
         if name is not None:
             self._says(f"restarts {name}")
             await self._insist(lambda operations: operations.restart(name))
-            self._acknowledged(name, self.wishes[name])
+            self._acknowledged(name, self.wished()[name])
 
     async def remove(self, pick: int) -> None:
         name = _pick(pick, list(self.wishes))
@@ -207,6 +237,18 @@ class Player:
         done = await self._insist(lambda operations: operations.patch_node(name, NodePatch(availability=wanted)))
         if done is not None and self._world.read().nodes[name].availability is not wanted:
             self._note(f"{name} was acknowledged to be {wanted}, and is not")
+
+    async def give_up_held(self) -> None:
+        """Say of nodes that are silent for good, and kept, that they are gone, until the cluster goes on by itself."""
+        given_up: dict[str, Availability] = {}
+        while held := sorted(node.name for node in self._world.read().nodes.values() if node.held):
+            name = held[0]
+            if name not in given_up:
+                given_up[name] = self._world.read().nodes[name].availability
+                await self._set(name, Availability.DRAINED)
+            await self._world.pass_time(HELD_LOOK_S)
+        for name, before in given_up.items():
+            await self._set(name, before)
 
     # -- faults
 

@@ -4,19 +4,21 @@ Compares three things that must agree in the end: what the user was told is done
 machines really run. Sentences only; nothing here mends. What must hold at every moment is `simulate.witness`'s.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 
 from longshore.decide import restart
 from longshore.decide.placement import explain
 from longshore.decide.placement.constraints import eligible
-from longshore.decide.services import HISTORY_MAX
+from longshore.decide.services import HISTORY_MAX, RELEASES_MAX
 from longshore.model.containers import Assigned, Status, fingerprint
 from longshore.model.lifecycle import State, Wanted
-from longshore.model.objects import Availability, NodeStatus, Service, Task
+from longshore.model.objects import Availability, NodeStatus, ReleasePhase, Service, Task
 from longshore.model.reasons import Reason
 from longshore.model.snapshot import Snapshot
 from longshore.model.spec import Mode, ServiceSpec
 from longshore.simulate.world import World
+
+_HELD = (ReleasePhase.PAUSED, ReleasePhase.FAILED)
 
 
 def at_rest(world: World, wishes: dict[str, ServiceSpec]) -> list[str]:
@@ -33,7 +35,7 @@ def at_rest(world: World, wishes: dict[str, ServiceSpec]) -> list[str]:
 
 
 def _wishes(snapshot: Snapshot, wishes: dict[str, ServiceSpec]) -> list[str]:
-    """Every acknowledged wish is in the store, and nothing else."""
+    """Every acknowledged wish is in the store, or what it was rolled back to, and nothing else."""
     found = []
     for name in sorted(wishes.keys() | snapshot.services.keys()):
         kept = snapshot.services.get(name)
@@ -46,13 +48,15 @@ def _service(world: World, snapshot: Snapshot, name: str, service: Service) -> l
     tasks = sorted(snapshot.tasks_of_service(name).values(), key=lambda task: (task.slot, task.generation))
     newest: dict[int, Task] = {task.slot: task for task in tasks}
     # A slot that is not served holds the rollout of the others up: that is what keeps them serving.
-    held_up = any(not (task.counts and task.ready) for task in newest.values())
+    served = {task.slot for task in tasks if task.counts and task.ready}
+    held_up = any(slot not in served for slot in newest)
     found = []
     for task in tasks:
         found += _task(world, snapshot, service, task, held_up)
     ended = Counter(task.slot for task in tasks if not task.live)
     found += [f"slot {name}.{slot} keeps {n} ended tasks" for slot, n in ended.items() if n > HISTORY_MAX]
-    used = {service.release, *(task.release for task in tasks)}
+    recent = sorted(snapshot.releases_of(name))[-RELEASES_MAX:]
+    used = {service.release, *recent, *(task.release for task in tasks)}
     found += [
         f"release {name}@{number} is kept for nothing" for number in sorted(snapshot.releases_of(name).keys() - used)
     ]
@@ -64,19 +68,34 @@ def _service(world: World, snapshot: Snapshot, name: str, service: Service) -> l
 def _task(world: World, snapshot: Snapshot, service: Service, task: Task, held_up: bool) -> list[str]:
     found = []
     node = snapshot.nodes.get(task.node)
-    if task.counts and task.release != service.release and not (task.ready and held_up):
+    current = snapshot.release(service.name, service.release)
+    held = held_up or _stands_by(snapshot, task) or (current is not None and current.phase in _HELD)
+    if task.counts and task.release != service.release and not (task.ready and held):
         found.append(f"{task.id} still runs release {task.release}")
     if task.state is State.RUNNING and service.spec.mode is Mode.JOB:
         found.append(f"{task.id} has not finished")
     if task.live and task.wanted is not Wanted.RUNNING:
         found.append(f"{task.id} is to go, but is {task.state}")
-    if task.live and node is not None and node.availability.gives_up:
+    if task.live and node is not None and node.availability.gives_up and not _stands_by(snapshot, task):
         found.append(f"{task.id} is on {node.name}, which is drained")
     if task.wanted is Wanted.REMOVED and (node is None or node.status is NodeStatus.READY):
         found.append(f"{task.id} is to be removed, and still known")
-    if task.counts and not task.ready:
+    if (task.counts or task.stands_by) and not task.ready:
         found += _waiting(world, snapshot, task)
     return found
+
+
+def _stands_by(snapshot: Snapshot, task: Task) -> bool:
+    """Whether another of its service waits for a place to run: they take turns, and none is stopped meanwhile. Or those
+    that were to relieve one of them failed until they were given up: then it stays for good."""
+    service = snapshot.services[task.service]
+    slots: dict[int, list[Task]] = defaultdict(list)
+    for one in snapshot.tasks_of_service(task.service).values():
+        slots[one.slot].append(one)
+        if one.stands_by or (one.counts and not one.ready):
+            return True
+    newest = [max(here, key=lambda one: one.generation) for here in slots.values()]
+    return any(not one.live and restart.again(one, service.spec) is None for one in newest)
 
 
 def _everywhere(snapshot: Snapshot, service: Service, tasks: list[Task], newest: dict[int, Task]) -> list[str]:
@@ -93,8 +112,11 @@ def _everywhere(snapshot: Snapshot, service: Service, tasks: list[Task], newest:
 def _every_slot(service: Service, tasks: list[Task], newest: dict[int, Task]) -> list[str]:
     """Every slot has its task, or one that ended for good; no others count."""
     found = []
+    filled = {task.slot for task in tasks if task.counts}
     for slot in range(1, service.spec.replicas + 1):
         task = newest.get(slot)
+        if slot in filled:
+            continue  # what is newer failed to take it over
         if task is None:
             found.append(f"slot {service.name}.{slot} is empty")
         elif not task.live and restart.again(task, service.spec) is not None:

@@ -139,11 +139,12 @@ class _Run:
             site.power_off()
         world.tell(Voice.FAULT, "no more faults for a while")
         await world.pass_time(NOTICE_S)
+        await player.give_up_held()
         deadline = world.clock.monotonic() + REST_S
-        wrong = at_rest(world, player.wishes)
+        wrong = at_rest(world, player.wished())
         while wrong and not world.bugs and world.clock.monotonic() < deadline:
             await world.pass_time(LOOK_EVERY_S)
-            wrong = at_rest(world, player.wishes)
+            wrong = at_rest(world, player.wished())
         if last and not wrong:
             wrong = await self._stays(player)
         for sentence in wrong:
@@ -156,7 +157,7 @@ class _Run:
         before = world.read().revision
         await world.pass_time(REST_S / 4)
         events = [event for kind, id, _ in world.read().objects() for event in world.durable.story(kind, id)]
-        return at_rest(world, player.wishes) + [
+        return at_rest(world, player.wished()) + [
             f"{event.by} changed {event.kind} {event.id} although all was as wished: {event.reason}"
             for event in events
             if event.revision > before

@@ -60,6 +60,8 @@ class Site:
         self.link: Link | None = None
         self.harmed_at = 0.0
         """When something was last done to it, or ended."""
+        self.parted_at = -1.0
+        """When a connection of its worker last ended, for whatever reason."""
         self.taken: set[str] = set()
         """Fingerprints of containers that somebody removed by hand."""
         self.ailed: set[str] = set()
@@ -88,6 +90,13 @@ class Site:
             self._end_worker()
             self._harm(f"the worker of {self.name} is killed")
 
+    def stop_worker(self) -> None:
+        """SIGTERM: it is told to stop, as for an upgrade, and may say a last word."""
+        if self.running is not None:
+            self._around.kill(self.running)
+            self.running = None
+            self._harm(f"the worker of {self.name} is stopped")
+
     def power_off(self) -> None:
         """The machine dies: its containers with it, and nobody says goodbye."""
         if self.on:
@@ -110,6 +119,7 @@ class Site:
         if self.running is not None:
             self._around.kill(self.running)
             self.running = None
+            self.parted_at = self._around.clock.monotonic()
             if self.link is not None:
                 self.link.worker.end()
 
@@ -208,9 +218,10 @@ class Site:
         while True:
             try:
                 self.link = self._around.connect(self)
-                wait_s = RETRY_FIRST_S
+                wait_s = RETRY_FIRST_S  # as of a session that lasted: here nobody is in the way of one that does not
                 await worker.serve(self.link.worker)
             except Unavailable:
+                self.parted_at = self._around.clock.monotonic()
                 await asyncio.sleep(wait_s)
                 wait_s = min(wait_s * 2, RETRY_MAX_S)
 

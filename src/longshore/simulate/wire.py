@@ -59,10 +59,20 @@ class End(Generic[S, R]):
         return message
 
     async def close(self) -> None:
-        self.end()
+        """Say goodbye: the other end hears it after all that was said before."""
+        loop = asyncio.get_running_loop()
+        if self._over or self._link.silent or self.other._arrives_at <= loop.time():
+            self.end()
+            return
+        self._break()
+        loop.call_at(self.other._arrives_at + INSTANT_S, self._closed)
+
+    def _closed(self) -> None:
+        if not self._link.silent:
+            self.other._break()
 
     def end(self) -> None:
-        """Close it, or lose it with its process. The other end is told, if anything gets through to it."""
+        """Lose it, with its process or its cable. The other end is told, if anything gets through to it."""
         self._break()
         if not self._link.silent:
             self.other._break()

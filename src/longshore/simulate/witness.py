@@ -11,7 +11,9 @@ from collections.abc import Callable
 
 import msgspec
 
+from longshore.control.liveness import RECONNECT_S
 from longshore.decide.placement.constraints import eligible
+from longshore.decide.rollout import starts_first
 from longshore.engine.fake_containers import Box
 from longshore.model.changes import Batch, Event
 from longshore.model.containers import Assigned, fingerprint
@@ -20,7 +22,7 @@ from longshore.model.lifecycle import RANK, Owner, State, Wanted
 from longshore.model.objects import Kind, Node, NodeStatus, Object, Service, Task
 from longshore.model.reasons import Reason
 from longshore.model.snapshot import Snapshot
-from longshore.model.spec import Mode
+from longshore.model.spec import Mode, ServiceSpec
 from longshore.simulate.site import Site
 from longshore.simulate.story import Told, Voice, of_event
 from longshore.simulate.unruly import StoreTroubles
@@ -38,6 +40,7 @@ restart and nothing else, so it is not worth a guard on every task."""
 WINDOW_S = 60.0
 TASKS_PER_WINDOW_MAX = 30
 """Of one slot. Crashes back off, so only a fault after the other makes a slot get more than some ten."""
+PLENTY = 10**9
 PROMPT_S = 0.001
 """What two readings of the same moment may differ by."""
 
@@ -69,6 +72,8 @@ class Witness:
         stopped, until its place serves again."""
         self._node_changed: dict[str, float] = {}
         """When each node's record was last written."""
+        self._taken_back: dict[str, list[tuple[ServiceSpec, ServiceSpec]]] = defaultdict(list)
+        """By service: what was wished and failed, and what it was rolled back to."""
         self._made: dict[tuple[str, int], deque[float]] = defaultdict(lambda: deque(maxlen=TASKS_PER_WINDOW_MAX))
         """By slot: when it got its latest tasks."""
 
@@ -76,6 +81,13 @@ class Witness:
     def events_digest(self) -> str:
         """Of everything that was ever committed: equal only for worlds that went the same way."""
         return self._events.hexdigest()
+
+    def came_from(self, name: str, spec: ServiceSpec) -> list[ServiceSpec]:
+        """A wish for service `name`, and all that it was rolled back to."""
+        reached = [spec]
+        for kept in reached:
+            reached += [after for before, after in self._taken_back[name] if before == kept and after not in reached]
+        return reached
 
     def note(self, sentence: str) -> None:
         """Something should have held, and did not. Said once."""
@@ -104,7 +116,8 @@ class Witness:
         if node is None:
             return
         if node.status is NodeStatus.READY:
-            if not site.on and self.world.clock.monotonic() - site.harmed_at > PATIENCE_S:
+            dead_s = self.world.clock.monotonic() - site.harmed_at
+            if not site.on and not node.held and dead_s > PATIENCE_S:
                 self.note(f"{site.name} has been dead for {PATIENCE_S:.0f} s, and is not down")
         elif self.world.clock.now() - node.changed_at > PATIENCE_S:
             for task in snapshot.tasks_of_node(site.name).values():
@@ -141,6 +154,8 @@ class Witness:
             self._node_changed[after.name] = event.at
         if isinstance(after, Node) and isinstance(before, Node):
             self._check_node(after, before)
+        elif isinstance(after, Service) and isinstance(before, Service) and event.by is Owner.DEPLOYMENTS:
+            self._taken_back[after.name].append((before.spec, after.spec))
         elif event.kind is Kind.SERVICE and after is None:
             for mode in Mode:
                 self._given_up.pop((event.id, mode), None)
@@ -152,17 +167,33 @@ class Witness:
             self._check_rollout(event, after, before, snapshot)
 
     def _check_node(self, after: Node, before: Node) -> None:
-        """Nobody is declared down before a full timeout, nor without having been silent."""
+        """Nobody is declared down before a full timeout, or the shorter time that a broken connection leaves; nor
+        without having been silent."""
+        if after.held and not before.held:
+            self._check_held(after)
         if after.status is before.status or after.status is not NodeStatus.DOWN:
             return
         world = self.world
         now = world.clock.monotonic()
-        if after.changed_at - before.changed_at < HEARTBEAT_TIMEOUT_S - PROMPT_S:
+        heard_at = before.changed_at - world.clock.now() + now
+        site = world.sites[after.name]
+        least_s = RECONNECT_S if site.parted_at > heard_at else HEARTBEAT_TIMEOUT_S
+        if after.changed_at - before.changed_at < least_s - PROMPT_S:
             self.note(f"{after.name} is declared down {after.changed_at - before.changed_at:.1f} s after it was heard")
         elif now - world.manager_since < HEARTBEAT_TIMEOUT_S - PROMPT_S:
             self.note(f"{after.name} is declared down {now - world.manager_since:.1f} s after the manager's start")
-        elif now - max(world.sites[after.name].harmed_at, world.manager_since) > QUIET_S:
+        elif now - max(site.harmed_at, world.manager_since) > QUIET_S and site.running is not None:
             self.note(f"{after.name} is declared down, and nothing was done to it")
+
+    def _check_held(self, node: Node) -> None:
+        """Evictions are held only where most nodes that were ready had reason to be silent."""
+        now = self.world.clock.monotonic()
+        nodes = [one for one in self.world.read().nodes.values() if not one.availability.gives_up]
+        ready = [one.name for one in nodes if one.status is NodeStatus.READY]
+        since = {name: max(self.world.sites[name].harmed_at, self.world.manager_since) for name in ready}
+        troubled = sum(not self.world.sites[name].on or now - since[name] < QUIET_S for name in ready)
+        if 2 * troubled <= len(ready):
+            self.note(f"evictions are held for {node.name}, and {troubled} of {len(ready)} nodes are in trouble")
 
     def _check_made(self, task: Task) -> None:
         """Whatever goes wrong, a slot does not get one task after the other without end."""
@@ -188,7 +219,7 @@ class Witness:
         return fingerprint(Assigned(task=task, spec=release.spec)) if release is not None else ""
 
     def _check_rollout(self, event: Event, after: Task, before: Task, snapshot: Snapshot) -> None:
-        """A rollout makes one place at a time stop serving, and waits until it serves again."""
+        """A rollout makes only so many places at a time stop serving, and waits until they serve again."""
         service = snapshot.services.get(after.service)
         if service is None or service.spec.mode is Mode.JOB:
             return
@@ -198,9 +229,21 @@ class Witness:
             # Of all modes: a service may have another one for a while, and is served meanwhile.
             for one in Mode:
                 self._given_up[service.name, one].pop(after.pinned if one is Mode.GLOBAL else after.slot, None)
-        if event.by is Owner.ROLLOUT and before.ready:
+        served = any(
+            task.counts and task.ready and task.slot == after.slot
+            for task in snapshot.tasks_of_service(service.name).values()
+        )
+        if (
+            event.reason is Reason.RELIEVED
+            and before.ready
+            and before.counts
+            and not served
+            and "takes over" in event.message
+        ):
+            self.note(f"{after.id} is relieved by a task that is not ready")
+        if event.by is Owner.ROLLOUT and before.ready and before.counts and not after.counts and not served:
             others = [task.id for task in given_up.values() if self._wants(service, task, snapshot)]
-            if others:
+            if len(others) >= (service.spec.update.parallelism or PLENTY):
                 self.note(f"the rollout of {service.name} stops {after.id}, although {others[0]} is not replaced yet")
             given_up[place] = after
 
@@ -240,11 +283,19 @@ def _dead(site: Site, box: Box) -> bool:
 
 
 def _doubled(snapshot: Snapshot) -> list[str]:
-    """A slot gets its next task when the last one has ended, not before."""
-    live = Counter(
-        (service, task.slot)
-        for service, tasks in snapshot.services_with_tasks.items()
-        for task in tasks.values()
-        if task.live
-    )
-    return [f"slot {service}.{slot} has {n} live tasks" for (service, slot), n in live.items() if n > 1]
+    """A slot has one task that fills it, and one at most that stands by to take over; the others are on their way out.
+    Where two may not run at once, there is one live task."""
+    found = []
+    for service, tasks in snapshot.services_with_tasks.items():
+        live = [task for task in tasks.values() if task.live]
+        standing_by = Counter(task.slot for task in live if task.stands_by)
+        found += [f"slot {service}.{slot} has {n} tasks that stand by" for slot, n in standing_by.items() if n > 1]
+        alone = Counter(task.slot for task in live if _is_alone(snapshot, task))
+        found += [f"slot {service}.{slot} has {n} live tasks" for slot, n in alone.items() if n > 1]
+    return found
+
+
+def _is_alone(snapshot: Snapshot, task: Task) -> bool:
+    """Whether no other task of its slot may run beside it, by its own release."""
+    release = snapshot.release(task.service, task.release)
+    return release is not None and not starts_first(release.spec)

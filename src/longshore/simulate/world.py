@@ -60,7 +60,7 @@ class Manager:
             heartbeat_timeout_s=HEARTBEAT_TIMEOUT_S,
             wake_node=lambda node: self.loop.wake("nodes", node),
         )
-        self.loop = ControlLoop(store, clock, controllers(policy, self.sessions.silence_left_s, self.sessions.busy))
+        self.loop = ControlLoop(store, clock, controllers(policy, self.sessions.liveness, self.sessions.busy))
         self.operations = Operations(
             store,
             clock,

@@ -9,6 +9,7 @@ import numpy as np
 
 from longshore.decide.placement.ask import ask_of
 from longshore.decide.placement.filters import no_node, sieve
+from longshore.decide.placement.place import about_avoided, avoided
 from longshore.decide.placement.scores import columns, policy_named, table_for
 from longshore.decide.placement.table import Busy
 from longshore.model.objects import Task
@@ -41,7 +42,10 @@ def explain(world: Snapshot, task: Task, now: float, policy: str, busy: Busy | N
         return Explanation(refusals=refusals, scores={}, sentence=no_node(refusals, len(table)))
     every = chooser.score(columns(table, ask), ask)
     scores = {table.names[row]: every.item(row) for row in rows}
-    best = max(rows, key=every.item)  # the first of equals: rows are in order of name
+    avoids = avoided(world, task, release.spec, now)
+    kept = [row for row in rows if table.names[row] not in avoids] or rows
+    best = max(kept, key=every.item)  # the first of equals: rows are in order of name
     why = f"pinned to {task.pinned}" if task.pinned else chooser.sentence(table, ask, best)
+    why += about_avoided(avoids, table.names[best])
     count = f"{len(rows)} of {len(table)} {'node fits' if len(table) == 1 else 'nodes fit'}"
     return Explanation(refusals=refusals, scores=scores, sentence=f"{count}; {why}")

@@ -32,6 +32,10 @@ def _up(table: NodeTable, ask: Ask) -> Counts:
     return _plenty_where(table.up)
 
 
+def _heard(table: NodeTable, ask: Ask) -> Counts:
+    return _plenty_where(table.heard)
+
+
 def _active(table: NodeTable, ask: Ask) -> Counts:
     return _plenty_where(table.active)
 
@@ -71,7 +75,11 @@ def _shares(free: Counts, need: int) -> Counts:
 
 def filters_for(ask: Ask) -> dict[str, Filter]:
     """The filters that `ask` has to pass, by their explanation, in the order in which they may take the blame."""
-    filters: dict[str, Filter] = {"node is down": _up, "node is paused or drained": _active}
+    filters: dict[str, Filter] = {
+        "node is down": _up,
+        "node is silent": _heard,
+        "node is paused or drained": _active,
+    }
     for constraint in ask.constraints:
         filters[f"constraint {constraint}"] = partial(_constraint, constraint=constraint)
     filters |= {"not enough cpu": _cpu, "not enough memory": _memory}

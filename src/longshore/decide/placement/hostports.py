@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from longshore.decide.placement.ask import Ask, HostPort
 from longshore.model.objects import PublishedPort
-from longshore.model.spec import Protocol
+from longshore.model.spec import Port, Protocol
 
 CHOSEN_FIRST = 30000
 CHOSEN_LAST = 32767
@@ -21,6 +21,9 @@ CHOSEN_LAST = 32767
 
 PORT_RETRY_S = 30.0
 """For so long a port that another program was found to hold is taken as used on that machine."""
+
+_ANYWHERE = Port(container=1).ip
+"""Where a task with `ingress` listens: its entries are on other nodes too. The port's own address is theirs."""
 
 
 class HostPorts:
@@ -82,7 +85,7 @@ class HostPorts:
                 container=port.container,
                 host=self._choose(machine, port.protocol) if port.host is None else port.host,
                 protocol=port.protocol,
-                ip=port.ip,
+                ip=port.ip if port.ingress is None else _ANYWHERE,
             )
             for port in ask.ports
         )

@@ -8,12 +8,13 @@ caller may commit any first part of them. Knows nothing of commits, of other pla
 fail meanwhile: the nodes controller takes their tasks from them.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import groupby
 
 import numpy as np
 from msgspec.structs import replace
 
+from longshore.decide import restart
 from longshore.decide.placement.ask import Ask, ask_of
 from longshore.decide.placement.filters import no_node, sieve
 from longshore.decide.placement.scores import Policy, Vector, columns, numbers, policy_named, table_for
@@ -23,6 +24,7 @@ from longshore.model.lifecycle import Owner, State, Wanted
 from longshore.model.objects import Kind, PublishedPort, Task
 from longshore.model.reasons import Reason
 from longshore.model.snapshot import Snapshot
+from longshore.model.spec import ServiceSpec
 
 Again = float | None
 
@@ -44,12 +46,21 @@ def decide(world: Snapshot, now: float, policy: str, busy: Busy | None = None) -
             continue
         several = _Class(table, ask_of(service, release.spec), chooser)
         for task in alike:
-            change, again = several.settle(task, now)
+            avoids = avoided(world, task, release.spec, now)
+            change, again = several.settle(task, avoids, now)
             if change is not None:
                 changes.append(change)
             if again is not None:
                 looks.append(again)
     return changes, min(looks, default=None)
+
+
+def avoided(world: Snapshot, task: Task, spec: ServiceSpec, now: float) -> Mapping[str, float]:
+    """The nodes that a waiting task keeps away from where it can."""
+    if task.generation == 1:
+        return {}
+    service = world.tasks_of_service(task.service).values()
+    return restart.avoided(task, [one for one in service if one.slot == task.slot], service, spec, now)
 
 
 def _waiting(world: Snapshot) -> list[Task]:
@@ -69,23 +80,26 @@ class _Class:
         """None while nobody asks, or after something that moved the scores of all nodes."""
         self._why_not: dict[str, tuple[str, Again]] = {}
 
-    def settle(self, task: Task, now: float) -> tuple[Change | None, Again]:
-        """Place `task`, or say why not. No change if that has been said already."""
-        row = self._own(task.pinned) if task.pinned else self._best()
+    def settle(self, task: Task, avoids: Mapping[str, float], now: float) -> tuple[Change | None, Again]:
+        """Place `task`, on a node that it avoids only if there is no other; or say why not. No change if that has been
+        said already."""
+        row = self._own(task.pinned) if task.pinned else self._best(avoids)
         if row is None:
             text, again = self._refusal(task.pinned)
             return _refused(task, text), again
         message = f"pinned to {task.pinned}" if task.pinned else self._policy.sentence(self._table, self._ask, row)
+        message += about_avoided(avoids, self._table.names[row])
         after = replace(
             task,
             state=State.PLACED,
             node=self._table.names[row],
+            avoids=dict(avoids),
             ports=self._take(row),
             placed_at=now,
             reason=Reason.PLACED,
             message=message,
         )
-        if task.pinned:
+        if task.pinned or avoids:
             self._scores = None  # a node was taken out of turn
         return _change(task, after), None
 
@@ -94,14 +108,21 @@ class _Class:
         row = self._table.row_of.get(pinned)
         return row if row is not None and self._room[row] > 0 else None
 
-    def _best(self) -> int | None:
-        """The best row with room; the first of equals, which is the first by name."""
+    def _best(self, avoids: Mapping[str, float]) -> int | None:
+        """The best row with room, of those to be avoided only if there is no other; the first of equals, which is the
+        first by name."""
         if not len(self._table):
             return None
         if self._scores is None:
             self._table.start_round()
             scores = self._policy.score(columns(self._table, self._ask), self._ask)
             self._scores = np.where(self._room > 0, scores, -np.inf)
+        if avoids:
+            others = self._scores.copy()
+            others[[self._table.row_of[name] for name in avoids if name in self._table.row_of]] = -np.inf
+            row = int(others.argmax())
+            if others[row] > -np.inf:
+                return row
         row = int(self._scores.argmax())
         return row if self._room[row] > 0 else None
 
@@ -133,6 +154,16 @@ class _Class:
             machines = left.machines_without_port(self._table, self._ask, pinned)
             self._why_not[pinned] = text, self._table.ports.free_again(machines, self._ask)
         return self._why_not[pinned]
+
+
+def about_avoided(avoids: Mapping[str, float], node: str) -> str:
+    """What a sentence about a task's place has to say of the nodes that it avoids."""
+    if not avoids:
+        return ""
+    often = f"its slot failed {restart.LOOP_ENDS} times in a row"
+    if node in avoids:
+        return f"; no other fits, although {often} there"
+    return f"; keeps away from {', '.join(avoids)}, where {often}"
 
 
 def _refused(task: Task, text: str) -> Change | None:

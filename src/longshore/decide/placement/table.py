@@ -42,6 +42,7 @@ class NodeTable:
         "cpu_free",
         "crowd",
         "disk_free",
+        "heard",
         "last",
         "machine",
         "memory",
@@ -65,6 +66,7 @@ class NodeTable:
         self.nodes = tuple(world.nodes[name] for name in self.names)
         self.row_of = {name: row for row, name in enumerate(self.names)}
         self.up: Mask = np.array([node.status is NodeStatus.READY for node in self.nodes], np.bool_)
+        self.heard: Mask = np.array([not node.held for node in self.nodes], np.bool_)
         self.active: Mask = np.array([node.availability is Availability.ACTIVE for node in self.nodes], np.bool_)
         self.cpu: Counts = np.array([node.capacity.cpu_millis for node in self.nodes], np.int64)
         self.memory: Counts = np.array([node.capacity.memory for node in self.nodes], np.int64)

@@ -1,0 +1,109 @@
+"""For how long each node may still be silent, as the holder of the sessions knows it. In memory only.
+
+A node may be silent for the heartbeat timeout. One whose connection ended without a farewell may be away for a much
+shorter time: a worker that lives dials again at once, so one that does not is gone. Nobody is judged by what was not
+listened to: a manager that starts, that stood still, or whose store made its sessions wait, gives every node a fresh
+timeout. Knows one monotonic clock; not channels, not the store, and not what becomes of a node that is silent.
+"""
+
+import asyncio
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import structlog
+
+from longshore.ports import Clock
+
+log = structlog.get_logger("longshore.sessions")
+
+RECONNECT_S = 1.0
+"""What a node has to come back after its connection ended. Its worker dials again after 0.1 s."""
+RECONNECT_PART = 0.2
+"""The same as a part of the heartbeat timeout, where that is set so long that this is more."""
+BEATS_PER_TIMEOUT = 4
+"""A worker beats this often within the heartbeat timeout, so one lost beat is no alarm."""
+BEATS_QUIET = 2
+"""A node of which so many beats are missing is quiet: not given up yet, but counted when others are."""
+LOOK_EVERY_S = 0.25
+
+
+class Liveness:
+    """Of all nodes of one manager."""
+
+    def __init__(self, clock: Clock, *, timeout_s: float) -> None:
+        self.beat_s = timeout_s / BEATS_PER_TIMEOUT
+        self._clock = clock
+        self._timeout_s = timeout_s
+        self._reconnect_s = max(RECONNECT_S, timeout_s * RECONNECT_PART)
+        self._since = self._looked = clock.monotonic()
+        """Since when it has listened without a break, and when it last made sure of that."""
+        self._heard: dict[str, float] = {}
+        self._ended: dict[str, float] = {}
+        """When the connection of a node that has no other broke."""
+        self._waits: dict[object, float] = {}
+        """Since when sessions wait for the store, and hear nothing meanwhile."""
+        self._store_stalls = False
+
+    # -- what sessions tell
+
+    def heard(self, node: str) -> None:
+        self._heard[node] = self._clock.monotonic()
+        self._ended.pop(node, None)
+
+    def broken(self, node: str) -> None:
+        """The only connection of `node` ended, and its worker did not say that it would."""
+        self._ended[node] = self._clock.monotonic()
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """A session waits for the store in this block."""
+        me = object()
+        self._waits[me] = self._clock.monotonic()
+        try:
+            yield
+        finally:
+            del self._waits[me]
+
+    async def run(self) -> None:
+        """Notice when this manager stands still, until cancelled."""
+        self._looked = self._clock.monotonic()
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            self._look()
+
+    # -- what others ask
+
+    def silence_left_s(self, node: str) -> float:
+        """Seconds for which `node` may still be silent; zero or less if it has been silent for too long."""
+        # Before the answer: after a standstill this may be asked before `run` has noticed it.
+        self._look()
+        due = self._heard.get(node, self._since) + self._timeout_s
+        if node in self._ended:
+            due = min(due, self._ended[node] + self._reconnect_s)
+        return max(due, self._since + self._timeout_s) - self._clock.monotonic()
+
+    def closed(self, node: str) -> bool:
+        """Whether its connection broke and there is no other."""
+        return node in self._ended
+
+    def quiet(self, nodes: Iterable[str]) -> frozenset[str]:
+        """Those that are missed, whether or not their time is over. What fails at one moment does not end at one
+        moment: beats of nodes on one cable are up to a beat apart."""
+        limit = self._clock.monotonic() - BEATS_QUIET * self.beat_s
+        return frozenset(node for node in nodes if node in self._ended or self._heard.get(node, limit) <= limit)
+
+    def _look(self) -> None:
+        now = self._clock.monotonic()
+        gap_s, self._looked = now - self._looked, now
+        if gap_s > self.beat_s:
+            log.warning("this manager stood still; every node has a fresh heartbeat timeout", seconds=round(gap_s, 1))
+            self._since = now
+        elif gap_s > self._reconnect_s / 2:
+            # Too short for a beat to be missed; long enough for a worker that knocks not to be heard in time.
+            self._ended = dict.fromkeys(self._ended, now)
+        stalls = any(now - began > self.beat_s for began in self._waits.values())
+        if stalls:
+            self._since = now
+            if not self._store_stalls:
+                log.warning("the store stalls; nobody is declared down before a full heartbeat timeout after it")
+        self._store_stalls = stalls

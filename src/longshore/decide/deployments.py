@@ -1,0 +1,145 @@
+"""How the rollout of a service's current release goes: whether it is done, or failed, and what follows from that.
+
+Reads the tasks of one service and writes its current release's record. A release is done once every slot is filled by
+a task of it that is ready and stayed so for the monitoring time; it has failed once tasks in more slots failed than the
+rules allow. Then it is rolled back to the last one that was done, or stops where it is. Which task gives way next is
+`rollout`'s: a release that is paused or failed is taken no further there.
+"""
+
+from collections.abc import Iterable
+
+from msgspec.structs import replace
+
+from longshore.decide import restart, wishes
+from longshore.decide.placement.constraints import eligible
+from longshore.model.changes import Change
+from longshore.model.lifecycle import Owner, State
+from longshore.model.objects import Kind, Release, ReleasePhase, Service, Task
+from longshore.model.reasons import Reason
+from longshore.model.snapshot import Snapshot
+from longshore.model.spec import Mode, OnFailure
+
+Again = float | None
+
+_FAILED = frozenset({State.FAILED, State.REJECTED})
+
+
+def decide(world: Snapshot, name: str, now: float) -> tuple[list[Change], Again]:
+    """Changes of the current release of service `name`, and when to look again."""
+    service = world.services.get(name)
+    release = world.release(name, service.release) if service is not None else None
+    if service is None or release is None or release.phase not in (ReleasePhase.ROLLING, ReleasePhase.PAUSED):
+        return [], None
+    tasks = list(world.tasks_of_service(name).values())
+    failed, again = _failed_slots(service, release, tasks, now)
+    after = replace(release, failed_slots=failed)
+    if release.phase is ReleasePhase.ROLLING and len(failed) > service.spec.update.failures_max:
+        changes = _failure(world, service, after, tasks, now)
+        if changes:
+            return changes, None
+    done_at = _done_at(world, service, tasks)
+    if done_at is not None and done_at <= now:
+        after = replace(after, phase=ReleasePhase.DONE, message="", finished_at=now)
+        return [_change(release, after, Reason.ROLLOUT_DONE)], None
+    if failed != release.failed_slots:
+        words = f"slots {', '.join(map(str, failed))} failed so far"
+        return [_change(release, replace(release, failed_slots=failed, message=words), Reason.ROLLOUT_FAILED)], again
+    looks = [at for at in (again, done_at) if at is not None]
+    return [], min(looks, default=None)
+
+
+def _failed_slots(
+    service: Service, release: Release, tasks: Iterable[Task], now: float
+) -> tuple[tuple[int, ...], Again]:
+    """The slots in which a task of the release failed, and when one might that runs and is not ready."""
+    failed = set(release.failed_slots)
+    looks = []
+    since = release.resumed_at or release.created_at
+    for task in tasks:
+        if task.release != release.number or task.created_at < since:
+            continue
+        if task.state in _FAILED and _early(service, task) and _again_or_for_good(service, task):
+            failed.add(task.slot)
+        elif task.state is State.RUNNING and not task.ready and task.started_at is not None:
+            at = task.started_at + service.spec.update.ready_s
+            if at <= now:
+                failed.add(task.slot)
+            else:
+                looks.append(at)
+    return tuple(sorted(failed)), min(looks, default=None)
+
+
+def _again_or_for_good(service: Service, task: Task) -> bool:
+    """Whether it is not the first in a row to fail, or the last that is tried: an engine may have a bad moment."""
+    return task.attempt > 0 or restart.again(task, service.spec) is None
+
+
+def _early(service: Service, task: Task) -> bool:
+    """Whether a task that failed never proved itself. A host port that another program holds, or an end after a long
+    life, says nothing of the release."""
+    if task.reason is Reason.PORT_TAKEN:
+        return False
+    if task.started_at is None or task.finished_at is None:
+        return True
+    return task.finished_at - task.started_at <= max(service.spec.update.monitor_s, service.spec.restart.window_s)
+
+
+def _done_at(world: Snapshot, service: Service, tasks: Iterable[Task]) -> Again:
+    """When all slots will have been served by this release for the monitoring time; None while they are not."""
+    live = [task for task in tasks if task.live]
+    if service.spec.mode is Mode.JOB:
+        ended = {task.slot for task in tasks if task.state is State.FINISHED and task.release == service.release}
+        return 0.0 if not live and len(ended) >= service.spec.replicas else None
+    serving = [task for task in live if task.counts and task.ready and task.release == service.release]
+    if len(serving) != len(live) or len(serving) != _slots(world, service):
+        return None
+    latest = max((task.started_at or 0.0 for task in serving), default=0.0)
+    return latest + service.spec.update.monitor_s if serving else 0.0
+
+
+def _slots(world: Snapshot, service: Service) -> int:
+    if service.spec.mode is not Mode.GLOBAL:
+        return service.spec.replicas
+    return sum(eligible(node, service.spec) for node in world.nodes.values())
+
+
+def _failure(world: Snapshot, service: Service, release: Release, tasks: list[Task], now: float) -> list[Change]:
+    """What follows when too many failed; nothing if that is to go on."""
+    rule = service.spec.update.on_failure
+    good = wishes.last_good(world, service)
+    if rule is OnFailure.CONTINUE:
+        return []
+    words = _words(service, release, tasks)
+    if rule is OnFailure.ROLLBACK and good is not None and not release.rolls_back:
+        after = replace(release, phase=ReleasePhase.FAILED, message=words, finished_at=now)
+        return [
+            _change(release, after, Reason.ROLLOUT_FAILED),
+            *wishes.go_back(service, good, now, by=Owner.DEPLOYMENTS, message=words),
+        ]
+    if not any(task.counts and task.release != release.number for task in tasks):
+        return []  # there is nothing to be spared from it
+    return [_change(release, replace(release, phase=ReleasePhase.PAUSED, message=words), Reason.ROLLOUT_PAUSED)]
+
+
+def _words(service: Service, release: Release, tasks: Iterable[Task]) -> str:
+    """Which task failed last, and of what."""
+    bad = [task for task in tasks if task.release == release.number and task.slot in release.failed_slots]
+    last = max(bad, key=lambda task: (task.finished_at or task.started_at or 0.0, task.id), default=None)
+    count, most = len(release.failed_slots), service.spec.update.failures_max
+    said = f"{count} of its slots failed, and {most} may" if most else "a task of it failed"
+    if last is None:
+        return said
+    cause = last.message or last.reason
+    return f"{said}: {last.id}: " + (f"{last.reason}: {cause}" if last.message else last.reason.value)
+
+
+def _change(before: Release, after: Release, reason: Reason) -> Change:
+    return Change(
+        kind=Kind.RELEASE,
+        id=before.id,
+        before=before.revision,
+        after=after,
+        by=Owner.DEPLOYMENTS,
+        reason=reason,
+        message=after.message,
+    )

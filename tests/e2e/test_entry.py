@@ -1,0 +1,212 @@
+"""One stable address for a service: whatever happens to its tasks, no request to an entry is lost."""
+
+import http.client
+import os
+import shutil
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from longshore.model.objects import Availability
+from longshore.model.spec import HttpProbe, Ingress, Port, Probe, ServiceSpec
+from longshore.model.views import EndpointState, NodePatch
+from tests.clusters import Cluster, Fleet, eventually, free_port, sleeper
+from tests.dockerd import DEMO, DEMO_2
+
+pytestmark = pytest.mark.skipif(
+    shutil.which("haproxy") is None, reason="HAProxy is not installed: apt-get install haproxy"
+)
+
+READY = Probe(http=HttpProbe(port=8080, path="/health"), interval_s=0.2, timeout_s=2.0)
+CLIENTS = 3
+ANSWER_S = 10.0
+
+
+class Requests:
+    """What came of the requests of several clients, one half of them on connections that they keep."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._stopped = threading.Event()
+        self.seconds: list[float] = []
+        self.versions: set[str] = set()
+        self.failures: list[str] = []
+
+    def client(self, keeps: bool) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=ANSWER_S)
+        while not self._stopped.wait(0.002):
+            began = time.perf_counter()
+            try:
+                connection.request("GET", "/")
+                answer = connection.getresponse()
+                text = answer.read()
+                if answer.status != 200 or not text.startswith(b"hello from"):
+                    self.failures.append(f"{answer.status} {text[:100]!r}")
+                self.versions.add(answer.headers.get("Longshore-Demo") or "1")
+            except (OSError, http.client.HTTPException) as failure:
+                self.failures.append(f"{type(failure).__name__}: {failure}")
+                connection.close()
+            self.seconds.append(time.perf_counter() - began)
+            if not keeps:
+                connection.close()
+        connection.close()
+
+    def told(self, seconds: float) -> str:
+        times = sorted(self.seconds)
+        p99 = times[int(len(times) * 0.99)] * 1000
+        return (
+            f"{len(times)} requests, {len(self.failures)} failed, {len(times) / seconds:.0f}/s, p99 {p99:.1f} ms, "
+            f"slowest {times[-1] * 1000:.0f} ms"
+        )
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+
+@contextmanager
+def requests(port: int, what: str) -> Iterator[Requests]:
+    """Requests all the while; fails if one of them did."""
+    seen = Requests(port)
+    threads = [threading.Thread(target=seen.client, args=(number % 2 == 0,)) for number in range(2 * CLIENTS)]
+    began = time.perf_counter()
+    for thread in threads:
+        thread.start()
+    try:
+        eventually(lambda: len(seen.seconds) > 50)
+        yield seen
+        enough = len(seen.seconds) + 100
+        eventually(lambda: len(seen.seconds) > enough)
+    finally:
+        seen.stop()
+        for thread in threads:
+            thread.join()
+        print(f"{what}: {seen.told(time.perf_counter() - began)}")
+    assert not seen.failures, seen.failures[:5]
+
+
+def web(listen: int, image: str = DEMO, replicas: int = 3, **more: object) -> ServiceSpec:
+    ports = (Port(container=8080, ingress=Ingress.HTTP, listen=listen),)
+    return sleeper(image=image, replicas=replicas, ports=ports, readiness=READY, **more)
+
+
+@pytest.fixture
+def listen(real_cluster: Cluster) -> int:
+    """The port of an entry, which is n1."""
+    real_cluster.did("node", "label", "n1", "entry=true")
+    return free_port()
+
+
+def answers(port: int) -> bool:
+    with socket.create_connection(("127.0.0.1", port), timeout=1.0):
+        return True
+
+
+def served(port: int) -> bool:
+    try:
+        return answers(port)
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("replicas", [3, 1])
+def test_no_change_of_tasks_loses_a_request(real_cluster: Cluster, listen: int, replicas: int) -> None:
+    client = real_cluster.client
+    client.put_service("web", web(listen, replicas=replicas))
+    real_cluster.settled("web")
+    eventually(lambda: served(listen))
+    with requests(listen, f"{replicas}: update") as seen:
+        client.put_service("web", web(listen, DEMO_2, replicas))
+        real_cluster.settled("web")
+        eventually(lambda: {one.release for one in real_cluster.tasks("web")} == {2})
+    assert seen.versions == {"1", "2"}
+    node = real_cluster.tasks("web")[0].node
+    with requests(listen, f"{replicas}: drain"):
+        client.change_node(node, NodePatch(availability=Availability.DRAINED))
+        eventually(lambda: not [one for one in client.tasks() if one.live and one.node == node])
+        real_cluster.settled("web")
+    client.change_node(node, NodePatch(availability=Availability.ACTIVE))
+    with requests(listen, f"{replicas}: scale up and down"):
+        client.scale("web", replicas + 3)
+        real_cluster.settled("web")
+        client.scale("web", replicas)
+        eventually(lambda: len([one for one in client.tasks(service="web") if one.live]) == replicas)
+    with requests(listen, f"{replicas}: restart"):
+        client.restart("web")
+        real_cluster.settled("web")
+        eventually(lambda: {one.release for one in real_cluster.tasks("web")} == {3})
+
+
+def test_a_killed_container_costs_no_request(real_cluster: Cluster, listen: int) -> None:
+    real_cluster.client.put_service("web", web(listen))
+    victim = real_cluster.settled("web")[0]
+    eventually(lambda: served(listen))
+    with requests(listen, "kill"):
+        real_cluster.engine.kill(victim.container_id, "KILL")
+        real_cluster.ended_task(victim.id)
+        real_cluster.settled("web")
+
+
+def test_another_service_costs_no_request(real_cluster: Cluster, listen: int) -> None:
+    """A port that comes or goes takes a reload."""
+    client, other = real_cluster.client, free_port()
+    client.put_service("web", web(listen))
+    real_cluster.settled("web")
+    eventually(lambda: served(listen))
+    with requests(listen, "reloads"):
+        for _ in range(3):
+            client.put_service("api", web(other, replicas=1))
+            eventually(lambda: served(other))
+            client.remove_service("api")
+            eventually(lambda: not served(other))
+
+
+def test_endpoints_are_told(real_cluster: Cluster, listen: int) -> None:
+    real_cluster.client.put_service("web", web(listen, replicas=2))
+    tasks = {one.id: one for one in real_cluster.settled("web")}
+    found = list(real_cluster.client.endpoints("web"))
+    assert {one.task for one in found} == set(tasks)
+    for one in found:
+        assert (one.listen, one.state, one.node) == (listen, EndpointState.READY, tasks[one.task].node)
+        assert one.port == tasks[one.task].ports[0].host
+    assert str(listen) in real_cluster.did("endpoints", "web")
+
+
+@pytest.fixture
+def pid_file(fleet: Fleet) -> Iterator[Path]:
+    """Of n1's HAProxy, which outlives its worker, but not the test."""
+    path = fleet.folder / "n1" / "entry.pid"
+    yield path
+    if pid := pid_in(path):
+        os.kill(pid, signal.SIGTERM)
+
+
+def pid_in(path: Path) -> int:
+    return int(path.read_text()) if path.exists() else 0
+
+
+def test_an_entry_outlives_its_worker(fleet: Fleet, pid_file: Path) -> None:
+    """Killed and started again, the worker finds HAProxy; killed HAProxy is started again."""
+    fleet.start("n1", timeout_s=60.0)  # a worker that takes long to start is not to be taken for dead
+    manager, listen = fleet.manager, free_port()
+    manager.did("node", "label", "n1", "entry=true")
+    manager.client.put_service("web", web(listen, replicas=1))
+    manager.settled("web")
+    eventually(lambda: served(listen))
+    pid = pid_in(pid_file)
+    with requests(listen, "worker killed and started again"):
+        fleet.workers["n1"].kill()
+        fleet.workers["n1"].spawn()
+        eventually(lambda: "entry found running" in fleet.workers["n1"].said())
+        manager.client.scale("web", 2)
+        eventually(lambda: len(list(manager.client.endpoints("web"))) == 2)
+    assert pid_in(pid_file) == pid
+    os.kill(pid, signal.SIGKILL)
+    eventually(lambda: pid_in(pid_file) not in (0, pid) and served(listen))
+    manager.did("node", "label", "n1", "entry-")
+    eventually(lambda: not served(listen) and not pid_file.exists())
