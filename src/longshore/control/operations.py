@@ -211,10 +211,10 @@ class Operations:
         await self.land(decide)
         return self.node_view(name)
 
-    async def register_node(self, name: str, *, healthy: bool, dial: str = "") -> tuple[NodeView, bool]:
-        """A node without a worker yet; also tells whether it was not known before."""
-        before = await self.land(lambda world, now: wishes.register_node(world, name, healthy, dial, now))
-        return self.node_view(name), name not in before.nodes
+    async def register_node(self, name: str, *, healthy: bool, dial: str = "") -> NodeView:
+        """A node without a worker yet."""
+        await self.land(lambda world, now: wishes.register_node(world, name, healthy, dial, now))
+        return self.node_view(name)
 
     async def mark_node(self, name: str, *, healthy: bool) -> NodeView:
         """Take a node out of placement, or back in."""

@@ -14,7 +14,7 @@ from longshore.decide import restart, wishes
 from longshore.decide.placement.constraints import eligible
 from longshore.model.changes import Change
 from longshore.model.lifecycle import Owner, State
-from longshore.model.objects import Kind, Release, ReleasePhase, Service, Task
+from longshore.model.objects import Release, ReleasePhase, Service, Task
 from longshore.model.reasons import Reason
 from longshore.model.snapshot import Snapshot
 from longshore.model.spec import Mode, OnFailure
@@ -134,12 +134,4 @@ def _words(service: Service, release: Release, tasks: Iterable[Task]) -> str:
 
 
 def _change(before: Release, after: Release, reason: Reason) -> Change:
-    return Change(
-        kind=Kind.RELEASE,
-        id=before.id,
-        before=before.revision,
-        after=after,
-        by=Owner.DEPLOYMENTS,
-        reason=reason,
-        message=after.message,
-    )
+    return wishes.phase_change(before, after, reason, Owner.DEPLOYMENTS)

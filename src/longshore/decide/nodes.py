@@ -75,19 +75,7 @@ def _kept(node: Node, held: str) -> list[Change]:
     """Say that a node is silent and keeps its tasks, and what the user can do. Nothing if that is said."""
     message = f"silent; evictions are held: {held}; `longshore node drain {node.name}` gives its tasks up"
     after = replace(node, reason=Reason.NODE_HELD, message=message)
-    if after == node:
-        return []
-    return [
-        Change(
-            kind=Kind.NODE,
-            id=node.name,
-            before=node.revision,
-            after=after,
-            by=Owner.NODES,
-            reason=Reason.NODE_HELD,
-            message=message,
-        )
-    ]
+    return [] if after == node else [_told(node, after)]
 
 
 def _down(node: Node, live: list[Task], closed: bool, now: float) -> list[Change]:
@@ -97,16 +85,20 @@ def _down(node: Node, live: list[Task], closed: bool, now: float) -> list[Change
         else f"node {node.name} has not been heard of for longer than the heartbeat timeout"
     )
     down = replace(node, status=NodeStatus.DOWN, reason=Reason.NODE_SILENT, message=message, changed_at=now)
-    change = Change(
+    return [_told(node, down), *(_lost(task, message, now) for task in live)]
+
+
+def _told(before: Node, after: Node) -> Change:
+    """The change of a node that says of itself why."""
+    return Change(
         kind=Kind.NODE,
-        id=node.name,
-        before=node.revision,
-        after=down,
+        id=before.name,
+        before=before.revision,
+        after=after,
         by=Owner.NODES,
-        reason=Reason.NODE_SILENT,
-        message=message,
+        reason=after.reason,
+        message=after.message,
     )
-    return [change, *(_lost(task, message, now) for task in live)]
 
 
 def _lost(task: Task, message: str, now: float) -> Change:

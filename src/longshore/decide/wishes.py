@@ -160,7 +160,7 @@ def go_back(service: Service, target: Release, now: float, *, by: Owner, message
     )
     return [
         replace(_service_change(service, after, Reason.ROLLED_BACK, words), by=by),
-        replace(_phase_change(target, again, Reason.ROLLED_BACK), by=by, message=words),
+        replace(phase_change(target, again, Reason.ROLLED_BACK, by), message=words),
     ]
 
 
@@ -172,7 +172,7 @@ def pause_rollout(world: Snapshot, name: str) -> list[Change]:
     if release.phase is not ReleasePhase.ROLLING:
         raise Conflict(f"release {release.number} of {name} is {release.phase}; there is nothing to pause")
     after = replace(release, phase=ReleasePhase.PAUSED, message="paused by a user")
-    return [_phase_change(release, after, Reason.ROLLOUT_PAUSED)]
+    return [phase_change(release, after, Reason.ROLLOUT_PAUSED, Owner.USER)]
 
 
 def resume_rollout(world: Snapshot, name: str, now: float) -> list[Change]:
@@ -183,7 +183,7 @@ def resume_rollout(world: Snapshot, name: str, now: float) -> list[Change]:
     if release.phase is not ReleasePhase.PAUSED:
         raise Conflict(f"release {release.number} of {name} is {release.phase}; there is nothing to resume")
     after = replace(release, phase=ReleasePhase.ROLLING, message="", failed_slots=(), resumed_at=now)
-    return [_phase_change(release, after, Reason.ROLLOUT_RESUMED)]
+    return [phase_change(release, after, Reason.ROLLOUT_RESUMED, Owner.USER)]
 
 
 def _current_release(world: Snapshot, name: str) -> Release:
@@ -193,13 +193,14 @@ def _current_release(world: Snapshot, name: str) -> Release:
     return release
 
 
-def _phase_change(before: Release, after: Release, reason: Reason) -> Change:
+def phase_change(before: Release, after: Release, reason: Reason, by: Owner) -> Change:
+    """The change of how a release stands."""
     return Change(
         kind=Kind.RELEASE,
         id=before.id,
         before=before.revision,
         after=after,
-        by=Owner.USER,
+        by=by,
         reason=reason,
         message=after.message,
     )

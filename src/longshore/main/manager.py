@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ from longshore.api.server import Deps, make_app
 from longshore.control import tokens
 from longshore.control.controllers import controllers
 from longshore.control.dialling import keep_dialling
+from longshore.control.founding import found_cluster
 from longshore.control.metrics import MeasuredStore, Metrics, measured
 from longshore.control.operations import Operations
 from longshore.control.sessions import Sessions
@@ -29,7 +29,7 @@ from longshore.main.serving import is_loopback
 from longshore.model.changes import Change
 from longshore.model.errors import Invalid, Refused
 from longshore.model.lifecycle import Owner
-from longshore.model.objects import Cluster, Kind, Role
+from longshore.model.objects import Kind, Role
 from longshore.model.reasons import Reason
 from longshore.ports import Store
 from longshore.store.memory import MemoryStore
@@ -75,7 +75,7 @@ async def running_manager(settings: ManagerSettings) -> AsyncIterator[RunningMan
     clock = MachineClock()
     store = await _open_store(settings, clock)
     try:
-        await _first_start(store, clock)
+        await found_cluster(store, clock)
         await _admin_token(store, clock, settings.folder)
         async with _serving(settings, store, clock) as running:
             yield running
@@ -93,23 +93,6 @@ async def _open_store(settings: ManagerSettings, clock: MachineClock) -> Store:
             raise Invalid(f"--store {settings.store}: use memory or sqlite:///PATH")
         path = Path(rest)
     return await SqliteStore.open(path, clock)
-
-
-async def _first_start(store: Store, clock: MachineClock) -> None:
-    if store.read().cluster is None:
-        cluster = Cluster(id=secrets.token_hex(8), created_at=clock.now())
-        await store.commit(
-            [
-                Change(
-                    kind=Kind.CLUSTER,
-                    id=cluster.id,
-                    before=0,
-                    after=cluster,
-                    by=Owner.MANAGER,
-                    reason=Reason.FIRST_START,
-                )
-            ]
-        )
 
 
 async def _admin_token(store: Store, clock: MachineClock, where: Path) -> None:

@@ -6,7 +6,6 @@ so no manager's are mistaken for them.
 """
 
 import asyncio
-import secrets
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import structlog
 from longshore.agent.worker import Identity, Worker
 from longshore.channel import pipe
 from longshore.control.controllers import controllers
+from longshore.control.founding import found_cluster
 from longshore.control.operations import Operations
 from longshore.control.postings import Postings
 from longshore.control.sessions import Sessions
@@ -23,11 +23,7 @@ from longshore.decide.placement import explain, place
 from longshore.loop.controller import ControlLoop
 from longshore.loop.together import together
 from longshore.main.alone import MakeWorker
-from longshore.model.changes import Change
 from longshore.model.errors import Unavailable
-from longshore.model.lifecycle import Owner
-from longshore.model.objects import Cluster, Kind
-from longshore.model.reasons import Reason
 from longshore.ports import Clock, Store
 from longshore.store.memory import MemoryStore
 from longshore.store.sqlite import SqliteStore
@@ -54,7 +50,7 @@ async def serve_one(
 async def _serve(
     store: Store, node: str, clock: Clock, make_worker: MakeWorker, ready: Callable[[Postings], None]
 ) -> None:
-    cluster = await _cluster(store, clock)
+    cluster = await found_cluster(store, clock)
     sessions = Sessions(store, clock, heartbeat_timeout_s=SILENCE_S, wake_node=lambda name: loop.wake("nodes", name))
     loop = ControlLoop(store, clock, controllers(POLICY, sessions.liveness, sessions.busy))
     operations = Operations(
@@ -74,18 +70,6 @@ async def _serve(
         group.create_task(_hold(sessions, worker), name="own session")
         log.info("runs tasks of its own", node=node)
         ready(Postings(store, operations))
-
-
-async def _cluster(store: Store, clock: Clock) -> str:
-    """The id of the cluster that this store is, made at its first start."""
-    known = store.read().cluster
-    if known is not None:
-        return known.id
-    made = Cluster(id=secrets.token_hex(8), created_at=clock.now())
-    await store.commit(
-        [Change(kind=Kind.CLUSTER, id=made.id, before=0, after=made, by=Owner.MANAGER, reason=Reason.FIRST_START)]
-    )
-    return made.id
 
 
 async def _hold(sessions: Sessions, worker: Worker) -> None:

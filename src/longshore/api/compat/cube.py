@@ -12,7 +12,7 @@ import msgspec
 
 from longshore.api.compat.reading import NO_TIME, Fields, container_port, host_port
 from longshore.decide.postings import RESTART_POLICIES, Shown
-from longshore.model.errors import Failure, Invalid
+from longshore.model.errors import Invalid
 from longshore.model.objects import NodeStatus, Posting, PublishedPort
 from longshore.model.views import NodeView
 
@@ -57,14 +57,6 @@ class Refusal(msgspec.Struct, frozen=True):
 
     status: int = msgspec.field(name="HTTPStatusCode")
     message: str = msgspec.field(name="Message")
-
-
-def words(failure: Failure) -> str:
-    """What a refusal says to a client whose errors have no place for a field's name: that comes first, unless the
-    sentence has it."""
-    if not failure.field or failure.field in failure.message:
-        return failure.message
-    return f"{failure.field}: {failure.message}"
 
 
 # -- in

@@ -17,15 +17,15 @@ from longshore.api.compat import cube, gokube, orchestrator, replicas, simulatio
 from longshore.api.compat.cube import CubeTask
 from longshore.api.compat.orchestrator import Asked
 from longshore.api.compat.reading import Fields, parse, uuid_of
+from longshore.api.compat.refusals import Refuse, as_cube, as_gokube, as_text, no_task
 from longshore.api.labels import has_label
 from longshore.api.routes import Ask, Route, route
-from longshore.api.wire import answer, status_of
+from longshore.api.wire import answer
 from longshore.decide.postings import Phase, Shown
-from longshore.model.errors import Denied, Failure, Invalid, NotFound
+from longshore.model.errors import Denied, Failure, Invalid
 
 T = TypeVar("T")
 
-Refuse = Callable[[int, str], web.Response]
 Door = Callable[[Ask[Any, Any]], Awaitable[web.StreamResponse]]
 
 POSTED_AT_ONCE_MAX = 100
@@ -52,18 +52,6 @@ class TasksQuery(msgspec.Struct, frozen=True, kw_only=True):
 # -- refusals
 
 
-def _as_cube(status: int, message: str) -> web.Response:
-    return answer(status, cube.Refusal(status, message))
-
-
-def _as_gokube(status: int, message: str) -> web.Response:
-    return answer(status, gokube.Refusal(status, message))
-
-
-def _as_text(status: int, message: str) -> web.Response:
-    return web.Response(status=status, text=f"{message}\n")
-
-
 def refusing(refuse: Refuse) -> Callable[[Door], Door]:
     """What an operation refuses, in the shape that this door's clients know. Who may come in is not its business."""
 
@@ -75,7 +63,7 @@ def refusing(refuse: Refuse) -> Callable[[Door], Door]:
             except Denied:
                 raise
             except Failure as failure:
-                return refuse(status_of(failure), cube.words(failure))
+                return refuse(failure)
 
         return answering
 
@@ -93,7 +81,7 @@ async def _body(ask: Ask[Any, Any]) -> object:
 
 
 @route("GET", "/tasks", "List tasks as Cube and others do", {200: list[CubeTask]})
-@refusing(_as_cube)
+@refusing(as_cube)
 async def list_tasks(ask: Ask[TasksQuery, None]) -> web.StreamResponse:
     found = _ordered(_matching(ask), ask.query.order)
     part, following = _part(found, ask.query)
@@ -105,7 +93,7 @@ async def list_tasks(ask: Ask[TasksQuery, None]) -> web.StreamResponse:
 
 
 @route("POST", "/tasks", "Run a task as Cube and others do", {201: CubeTask})
-@refusing(_as_cube)
+@refusing(as_cube)
 async def post_task(ask: Ask[AnyQuery, None]) -> web.StreamResponse:
     body = await _body(ask)
     if isinstance(body, list):
@@ -114,13 +102,13 @@ async def post_task(ask: Ask[AnyQuery, None]) -> web.StreamResponse:
 
 
 @route("GET", "/tasks/{id}", "Show a task as Cube and others do", {200: CubeTask}, free_key=True)
-@refusing(_as_cube)
+@refusing(as_cube)
 async def show_task(ask: Ask[AnyQuery, None]) -> web.StreamResponse:
     return answer(200, cube.show_task(ask.deps.postings.shown(_known(ask))))
 
 
 @route("DELETE", "/tasks/{id}", "Stop a task as Cube and others do", {204: None}, free_key=True)
-@refusing(_as_cube)
+@refusing(as_cube)
 async def stop_task(ask: Ask[AnyQuery, None]) -> web.StreamResponse:
     await ask.deps.postings.stop(_known(ask))
     return answer(204, None)
@@ -206,15 +194,10 @@ async def _run(ask: Ask[Any, Any], asked: Asked) -> Shown:
 
 
 def _known(ask: Ask[Any, Any]) -> str:
-    """The id in the path, in the spelling it is kept under. What is neither known nor a UUID was never an id of
-    theirs: the ancestors call that a bad request."""
+    """The id in the path, in the spelling it is kept under."""
     id = uuid_of(ask.key) or ask.key
-    try:
-        ask.deps.postings.shown(id)
-    except NotFound:
-        if uuid_of(ask.key) is None:
-            raise Invalid(f"{ask.key[:60]!r} is neither a UUID nor the id of a task", field="id") from None
-        raise
+    if not ask.deps.postings.knows(id):
+        raise no_task(ask.key)
     return id
 
 
@@ -222,26 +205,26 @@ def _known(ask: Ask[Any, Any]) -> str:
 
 
 @route("GET", "/task", "List tasks as gokube does", {200: list[gokube.GokubeTask]})
-@refusing(_as_gokube)
+@refusing(as_gokube)
 async def list_gokube(ask: Ask[TasksQuery, None]) -> web.StreamResponse:
     part, _ = _part(_ordered(_matching(ask), ask.query.order), ask.query)
     return answer(200, [gokube.show(one) for one in part])
 
 
 @route("POST", "/task", "Run a task as gokube does", {201: gokube.GokubeTask})
-@refusing(_as_gokube)
+@refusing(as_gokube)
 async def post_gokube(ask: Ask[AnyQuery, None]) -> web.StreamResponse:
     return answer(201, gokube.show(await _post(ask, Fields(await _body(ask)))))
 
 
 @route("GET", "/task/{id}", "Show a task as gokube does", {200: gokube.GokubeTask}, free_key=True)
-@refusing(_as_gokube)
+@refusing(as_gokube)
 async def show_gokube(ask: Ask[AnyQuery, None]) -> web.StreamResponse:
     return answer(200, gokube.show(ask.deps.postings.shown(_known(ask))))
 
 
 @route("DELETE", "/task/{id}", "Stop a task as gokube does", {204: None}, free_key=True)
-@refusing(_as_gokube)
+@refusing(as_gokube)
 async def stop_gokube(ask: Ask[AnyQuery, None]) -> web.StreamResponse:
     await ask.deps.postings.stop(_known(ask))
     return answer(204, None)
@@ -251,28 +234,28 @@ async def stop_gokube(ask: Ask[AnyQuery, None]) -> web.StreamResponse:
 
 
 @route("GET", "/nodes", "List nodes as Cube and others do", {200: list[cube.CubeNode]})
-@refusing(_as_cube)
+@refusing(as_cube)
 async def list_nodes(ask: Ask[AnyQuery, None]) -> web.StreamResponse:
     nodes = ask.deps.operations.nodes()
     return answer(200, [cube.show_node(node, ask.deps.dialled(node.name)) for node in nodes])
 
 
 @route("GET", "/nodes/{id}", "Show a node as Cube and others do", {200: cube.CubeNode})
-@refusing(_as_cube)
+@refusing(as_cube)
 async def show_node(ask: Ask[AnyQuery, None]) -> web.StreamResponse:
     return answer(200, cube.show_node(ask.deps.operations.node_view(ask.key), ask.deps.dialled(ask.key)))
 
 
 @route("POST", "/nodes", "Register a node by hand", {201: simulation.PlainNode})
-@refusing(_as_text)
+@refusing(as_text)
 async def register_node(ask: Ask[AnyQuery, None]) -> web.StreamResponse:
     wish = await _payload(ask, simulation.read_node)
-    view, _ = await ask.deps.operations.register_node(wish.name, healthy=wish.healthy, dial=wish.dial)
+    view = await ask.deps.operations.register_node(wish.name, healthy=wish.healthy, dial=wish.dial)
     return answer(201, simulation.show_node(view))
 
 
 @route("PUT", "/nodes/{id}", "Call a node healthy or not", {200: simulation.Updated})
-@refusing(_as_text)
+@refusing(as_text)
 async def mark_node(ask: Ask[AnyQuery, None]) -> web.StreamResponse:
     healthy = await _payload(ask, lambda body: body.truth("healthy"))
     await ask.deps.operations.mark_node(ask.key, healthy=healthy)
@@ -280,7 +263,7 @@ async def mark_node(ask: Ask[AnyQuery, None]) -> web.StreamResponse:
 
 
 @route("DELETE", "/nodes/{id}", "Have a node give up its tasks and forget it", {204: None})
-@refusing(_as_text)
+@refusing(as_text)
 async def dismiss_node(ask: Ask[AnyQuery, None]) -> web.StreamResponse:
     await ask.deps.operations.dismiss_node(ask.key)
     return answer(204, None)
@@ -297,13 +280,13 @@ async def _payload(ask: Ask[Any, Any], read: Callable[[Fields], T]) -> T:
 
 
 @route("POST", "/create", "Run so many containers of an image", {200: replicas.Created})
-@refusing(_as_cube)
+@refusing(as_cube)
 async def create(ask: Ask[AnyQuery, None]) -> web.StreamResponse:
     return await _created(ask, replicas.read_creation(Fields(await _body(ask))))
 
 
 @route("POST", "/create_container/{image:.+}", "Run so many containers of an image", {200: replicas.Created})
-@refusing(_as_cube)
+@refusing(as_cube)
 async def create_by_path(ask: Ask[AnyQuery, None]) -> web.StreamResponse:
     return await _created(ask, replicas.read_path(ask.request.match_info["image"].split("/")))
 
@@ -318,13 +301,13 @@ async def _state(ask: Ask[Any, Any]) -> web.Response:
 
 
 @route("GET", "/status", "Nodes and containers", {200: replicas.ClusterState})
-@refusing(_as_cube)
+@refusing(as_cube)
 async def show_status(ask: Ask[AnyQuery, None]) -> web.StreamResponse:
     return await _state(ask)
 
 
 @route("GET", "/state", "Nodes and containers", {200: replicas.ClusterState})
-@refusing(_as_cube)
+@refusing(as_cube)
 async def show_state(ask: Ask[AnyQuery, None]) -> web.StreamResponse:
     return await _state(ask)
 

@@ -21,8 +21,9 @@ from longshore.agent.proc import CpuTicks, DiskBytes, Figures, Load
 from longshore.agent.worker import Worker
 from longshore.api.compat import cube, gokube, orchestrator
 from longshore.api.compat.reading import Fields, parse, uuid_of
+from longshore.api.compat.refusals import Refuse, as_cube, as_gokube, no_task
 from longshore.api.origin import check_same_site
-from longshore.api.wire import BODY_BYTES_MAX, HEADERS, answer, foreign, refusal, status_of
+from longshore.api.wire import BODY_BYTES_MAX, HEADERS, answer, foreign, refusal
 from longshore.decide.postings import LABEL_ID, LABEL_NAME, PHASE, Shown
 from longshore.model.containers import Assigned
 from longshore.model.errors import Conflict, Denied, Failure, Invalid, NotFound
@@ -36,7 +37,6 @@ if TYPE_CHECKING:  # a worker that has no tasks of its own does not load what th
 log = structlog.get_logger("longshore.worker")
 
 Show = Callable[[Shown], msgspec.Struct]
-Refuse = Callable[[int, str], web.Response]
 
 _JSON = "application/json"
 _PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
@@ -76,8 +76,8 @@ def make_worker_app(deps: WorkerDeps) -> web.Application:
     app = web.Application(middlewares=[_door(deps)], client_max_size=BODY_BYTES_MAX)
     app.router.add_get("/health", _health)
     for prefix, show, refuse in (
-        ("/tasks", cube.show_task, _as_cube),
-        ("/task", gokube.show, _as_gokube),
+        ("/tasks", cube.show_task, as_cube),
+        ("/task", gokube.show, as_gokube),
     ):
         _Tasks(deps, show, refuse).mount(app, prefix)
     figures = _Machine(deps)
@@ -131,14 +131,6 @@ def _admit(deps: WorkerDeps, request: web.Request) -> None:
 # -- tasks
 
 
-def _as_cube(status: int, message: str) -> web.Response:
-    return answer(status, cube.Refusal(status, message))
-
-
-def _as_gokube(status: int, message: str) -> web.Response:
-    return answer(status, gokube.Refusal(status, message))
-
-
 class _Tasks:
     """The four verbs of tasks, in one spelling."""
 
@@ -159,7 +151,7 @@ class _Tasks:
             try:
                 return await call(request)
             except Failure as failure:
-                return self._refuse(status_of(failure), cube.words(failure))
+                return self._refuse(failure)
 
         return answering
 
@@ -207,12 +199,13 @@ def _shown(deps: WorkerDeps) -> list[Shown]:
 
 def _existing(deps: WorkerDeps, id: str) -> Shown:
     wanted = uuid_of(id) or id
-    for one in _shown(deps):
+    own = deps.own()
+    if own is not None and own.knows(wanted):
+        return own.shown(wanted)
+    for one in _assigned(deps.worker):
         if one.posting.id == wanted:
             return one
-    if uuid_of(id) is None:
-        raise Invalid(f"{id[:60]!r} is neither a UUID nor the id of a task", field="id")
-    raise NotFound(f"there is no task {wanted}")
+    raise no_task(id)
 
 
 def _assigned(worker: Worker) -> list[Shown]:
