@@ -23,10 +23,11 @@ from longshore.model.objects import (
     Service,
     Task,
     Token,
+    Volume,
     task_id,
 )
 from longshore.model.snapshot import Snapshot
-from longshore.model.spec import Mode, ServiceSpec
+from longshore.model.spec import Mode, Mount, MountKind, ServiceSpec
 
 GIB = 1024**3
 NOW = 10_000.0
@@ -68,6 +69,16 @@ def service(
         release=release,
         created_at=1.0,
     )
+
+
+def volume(name: str, on: str, service: str = "web", slot: int = 1, *, machine: str = "", at: float = 1.0) -> Volume:
+    """A volume of a slot on a node, which has an engine of its own unless `machine` names one."""
+    return Volume(name=name, service=service, slot=slot, node=on, machine=machine or f"engine-of-{on}", created_at=at)
+
+
+def mounting(*volumes: str, read_only: bool = False) -> tuple[Mount, ...]:
+    """Named volumes, each at a path of its own."""
+    return tuple(Mount(kind=MountKind.VOLUME, source=name, target=f"/{name}", read_only=read_only) for name in volumes)
 
 
 def releases(*services: Service) -> list[Release]:
@@ -127,6 +138,8 @@ def _key(record: Object) -> tuple[Kind, str]:
             return Kind.TOKEN, record.id
         case Posting():
             return Kind.POSTING, record.id
+        case Volume():
+            return Kind.VOLUME, record.id
         case _:
             return Kind.CLUSTER, record.id
 

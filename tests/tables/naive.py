@@ -13,10 +13,10 @@ from msgspec.structs import replace
 
 from longshore.decide.placement.constraints import parse
 from longshore.model.lifecycle import ON_NODE, State, Wanted
-from longshore.model.objects import Availability, Node, NodeStatus, PublishedPort, Task
+from longshore.model.objects import Availability, Node, NodeStatus, PublishedPort, Task, Volume
 from longshore.model.reasons import Reason
 from longshore.model.snapshot import Snapshot
-from longshore.model.spec import Mode, ServiceSpec
+from longshore.model.spec import Mode, MountKind, ServiceSpec
 
 RETRY_S = 30.0
 
@@ -29,6 +29,44 @@ class Situation:
     now: float
     ports_to_choose: range
     tasks: dict[str, Task] = field(default_factory=dict)
+    volumes: dict[tuple[str, str, int], tuple[str, str]] = field(default_factory=dict)
+    """By name, service and slot: the node and the machine that have it."""
+
+    def __post_init__(self) -> None:
+        for one in self.world.volumes.values():
+            if not self.never_used(one):
+                self.volumes[one.name, one.service, one.slot] = (one.node, one.machine)
+
+    def never_used(self, volume: Volume) -> bool:
+        """Whether all tasks of its slot, from the one on with which it was placed, were rejected without a container.
+        One that still waits has been nowhere."""
+        slot = [one for one in self.world.tasks() if (one.service, one.slot) == (volume.service, volume.slot)]
+        since = [one for one in slot if one.placed_at is not None and one.placed_at >= volume.created_at]
+        if volume.created_at not in [one.placed_at for one in since]:
+            return False
+        return not [one for one in since if one.state is not State.REJECTED or one.container_id]
+
+    def bounds(self, task: Task, spec: ServiceSpec) -> list[tuple[str, list[str]]]:
+        """The nodes that the task may go to, once for each thing that binds it, and what that is."""
+        if task.pinned:
+            return [("pinned to another node", [task.pinned])]
+        found = []
+        for name in names(spec):
+            own = self.volumes.get((name, task.service, task.slot))
+            foreign = [key for key in self.volumes if key[0] == name and key[1] != task.service]
+            homes = (
+                [own] if own else [self.volumes[key] for key in sorted(foreign, key=lambda key: f"{key[1]}.{key[2]}")]
+            )
+            if not homes:
+                continue
+            words = []
+            for node, machine in homes:
+                known = self.world.nodes.get(node)
+                here = [one for one in self.nodes() if (one.engine.id or one.name) == machine]
+                words.append(node if known is None or here else f"an engine that {node} had before")
+            nodes = [one.name for one in self.nodes() if (one.engine.id or one.name) in [home[1] for home in homes]]
+            found.append((f"volume {name} is on {' and '.join(dict.fromkeys(words))}", nodes))
+        return found
 
     def spec(self, task: Task) -> ServiceSpec | None:
         release = self.world.release(task.service, task.release)
@@ -128,8 +166,9 @@ class Situation:
 
     def refusal(self, task: Task, spec: ServiceSpec, node: Node) -> tuple[float, str] | None:
         """Why `node` cannot take the task, and how far it came before it was refused."""
-        if task.pinned and task.pinned != node.name:
-            return 0, "pinned to another node"
+        for place, (words, nodes) in enumerate(self.bounds(task, spec)):
+            if node.name not in nodes:
+                return place / 10, words
         if node.status is NodeStatus.DOWN:
             return 1, "node is down"
         if node.reason is Reason.NODE_HELD:
@@ -150,6 +189,10 @@ class Situation:
             named = [f"host port {port.host}/{port.protocol} in use" for port in spec.ports]
             return 200 + (named.index(ports) if ports in named else 99), ports
         return None
+
+
+def names(spec: ServiceSpec) -> list[str]:
+    return list(dict.fromkeys(mount.source for mount in spec.mounts if mount.kind is MountKind.VOLUME and mount.source))
 
 
 Rank = Callable[[Situation, Task, ServiceSpec, Node], tuple[float | Fraction, ...]]
@@ -249,6 +292,8 @@ def decide(
         ports = here.ports_for(spec, best)
         assert not isinstance(ports, str)
         rows.append((task.id, best.name, tuple(ports), ""))
+        for name in names(spec) if spec.mode is not Mode.GLOBAL else []:
+            here.volumes[name, task.service, task.slot] = (best.name, best.engine.id or best.name)
         here.tasks[task.id] = replace(
             task, state=State.PLACED, node=best.name, ports=tuple(ports), placed_at=now, avoids=away
         )

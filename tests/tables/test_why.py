@@ -312,6 +312,7 @@ def test_refusals_come_from_the_explanation() -> None:
         refusals = (verdict,)
         scores: dict[str, float] = {"n2": 1.0}  # noqa: RUF012
         sentence = "1 of 2 nodes fit"
+        advice = ""
 
     answer = why(task(1, state=State.NEW), [], Told())
     assert (answer.refusals, answer.scores) == ((verdict,), {"n2": 1.0})

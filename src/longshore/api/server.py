@@ -11,7 +11,20 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from longshore.api import access, apps, cluster, endpoints, events, nodes, openapi, releases, services, session, tasks
+from longshore.api import (
+    access,
+    apps,
+    cluster,
+    endpoints,
+    events,
+    nodes,
+    openapi,
+    releases,
+    services,
+    session,
+    tasks,
+    volumes,
+)
 from longshore.api.auth import admitted
 from longshore.api.compat import doors
 from longshore.api.routes import TOKEN, Deps, Route
@@ -32,6 +45,7 @@ ROUTES: tuple[Route, ...] = (
     *nodes.ROUTES,
     *apps.ROUTES,
     *events.ROUTES,
+    *volumes.ROUTES,
     *access.ROUTES,
     *session.ROUTES,
 )

@@ -39,6 +39,7 @@ PLACES = {
     "endpoints": "longshore.cli.endpoints:endpoints",
     "nodes": "longshore.cli.nodes:nodes",
     "node": "longshore.cli.nodes:node",
+    "volume": "longshore.cli.volumes:volume",
     "token": "longshore.cli.tokens:token",
     "backup": "longshore.cli.backup:backup",
     "completion": "longshore.cli.completion:completion",

@@ -39,6 +39,7 @@ from longshore.model.views import (
     ServiceWish,
     TokenView,
     TokenWish,
+    VolumeView,
     Why,
 )
 
@@ -272,6 +273,14 @@ class Client:
         for one in self._events("/v1/events", query, after or ""):
             if one is not None and one.text:
                 yield decoded(one.text, EventView)
+
+    # -- volumes
+
+    def volumes(self) -> Iterator[VolumeView]:
+        return self._pages("/v1/volumes", Page[VolumeView])
+
+    def forget_volume(self, id: str) -> None:
+        self._send("DELETE", _path("volumes", id), None)
 
     # -- tokens
 

@@ -72,8 +72,9 @@ def _is_global(world: Snapshot, name: str) -> bool:
 
 
 def _placement_keys(event: Event, world: Snapshot) -> Iterable[str]:
-    """A task that waits, room that came free, a node that changed. A task that starts or reports cannot help."""
-    if event.kind is Kind.NODE:
+    """A task that waits, room that came free, a node or a volume that changed. A task that starts or reports cannot
+    help."""
+    if event.kind in (Kind.NODE, Kind.VOLUME):
         return (CLUSTER,)
     if event.kind is Kind.TASK:
         task = event.after

@@ -11,13 +11,14 @@ from msgspec.structs import replace
 
 from longshore.control import tokens
 from longshore.decide import wishes
+from longshore.decide.placement.volumes import forget, user_of
 from longshore.decide.plan import DecideService, Place, plan
 from longshore.decide.status import app_phase, removing, status_of
 from longshore.decide.why import Explanation, sequel_of, why
 from longshore.model.changes import Change, deleted
 from longshore.model.errors import Conflict, Invalid, NotFound, Unavailable
 from longshore.model.lifecycle import Owner, State, Wanted
-from longshore.model.objects import Capacity, Kind, Node, NodeStats, Role, Service, Task, Token
+from longshore.model.objects import Capacity, Kind, Node, NodeStats, Role, Service, Task, Token, Volume
 from longshore.model.reasons import Reason
 from longshore.model.snapshot import Snapshot
 from longshore.model.spec import ServiceSpec
@@ -32,6 +33,7 @@ from longshore.model.views import (
     ServiceWish,
     TokenView,
     TokenWish,
+    VolumeView,
     Why,
 )
 from longshore.ports import Clock, Store
@@ -296,6 +298,16 @@ class Operations:
 
         await self.land(decide)
 
+    # -- volumes
+
+    def volumes(self) -> list[VolumeView]:
+        """By id."""
+        world = self._store.read()
+        return [_volume_view(world, volume) for _, volume in sorted(world.volumes.items())]
+
+    async def forget_volume(self, id: str) -> None:
+        await self.land(lambda world, now: forget(world, id))
+
     # -- how all of them land
 
     async def land(self, decide: Decide) -> Snapshot:
@@ -397,6 +409,19 @@ def _reserved(world: Snapshot, live: Sequence[Task]) -> Capacity:
             memory += release.spec.resources.memory
             disk += release.spec.resources.disk
     return Capacity(cpu=cpu_millis / 1000, memory=memory, disk=disk)
+
+
+def _volume_view(world: Snapshot, volume: Volume) -> VolumeView:
+    user = user_of(world, volume)
+    return VolumeView(
+        id=volume.id,
+        name=volume.name,
+        service=volume.service,
+        slot=volume.slot,
+        node=volume.node,
+        task=user.id if user is not None else "",
+        created_at=volume.created_at,
+    )
 
 
 def _token_view(token: Token) -> TokenView:

@@ -19,7 +19,7 @@ from longshore.model.lifecycle import Owner, State, Wanted
 from longshore.model.objects import Kind, ReleasePhase, Service, Task, task_id
 from longshore.model.reasons import Reason
 from longshore.model.snapshot import Snapshot
-from longshore.model.spec import Mode, MountKind, ServiceSpec, UpdateOrder, drain_s_of
+from longshore.model.spec import Mode, MountKind, ServiceSpec, UpdateOrder, drain_s_of, volumes_of
 
 STEADY_S = 1.0
 """A task without a check takes over once it has run for so long."""
@@ -172,6 +172,11 @@ class _Step:
         held = release is not None and release.phase in (ReleasePhase.PAUSED, ReleasePhase.FAILED)
         return None if held else Reason.OUTDATED
 
+    def _has_volumes(self, task: Task) -> bool:
+        """Whether it has named volumes: then no other of its slot can start on another node."""
+        release = self._world.release(task.service, task.release)
+        return release is not None and bool(volumes_of(release.spec))
+
     def give_way(self, tasks: Iterable[Task]) -> None:
         """Stop tasks that serve nobody."""
         for task in tasks:
@@ -194,7 +199,7 @@ class _Step:
             if room[cause] <= 0:
                 continue
             room = {one: left - 1 for one, left in room.items()}
-            if first:
+            if first and not (cause is Reason.NODE_DRAINED and self._has_volumes(task)):
                 self._start_relief(task, cause)
             else:
                 self._leave(task, self._words(task, cause), cause)

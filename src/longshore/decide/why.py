@@ -35,6 +35,9 @@ class Explanation(Protocol):
     @property
     def sentence(self) -> str: ...
 
+    @property
+    def advice(self) -> str: ...
+
 
 class Sequel(msgspec.Struct, frozen=True, kw_only=True):
     """What follows an ended task in its slot: another task, a time at which there may be one, or nothing."""
@@ -114,6 +117,8 @@ def told(event: Event) -> EventView:
             service = event.id.rpartition("@")[0]
         case Kind.NODE:
             node = event.id
+        case Kind.VOLUME:
+            service = event.id.partition(".")[0]
     if isinstance(record, Task):
         node, state = record.node, record.state
     elif isinstance(record, Node):
@@ -139,7 +144,8 @@ def told(event: Event) -> EventView:
 
 def _waiting(task: Task, explanation: Explanation | None) -> str:
     if explanation is not None:
-        return f"{task.id} waits {'to be placed' if explanation.scores else 'for a node'}: {explanation.sentence}"
+        told = f"{task.id} waits {'to be placed' if explanation.scores else 'for a node'}: {explanation.sentence}"
+        return told + (f"; {explanation.advice}" if explanation.advice else "")
     return f"{task.id} waits for a node" + (f": {task.message}" if task.reason is Reason.NO_NODE else "")
 
 

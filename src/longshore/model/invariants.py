@@ -53,7 +53,7 @@ def _ports(world: Snapshot) -> list[str]:
     for task in world.tasks():
         node = world.nodes.get(task.node)
         if node is not None and task.state in ON_NODE:
-            machine = node.engine.id or node.name
+            machine = node.machine
             taken.update({(machine, port.host, port.protocol) for port in task.ports})
     return [
         f"port {port}/{protocol} of {machine} is given to {n} tasks"

@@ -121,6 +121,11 @@ class Node(Record, frozen=True, kw_only=True):
     """When `status` last changed."""
 
     @property
+    def machine(self) -> str:
+        """What it shares with the nodes on the same engine: host ports and volumes."""
+        return self.engine.id or self.name
+
+    @property
     def held(self) -> bool:
         """Whether it is silent and not declared down, as too many others are silent as well."""
         return self.reason is Reason.NODE_HELD
@@ -272,6 +277,27 @@ class Token(Record, frozen=True, kw_only=True):
     expires_at: float | None = None
 
 
+class Volume(Record, frozen=True, kw_only=True):
+    """A named volume of one slot, and where it is. The slot stays there: elsewhere the engine would start it on an
+    empty volume of the same name. Outlives its tasks and its service, as the volume itself does. Writer: placement,
+    when it first places a task of the slot; the user, who may have it forgotten."""
+
+    name: str
+    """As the engine knows it."""
+    service: str
+    slot: int
+    node: str
+    """The node that it was placed on."""
+    machine: str
+    """Of that node: nodes that share an engine share its volumes."""
+    created_at: float = 0.0
+    """When the first task of the slot was placed with it."""
+
+    @property
+    def id(self) -> str:
+        return volume_id(self.name, self.service, self.slot)
+
+
 class Posting(Record, frozen=True, kw_only=True):
     """What a client of an older orchestrator's API posted as a task, as it said it: its id, its name, its figures. It
     is run as a service of one replica; this record keeps what a service has no word for. Writer: the user."""
@@ -303,7 +329,7 @@ class Posting(Record, frozen=True, kw_only=True):
     """The task it had when it was stopped: the records of stopped tasks go, and its client may still ask."""
 
 
-Object = Cluster | Node | Service | Release | Task | Token | Posting
+Object = Cluster | Node | Service | Release | Task | Token | Posting | Volume
 """Anything a store keeps."""
 
 
@@ -317,6 +343,7 @@ class Kind(StrEnum):
     TASK = "task"
     TOKEN = "token"
     POSTING = "posting"
+    VOLUME = "volume"
 
 
 TYPE_OF: dict[Kind, type[Object]] = {
@@ -327,6 +354,7 @@ TYPE_OF: dict[Kind, type[Object]] = {
     Kind.TASK: Task,
     Kind.TOKEN: Token,
     Kind.POSTING: Posting,
+    Kind.VOLUME: Volume,
 }
 
 
@@ -338,3 +366,8 @@ def task_id(service: str, slot: int, generation: int) -> str:
 def release_id(service: str, number: int) -> str:
     """`web@4`: the fourth release of web."""
     return f"{service}@{number}"
+
+
+def volume_id(name: str, service: str, slot: int) -> str:
+    """`db.1.shop_data`: the volume shop_data of the first slot of db."""
+    return f"{service}.{slot}.{name}"

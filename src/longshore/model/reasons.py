@@ -20,6 +20,7 @@ class Reason(StrEnum):
     NODE_REGISTERED = "registered by hand"
     NODE_CHANGED = "node changed"
     NODE_REMOVED = "node removed"
+    VOLUME_FORGOTTEN = "volume forgotten"
     TOKEN_CREATED = "token created"
     TOKEN_REVOKED = "token revoked"
     TOKEN_USED = "token used"
@@ -44,6 +45,7 @@ class Reason(StrEnum):
     # placement
     PLACED = "placed"
     NO_NODE = "no node fits"
+    VOLUME_PLACED = "volume placed"
     # nodes
     NODE_JOINED = "node joined"
     NODE_RETURNED = "node returned"

@@ -25,6 +25,7 @@ from longshore.model.objects import (
     Service,
     Task,
     Token,
+    Volume,
 )
 
 _NONE: Mapping[str, Task] = MappingProxyType({})
@@ -76,6 +77,10 @@ class Snapshot:
     @property
     def postings(self) -> Mapping[str, Posting]:
         return self._plain[Kind.POSTING]  # type: ignore[return-value]
+
+    @property
+    def volumes(self) -> Mapping[str, Volume]:
+        return self._plain[Kind.VOLUME]  # type: ignore[return-value]
 
     def release(self, service: str, number: int) -> Release | None:
         return self.releases_of(service).get(number)

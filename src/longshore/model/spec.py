@@ -255,6 +255,11 @@ def same_containers(a: ServiceSpec, b: ServiceSpec) -> bool:
     return msgspec.structs.replace(a, replicas=b.replicas, restart=b.restart, update=b.update) == b
 
 
+def volumes_of(spec: ServiceSpec) -> tuple[str, ...]:
+    """The named volumes of each task of `spec`, each once."""
+    return tuple(dict.fromkeys(one.source for one in spec.mounts if one.kind is MountKind.VOLUME and one.source))
+
+
 INGRESS_DRAIN_S = 1.0
 """Many times what a change takes to be in every entry: milliseconds, unless a session is slow or just broken."""
 

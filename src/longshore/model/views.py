@@ -322,6 +322,20 @@ class TokenView(msgspec.Struct, frozen=True, kw_only=True):
     """Only in the answer that created it."""
 
 
+class VolumeView(msgspec.Struct, frozen=True, kw_only=True):
+    """A named volume of one slot, and where it is."""
+
+    id: str
+    name: str
+    """As the engine knows it."""
+    service: str
+    slot: int
+    node: str
+    task: str
+    """The task that has it now; empty if none does."""
+    created_at: float
+
+
 class ClusterView(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     version: str

@@ -2,7 +2,7 @@
 
 A filter returns room per node: how many more tasks that ask the same fit there by its rule alone; zero refuses. Room
 instead of yes or no is what makes a class of identical tasks one pass. A node is blamed once, on the first filter that
-refuses it. Knows no task but by what it asks and the node it is pinned to; which node is better is a policy's.
+refuses it. Knows no task but by what it asks and the nodes it is bound to; which node is better is a policy's.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,12 +15,12 @@ from longshore.decide.placement.ask import Ask, HostPort
 from longshore.decide.placement.constraints import Constraint
 from longshore.decide.placement.hostports import CHOSEN_FIRST, CHOSEN_LAST
 from longshore.decide.placement.table import Counts, Mask, NodeTable
+from longshore.decide.placement.volumes import Bounds
 from longshore.model.views import Verdict
 
 PLENTY = 2**62
 """The room of a node that a filter has nothing against."""
 
-PINNED = "pinned to another node"
 NO_NODES = "no nodes have joined yet"
 NAMES_MAX = 5
 """Nodes that a sentence names for each filter."""
@@ -107,35 +107,47 @@ class Sieve(msgspec.Struct, frozen=True):
     refused_by: Counts
     """The first filter that refuses each node; the number of filters if none does."""
 
-    def verdicts(self, table: NodeTable, pinned: str) -> tuple[Verdict, ...]:
-        """Which filter refuses which nodes, for a task that may go to `pinned` only (empty: to any). The nearest
-        miss comes first: what the nodes lacked that passed most other filters."""
-        if pinned:
-            row = table.row_of.get(pinned)
-            others = table.names if row is None else table.names[:row] + table.names[row + 1 :]
-            verdicts = [Verdict(filter=PINNED, nodes=others)]
-            if row is not None and self.refused_by[row] < len(self.words):
-                verdicts.insert(0, Verdict(filter=self.words[self.refused_by[row]], nodes=(pinned,)))
-        else:
-            verdicts = [
-                Verdict(filter=words, nodes=tuple(table.names[row] for row in np.flatnonzero(self.refused_by == place)))
-                for place, words in reversed([*enumerate(self.words)])
-            ]
-        return tuple(verdict for verdict in verdicts if verdict.nodes)
+    def verdicts(self, table: NodeTable, bounds: Bounds) -> tuple[Verdict, ...]:
+        """Which filter refuses which nodes, for a task with these bounds. The nearest miss comes first: what the nodes
+        lacked that passed most other filters; those out of bounds come last."""
+        left, outside = _within(table, bounds), []
+        for place, bound in enumerate(bounds):
+            nodes = [name for name in table.names if name not in bound.nodes]
+            earlier = [one.nodes for one in bounds[:place]]
+            blamed = tuple(name for name in nodes if all(name in one for one in earlier))
+            outside.append(Verdict(filter=bound.words, nodes=blamed))
+        inside = [
+            Verdict(
+                filter=words,
+                nodes=tuple(table.names[row] for row in np.flatnonzero((self.refused_by == place) & left)),
+            )
+            for place, words in reversed([*enumerate(self.words)])
+        ]
+        return tuple(verdict for verdict in (*inside, *reversed(outside)) if verdict.nodes)
 
-    def machines_without_port(self, table: NodeTable, ask: Ask, pinned: str) -> frozenset[int]:
+    def machines_without_port(self, table: NodeTable, ask: Ask, bounds: Bounds) -> frozenset[int]:
         """The machines of nodes that lack a host port and nothing else."""
         first = len(self.words) - len(_port_filters(ask))
-        lacking = (self.refused_by >= first) & (self.refused_by < len(self.words))
-        machines = table.machine[lacking].tolist()
-        if pinned:
-            row = table.row_of.get(pinned)
-            machines = [table.machine.item(row)] if row is not None and lacking[row] else []
-        return frozenset(machines)
+        lacking = (self.refused_by >= first) & (self.refused_by < len(self.words)) & _within(table, bounds)
+        return frozenset(table.machine[lacking].tolist())
+
+
+def rows_within(table: NodeTable, bounds: Bounds) -> list[int]:
+    """The rows that a task with these bounds, at least one, may go to; in order."""
+    names = frozenset.intersection(*(bound.nodes for bound in bounds))
+    return sorted(table.row_of[name] for name in names if name in table.row_of)
+
+
+def _within(table: NodeTable, bounds: Bounds) -> Mask:
+    if not bounds:
+        return np.ones(len(table), np.bool_)
+    left = np.zeros(len(table), np.bool_)
+    left[rows_within(table, bounds)] = True
+    return left
 
 
 def sieve(table: NodeTable, ask: Ask) -> Sieve:
-    """Put all nodes through all filters. The pin, which is a task's own, is left to the caller."""
+    """Put all nodes through all filters. The bounds, which are a task's own, are left to the caller."""
     filters = filters_for(ask)
     room = np.full(len(table), PLENTY, np.int64)
     refused_by = np.full(len(table), len(filters), np.int64)

@@ -6,6 +6,7 @@ they share the work: filters and scores are summed up once, then each task takes
 counted anew. Changes stand in the order in which they were decided, and each relies on those before it at most, so a
 caller may commit any first part of them. Knows nothing of commits, of other placers (there are none), or of nodes that
 fail meanwhile: the nodes controller takes their tasks from them.
+Where a task's volumes are is written down before the task is.
 """
 
 from collections.abc import Iterable, Mapping
@@ -16,9 +17,10 @@ from msgspec.structs import replace
 
 from longshore.decide import restart
 from longshore.decide.placement.ask import Ask, ask_of
-from longshore.decide.placement.filters import no_node, sieve
+from longshore.decide.placement.filters import no_node, rows_within, sieve
 from longshore.decide.placement.scores import Policy, Vector, columns, numbers, policy_named, table_for
 from longshore.decide.placement.table import Busy, NodeTable, age
+from longshore.decide.placement.volumes import Bounds, Volumes
 from longshore.model.changes import Change
 from longshore.model.lifecycle import Owner, State, Wanted
 from longshore.model.objects import Kind, PublishedPort, Task
@@ -39,6 +41,7 @@ def decide(world: Snapshot, now: float, policy: str, busy: Busy | None = None) -
     if not waiting:
         return changes, None
     table = table_for(chooser, world, now, busy)
+    volumes = Volumes(world)
     for (service, number), alike in groupby(waiting, key=lambda task: (task.service, task.release)):
         release = world.release(service, number)
         if release is None:
@@ -47,8 +50,10 @@ def decide(world: Snapshot, now: float, policy: str, busy: Busy | None = None) -
         several = _Class(table, ask_of(service, release.spec), chooser)
         for task in alike:
             avoids = avoided(world, task, release.spec, now)
-            change, again = several.settle(task, avoids, now)
+            change, again = several.settle(task, volumes.bounds(task, release.spec), avoids, now)
             if change is not None:
+                if isinstance(change.after, Task) and change.after.node:
+                    changes += volumes.place(task, release.spec, world.nodes[change.after.node], now)
                 changes.append(change)
             if again is not None:
                 looks.append(again)
@@ -78,16 +83,18 @@ class _Class:
         self._room = sieve(table, ask).room
         self._scores: Vector | None = None
         """None while nobody asks, or after something that moved the scores of all nodes."""
-        self._why_not: dict[str, tuple[str, Again]] = {}
+        self._why_not: dict[Bounds, tuple[str, Again]] = {}
 
-    def settle(self, task: Task, avoids: Mapping[str, float], now: float) -> tuple[Change | None, Again]:
+    def settle(
+        self, task: Task, bounds: Bounds, avoids: Mapping[str, float], now: float
+    ) -> tuple[Change | None, Again]:
         """Place `task`, on a node that it avoids only if there is no other; or say why not. No change if that has been
         said already."""
-        row = self._own(task.pinned) if task.pinned else self._best(avoids)
+        row = self._best_of(bounds, avoids) if bounds else self._best(avoids)
         if row is None:
-            text, again = self._refusal(task.pinned)
+            text, again = self._refusal(bounds)
             return _refused(task, text), again
-        message = f"pinned to {task.pinned}" if task.pinned else self._policy.sentence(self._table, self._ask, row)
+        message = about_bounds(task, bounds) or self._policy.sentence(self._table, self._ask, row)
         message += about_avoided(avoids, self._table.names[row])
         after = replace(
             task,
@@ -99,14 +106,19 @@ class _Class:
             reason=Reason.PLACED,
             message=message,
         )
-        if task.pinned or avoids:
+        if bounds or avoids:
             self._scores = None  # a node was taken out of turn
         return _change(task, after), None
 
-    def _own(self, pinned: str) -> int | None:
-        """The only row to take, if it has room."""
-        row = self._table.row_of.get(pinned)
-        return row if row is not None and self._room[row] > 0 else None
+    def _best_of(self, bounds: Bounds, avoids: Mapping[str, float]) -> int | None:
+        """The same of the few rows that a task is bound to."""
+        rows = [row for row in rows_within(self._table, bounds) if self._room[row] > 0]
+        rows = [row for row in rows if self._table.names[row] not in avoids] or rows
+        if len(rows) <= 1:
+            return rows[0] if rows else None
+        self._table.start_round()
+        scores = self._policy.score(columns(self._table, self._ask), self._ask)
+        return int(max(rows, key=scores.item))
 
     def _best(self, avoids: Mapping[str, float]) -> int | None:
         """The best row with room, of those to be avoided only if there is no other; the first of equals, which is the
@@ -145,15 +157,20 @@ class _Class:
                 self._scores[row] = self._policy.score(numbers(table, self._ask, row), self._ask)
         return ports
 
-    def _refusal(self, pinned: str) -> tuple[str, Again]:
+    def _refusal(self, bounds: Bounds) -> tuple[str, Again]:
         """Why no node takes a task, and when a host port that another program held is to be tried again. Remembered,
         because it stays true: where the class has no room, none of it goes, so what refused goes on refusing."""
-        if pinned not in self._why_not:
+        if bounds not in self._why_not:
             left = sieve(self._table, self._ask)
-            text = no_node(left.verdicts(self._table, pinned), len(self._table))
-            machines = left.machines_without_port(self._table, self._ask, pinned)
-            self._why_not[pinned] = text, self._table.ports.free_again(machines, self._ask)
-        return self._why_not[pinned]
+            text = no_node(left.verdicts(self._table, bounds), len(self._table))
+            machines = left.machines_without_port(self._table, self._ask, bounds)
+            self._why_not[bounds] = text, self._table.ports.free_again(machines, self._ask)
+        return self._why_not[bounds]
+
+
+def about_bounds(task: Task, bounds: Bounds) -> str:
+    """Why a task is where it is, if it may go to few nodes only."""
+    return f"pinned to {task.pinned}" if task.pinned else ", ".join(bound.words for bound in bounds)
 
 
 def about_avoided(avoids: Mapping[str, float], node: str) -> str:

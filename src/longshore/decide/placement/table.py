@@ -146,7 +146,7 @@ class NodeTable:
 def _machines(nodes: Iterable[Node]) -> tuple[list[int], list[list[int]]]:
     """The number of each node's machine, and each machine's rows."""
     number_of: dict[str, int] = {}
-    machines = [number_of.setdefault(node.engine.id or node.name, len(number_of)) for node in nodes]
+    machines = [number_of.setdefault(node.machine, len(number_of)) for node in nodes]
     rows: list[list[int]] = [[] for _ in number_of]
     for row, machine in enumerate(machines):
         rows[machine].append(row)
