@@ -22,13 +22,14 @@ from longshore.control.operations import Operations
 from longshore.control.sessions import Sessions
 from longshore.decide import containers, nodes, restart, rollout, services
 from longshore.decide.placement import filters, place
+from longshore.decide.placement.volumes import Volumes
 from longshore.loop.queue import KeyQueue
 from longshore.model.changes import Change
 from longshore.model.containers import fingerprint
 from longshore.model.errors import Conflict, Unavailable
 from longshore.model.lifecycle import State, Wanted
 from longshore.model.messages import Acknowledge
-from longshore.model.objects import Kind, Role, Task, Token, task_id
+from longshore.model.objects import Kind, Role, Task, Token, Volume, task_id
 from longshore.model.reasons import Reason
 from longshore.model.snapshot import Snapshot
 from longshore.model.spec import Mode
@@ -556,3 +557,22 @@ def an_acknowledgement_covers_what_came_after_it(patch: pytest.MonkeyPatch) -> N
             self._unacknowledged.pop(observation.task, None)
 
     patch.setattr(Outbox, "acknowledge", acknowledge)
+
+
+@mutant(caught_by=3)
+def a_slot_goes_where_there_is_room(patch: pytest.MonkeyPatch) -> None:
+    """Without a look at where its volume is."""
+    patch.setattr(Volumes, "_bound", lambda self, task, name: None)
+
+
+@mutant(caught_by=42)
+def what_was_never_used_is_told_from_the_last_task_alone(patch: pytest.MonkeyPatch) -> None:
+    """A volume that tasks have written to is given up because the newest one was rejected."""
+
+    def unused(self: Volumes, volume: Volume) -> bool:
+        tasks = self._world.tasks_of_service(volume.service).values()
+        slot = [one for one in tasks if one.slot == volume.slot and one.node]
+        newest = max(slot, key=lambda one: one.generation, default=None)
+        return newest is not None and newest.state is State.REJECTED
+
+    patch.setattr(Volumes, "_is_unused", unused)

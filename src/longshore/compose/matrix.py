@@ -30,9 +30,9 @@ the other way hides a mistake.
   range, so several tasks of a service fit on one node; with one (`"8080:80"`) there is room for one task per node.
 - **Paths** of bind mounts are paths on the node. Relative ones and `~` are made absolute by your own machine's file
   and `HOME`. A path that a node does not have is not made there: the task fails and says so.
-- **Volumes** live on the node of the task that uses them and do not move with it. Pin such a service with a
-  constraint. A volume without a name is refused, as each task would get a new one. An `external` volume that a node
-  does not have is made there, empty.
+- **Volumes** live on the node of the task that first used them, and its slot stays there: see
+  [volumes](operations.md#volumes). A volume without a name is refused, as each task would get a new one. An `external`
+  volume that a node does not have is made there, empty.
 - **Variables** that are unset and have no default are an error, not an empty string. This holds for `.env` and
   `env_file` too; quote a value with `'…'` there, or write `$$` in the Compose file, to mean a dollar sign.
 - **Twice** is once too often: a key given twice, or two keys that say the same thing differently (`cpus` and

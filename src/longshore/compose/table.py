@@ -49,7 +49,7 @@ TOP = Level(
     path="",
     supported={
         "services": "at least one",
-        "volumes": "named volumes; each lives on the node of the task that uses it",
+        "volumes": "named volumes; each lives on the node of the task that first used it, and its slot stays there",
         "name": "the app's name; `--project` and `COMPOSE_PROJECT_NAME` come first, the folder's name last",
         "version": "obsolete in the specification, which gives it no meaning; accepted",
     },

@@ -74,7 +74,12 @@ class _Step:
         outdated = [task for task in self.outdated() if task.slot not in held and task.id not in gone]
         useless = [task for task in outdated if not task.ready]
         self.give_way(useless)
-        self._begin([task for task in outdated if task.ready], [*held, *(task.slot for task in useless)])
+        ready = [task for task in outdated if task.ready]
+        stranded = [task for task in ready if self._is_stranded(task)]
+        for task in stranded:
+            self._leave(task, self._words(task, Reason.NODE_DRAINED), Reason.NODE_DRAINED)
+        busy = [*held, *(task.slot for task in (*useless, *stranded))]
+        self._begin([task for task in ready if task not in stranded], busy)
 
     def clear_for_job(self) -> None:
         """A job's tasks serve nobody: each older one gives way at once, and nobody stands by."""
@@ -172,10 +177,12 @@ class _Step:
         held = release is not None and release.phase in (ReleasePhase.PAUSED, ReleasePhase.FAILED)
         return None if held else Reason.OUTDATED
 
-    def _has_volumes(self, task: Task) -> bool:
-        """Whether it has named volumes: then no other of its slot can start on another node."""
+    def _is_stranded(self, task: Task) -> bool:
+        """Whether its node is to give it up, and its volumes are there: then nobody can relieve it, and to wait until
+        another serves would be to wait for ever."""
         release = self._world.release(task.service, task.release)
-        return release is not None and bool(volumes_of(release.spec))
+        volumes = release is not None and volumes_of(release.spec)
+        return bool(volumes) and self._cause(task) is Reason.NODE_DRAINED
 
     def give_way(self, tasks: Iterable[Task]) -> None:
         """Stop tasks that serve nobody."""
@@ -199,7 +206,7 @@ class _Step:
             if room[cause] <= 0:
                 continue
             room = {one: left - 1 for one, left in room.items()}
-            if first and not (cause is Reason.NODE_DRAINED and self._has_volumes(task)):
+            if first:
                 self._start_relief(task, cause)
             else:
                 self._leave(task, self._words(task, cause), cause)

@@ -16,6 +16,7 @@ from longshore.control.operations import Operations
 from longshore.decide.admission import admit
 from longshore.decide.nodes import HELD_LOOK_S
 from longshore.decide.placement.hostports import CHOSEN_FIRST
+from longshore.decide.placement.volumes import user_of
 from longshore.engine.fake_containers import Box
 from longshore.model.errors import Conflict, Invalid, NotFound, Unavailable
 from longshore.model.objects import Availability
@@ -23,6 +24,8 @@ from longshore.model.spec import (
     HealthCheck,
     HttpProbe,
     Mode,
+    Mount,
+    MountKind,
     OnFailure,
     PlacementRules,
     Port,
@@ -46,11 +49,17 @@ HOST_PORTS = (8080, CHOSEN_FIRST)
 """What services ask for, and what placement gives first to those that ask for any."""
 LIVENESS = Probe(tcp=TcpProbe(port=80), interval_s=2.0, timeout_s=1.0, retries=2, start_period_s=1.0)
 READINESS = Probe(http=HttpProbe(port=80), interval_s=1.0, timeout_s=1.0, retries=2, successes=2)
+DATA = Mount(kind=MountKind.VOLUME, source="data", target="/data")
+"""One name for all: services that have it share it."""
 RETRY_S = 0.5
 GAP_S = 6.0
 """Mean time from one line to the next."""
 AILS = 0.07
 """For each line, chance that a container does not answer soon after."""
+FORGETS = 0.04
+"""For each line, chance that the user gives up a volume soon after, if there is one that nobody has."""
+MOUNTS = 0.12
+"""Chance that a service has a named volume."""
 STORM_LINES = 20
 DEAD = 0.4
 """Chance that a calm finds machines dead: some, or all but one."""
@@ -90,6 +99,12 @@ def script(seed: int, nodes: int, steps: int) -> tuple[Storm, ...]:
         for line in lines[1:]
         if ails.random() < AILS
     ]
+    forgets = random.Random(f"forgets {seed}")
+    lines += [
+        Line(round(line.at + forgets.random(), 3), "forget", forgets.getrandbits(30))
+        for line in lines[1:]
+        if forgets.random() < FORGETS
+    ]
     lines.sort(key=lambda line: line.at)
     return tuple(
         Storm(
@@ -112,7 +127,9 @@ def _spec(pick: int) -> ServiceSpec:
         restart = RestartPolicy(attempts_max=2)
     elif rng.random() < 0.15:
         command, restart = ("exit", "1"), RestartPolicy(attempts_max=3)
+    volumes = random.Random(f"volumes {pick}")
     return ServiceSpec(
+        mounts=(DATA,) if volumes.random() < MOUNTS else (),
         image=rng.choice(("longshore/demo:1", "longshore/demo:2", "registry/app:7")),
         mode=mode,
         replicas=rng.randint(1, 6),
@@ -224,6 +241,17 @@ class Player:
             self._says(f"removes {name}")
             await self._insist(lambda operations: operations.remove_service(name))
             self._acknowledged(name, None)
+
+    async def forget(self, pick: int) -> None:
+        """What the cluster would not do by itself: a slot may begin anew, with an empty volume."""
+        world = self._world.read()
+        id = _pick(pick, [id for id, volume in sorted(world.volumes.items()) if user_of(world, volume) is None])
+        if id is not None:
+            self._says(f"forgets the volume {id}")
+            try:
+                await self._world.ask(lambda operations: operations.forget_volume(id))
+            except (Conflict, NotFound, Unavailable):
+                return  # it came into use meanwhile, or nobody listens: then the user leaves it at that
 
     async def availability(self, pick: int) -> None:
         wanted = Availability.PAUSED if pick // 11 % 3 == 0 else Availability.DRAINED
@@ -354,6 +382,7 @@ WISHES: dict[str, Callable[[Player, int], Awaitable[None]]] = {
     "remove": Player.remove,
     "availability": Player.availability,
     "activate": Player.activate,
+    "forget": Player.forget,
 }
 FAULTS: dict[str, Callable[[Player, int], Awaitable[None]]] = {
     "exit": Player.exit,

@@ -19,10 +19,10 @@ from longshore.model.changes import Batch, Event
 from longshore.model.containers import Assigned, fingerprint
 from longshore.model.invariants import broken
 from longshore.model.lifecycle import RANK, Owner, State, Wanted
-from longshore.model.objects import Kind, Node, NodeStatus, Object, Service, Task
+from longshore.model.objects import Kind, Node, NodeStatus, Object, Service, Task, volume_id
 from longshore.model.reasons import Reason
 from longshore.model.snapshot import Snapshot
-from longshore.model.spec import Mode, ServiceSpec
+from longshore.model.spec import Mode, ServiceSpec, volumes_of
 from longshore.simulate.site import Site
 from longshore.simulate.story import Told, Voice, of_event
 from longshore.simulate.unruly import StoreTroubles
@@ -74,6 +74,8 @@ class Witness:
         """When each node's record was last written."""
         self._taken_back: dict[str, list[tuple[ServiceSpec, ServiceSpec]]] = defaultdict(list)
         """By service: what was wished and failed, and what it was rolled back to."""
+        self._volumes: dict[str, str] = {}
+        """By id of a volume: the machine on which its slot first ran with it."""
         self._made: dict[tuple[str, int], deque[float]] = defaultdict(lambda: deque(maxlen=TASKS_PER_WINDOW_MAX))
         """By slot: when it got its latest tasks."""
 
@@ -140,7 +142,7 @@ class Witness:
             else:
                 self._known[event.kind, event.id] = event.after
         if snapshot.revision == batch.revision:  # else there are more to come of the same moment
-            for sentence in (*broken(snapshot), *_doubled(snapshot), *self._running_twice()):
+            for sentence in (*broken(snapshot), *_doubled(snapshot), *self._running_twice(), *self._twins(snapshot)):
                 self.note(sentence)
 
     def _check_event(self, event: Event, before: Object | None, snapshot: Snapshot) -> None:
@@ -150,6 +152,8 @@ class Witness:
             self.note(f"revision {event.revision} is older than the one before it")
         self._last_at = event.at
         after = event.after
+        if event.kind is Kind.VOLUME and after is None:
+            self._volumes.pop(event.id, None)
         if isinstance(after, Node):
             self._node_changed[after.name] = event.at
         if isinstance(after, Node) and isinstance(before, Node):
@@ -241,7 +245,11 @@ class Witness:
             and "takes over" in event.message
         ):
             self.note(f"{after.id} is relieved by a task that is not ready")
-        if event.by is Owner.ROLLOUT and before.ready and before.counts and not after.counts and not served:
+        # What has its volume on a node that is drained serves nowhere until that node is back.
+        release = snapshot.release(after.service, after.release)
+        stranded = event.reason is Reason.NODE_DRAINED and release is not None and volumes_of(release.spec)
+        left = before.ready and before.counts and not after.counts and not served
+        if event.by is Owner.ROLLOUT and left and not stranded:
             others = [task.id for task in given_up.values() if self._wants(service, task, snapshot)]
             if len(others) >= (service.spec.update.parallelism or PLENTY):
                 self.note(f"the rollout of {service.name} stops {after.id}, although {others[0]} is not replaced yet")
@@ -255,6 +263,20 @@ class Witness:
         # Who decided may have seen the node just before it came back.
         long = self.world.clock.now() - self._node_changed.get(task.pinned, 0.0) > UNAWARE_S
         return long and node is not None and eligible(node, service.spec)
+
+    def _twins(self, snapshot: Snapshot) -> list[str]:
+        """Slots that run without the volume that they once ran with."""
+        found = []
+        for site in self.world.sites.values():
+            for box in site.boxes(running=True):
+                task = snapshot.task(box.order.task)
+                if task is None or not task.live or task.node != site.name or task.pinned:
+                    continue
+                for name in volumes_of(box.order.spec):
+                    home = self._volumes.setdefault(volume_id(name, task.service, task.slot), site.name)
+                    if home != site.name:
+                        found.append(f"{task.id} runs on {site.name}, and its volume {name} is on {home}")
+        return found
 
     def _running_twice(self) -> list[str]:
         running = Counter(
