@@ -4,7 +4,6 @@ import pytest
 from msgspec.structs import replace
 
 from longshore.cli.convergence import SERVICES, TASKS_OF_APP, Convergence, Goal, Outcome, in_trouble, watch_of
-from longshore.cli.reasons import first_in_trouble
 from longshore.cli.references import newest
 from longshore.cli.trouble import with_log
 from longshore.client import Broken, Gone, Item, Ready
@@ -255,14 +254,9 @@ def test_trouble(one: Task, trouble: bool) -> None:
     assert in_trouble(one) is trouble
 
 
-def test_the_first_in_trouble_is_by_slot() -> None:
+def test_the_newest_are_by_slot() -> None:
     tasks = [task("web.10.1"), task("web.2.1", state=State.FAILED), task("web.2.2"), replace(RUNNING, attempt=0)]
-    found = first_in_trouble(tasks)
-    assert found is not None
-    assert found.id == "web.2.2"
     assert [one.id for one in newest(tasks)] == ["web.1.1", "web.2.2", "web.10.1"]
-    assert first_in_trouble([]) is None
-    assert first_in_trouble([RUNNING]) == RUNNING
 
 
 def test_the_log_is_of_the_newest_that_had_a_container() -> None:

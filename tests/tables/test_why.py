@@ -127,9 +127,9 @@ def failed(reason: Reason, message: str = "", *, state: State = State.FAILED, **
         pytest.param(
             failed(Reason.EXITED, exit_code=3, attempt=4),
             [],
-            Sequel(never="4 restarts in a row are spent (restart.attempts_max)"),
-            "exited on n1 with code 3; crash loop: it is number 5 in a row to end; nothing takes its place: 4 restarts in"
-            " a row are spent (restart.attempts_max)",
+            Sequel(never="restarts in a row: 4 of 4 are spent (restart.attempts_max)"),
+            "exited on n1 with code 3; crash loop: it is number 5 in a row to end; nothing takes its place: restarts in"
+            " a row: 4 of 4 are spent (restart.attempts_max)",
             id="given up",
         ),
         pytest.param(
@@ -236,7 +236,7 @@ NEVER = RestartPolicy(condition=RestartOn.NONE)
         pytest.param(
             [service(restart=RestartPolicy(attempts_max=1))],
             replace(END, attempt=1, started_at=NOW - 1),
-            Sequel(never="1 restarts in a row are spent (restart.attempts_max)"),
+            Sequel(never="restarts in a row: 1 of 1 are spent (restart.attempts_max)"),
             id="attempts spent",
         ),
         pytest.param([service(replicas=0)], END, Sequel(never="web was scaled to 0"), id="scaled down"),

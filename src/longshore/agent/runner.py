@@ -246,7 +246,7 @@ class Runner:
                     await self._engine.remove(container_id)
                     await self._look_at(container_id)
         except Refused as failure:
-            self._advance(task, Progress(State.REJECTED, _reason(step, failure), failure.message))
+            self._advance(task, Progress(State.REJECTED, _reason(step, failure), _words(step, failure)))
             log.warning("engine refused", node=self._node, task=task, reason=failure.message)
 
     async def _start(self, container_id: str) -> None:
@@ -266,6 +266,13 @@ class Runner:
 
 def _created(container_id: str, order: ContainerOrder) -> Container:
     return Container(id=container_id, task=order.task, fingerprint=order.fingerprint, status=Status.CREATED)
+
+
+def _words(step: Step, failure: Failure) -> str:
+    """The engine's own, which need not name the image that a registry refused."""
+    if isinstance(step, Prepare) and step.image not in failure.message:
+        return f"{step.image}: {failure.message}"
+    return failure.message
 
 
 def _reason(step: Step, failure: Failure) -> Reason:

@@ -12,7 +12,7 @@ from longshore.model.changes import Event
 from longshore.model.errors import NotFound
 from longshore.model.objects import Kind
 from longshore.model.snapshot import Snapshot, service_of_task
-from longshore.model.views import Page, Scale, ServiceView, ServiceWish
+from longshore.model.views import Page, Scale, ServiceView, ServiceWhy, ServiceWish
 
 
 class ServicesQuery(pages.PageQuery, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -72,6 +72,11 @@ async def restart_service(ask: Ask[NoQuery, None]) -> web.StreamResponse:
     return _shown_with_tag(200, await ask.deps.operations.restart(ask.key, author=ask.author))
 
 
+@route("GET", "/v1/services/{name}/why", "Explain a service", {200: ServiceWhy})
+async def why_service(ask: Ask[NoQuery, None]) -> web.StreamResponse:
+    return answer(200, ask.deps.operations.why_service(ask.key))
+
+
 def _shown_with_tag(status: int, view: ServiceView) -> web.Response:
     return answer(status, view, etag(view.revision))
 
@@ -97,4 +102,4 @@ def _shown(ask: Ask[ServicesQuery, None], name: str) -> ServiceView | None:
         return None
 
 
-ROUTES = (list_services, show_service, put_service, remove_service, scale_service, restart_service)
+ROUTES = (list_services, show_service, put_service, remove_service, scale_service, restart_service, why_service)

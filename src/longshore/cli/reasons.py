@@ -4,51 +4,62 @@ from collections.abc import Iterable
 
 import click
 
-from longshore.cli.convergence import in_trouble
 from longshore.cli.group import Settings, command, pass_settings
-from longshore.cli.references import is_task, newest, tasks_of
+from longshore.cli.references import newest, tasks_of
 from longshore.cli.tables import note, show, show_json
 from longshore.cli.units import listed, moment, plain
 from longshore.client import Client
-from longshore.model.objects import Task
-from longshore.model.views import EventView, Why
+from longshore.model.errors import NotFound
+from longshore.model.views import EventView, NodeView, ServiceWhy, Why
 
 
-@command("why", "longshore why web", "longshore why web.3", "longshore why web.3.1 --json")
-@click.argument("name", metavar="TASK|SERVICE")
+@command("why", "longshore why web", "longshore why web.3", "longshore why web.3.1 --json", "longshore why n2")
+@click.argument("name", metavar="SERVICE|TASK|NODE")
 @pass_settings
 def why(settings: Settings, name: str) -> None:
-    """Explain why a task waits, failed, or is where it is.
+    """Explain why a service stands as it does, and why a task waits, failed, or is where it is.
 
-    Of a service, the first task in trouble is explained, or its first one if there is none.
+    Of a service, the task that keeps it from being as wished is explained too, or its first one if there is none.
     """
     with settings.client() as client:
-        tasks = tasks_of(client, name)
-        chosen = tasks[0] if is_task(name, tasks) else first_in_trouble(tasks)
-        if chosen is None:
-            _without_tasks(settings, client, name)
-            return
-        answer = client.why(chosen.id)
+        answer = _answer(client, name)
     if settings.as_json:
         show_json(answer)
-        return
-    if not is_task(name, tasks) and not in_trouble(chosen):
-        click.echo(f"No task of {name} is in trouble. Its first:")
-    _show(answer)
-
-
-def first_in_trouble(tasks: Iterable[Task]) -> Task | None:
-    """The first slot's newest task that is not as it should be; else the first slot's newest; None without tasks."""
-    of_slots = newest(tasks)
-    return next((task for task in of_slots if in_trouble(task)), of_slots[0] if of_slots else None)
-
-
-def _without_tasks(settings: Settings, client: Client, name: str) -> None:
-    service = client.service(name)
-    if settings.as_json:
-        show_json(service.status)
+    elif isinstance(answer, ServiceWhy):
+        _show_service(answer)
+    elif isinstance(answer, Why):
+        _show(answer)
     else:
-        click.echo(f"{name} has no tasks. {plain(service.status.message)}".rstrip())
+        _show_node(answer)
+
+
+def _answer(client: Client, name: str) -> ServiceWhy | Why | NodeView:
+    """By name: of a service, of a task or a slot's newest, of a node; in this order."""
+    try:
+        return client.why_service(name)
+    except NotFound:
+        pass
+    try:
+        return client.why(newest(tasks_of(client, name))[-1].id)
+    except NotFound as missing:
+        try:
+            return client.node(name)
+        except NotFound:
+            unknown = f"there is no service, task or node {name}; `longshore ls`, `ps` and `nodes` list them"
+            raise NotFound(unknown) from missing
+
+
+def _show_service(answer: ServiceWhy) -> None:
+    click.echo(plain(answer.summary))
+    if answer.task is not None:
+        click.echo()
+        _show(answer.task)
+
+
+def _show_node(node: NodeView) -> None:
+    said = f": {plain(node.message)}" if node.message else ""
+    click.echo(f"Node {node.name} is {node.status}, {node.availability}{said}.")
+    note(f"`longshore inspect {node.name}` shows all of it.")
 
 
 def _show(answer: Why) -> None:

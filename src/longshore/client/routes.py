@@ -36,6 +36,7 @@ from longshore.model.views import (
     Rollback,
     Scale,
     ServiceView,
+    ServiceWhy,
     ServiceWish,
     TokenView,
     TokenWish,
@@ -109,6 +110,9 @@ class Client:
 
     def services(self, *, app: str | None = None) -> Iterator[ServiceView]:
         return self._pages("/v1/services", Page[ServiceView], {"app": app})
+
+    def why_service(self, name: str) -> ServiceWhy:
+        return decoded(self._get(_path("services", name, "why")).body, ServiceWhy)
 
     def service(self, name: str) -> ServiceView:
         return decoded(self._get(_path("services", name)).body, ServiceView)

@@ -15,6 +15,7 @@ from longshore.decide.placement.volumes import forget, user_of
 from longshore.decide.plan import DecideService, Place, plan
 from longshore.decide.status import app_phase, removing, status_of
 from longshore.decide.why import Explanation, sequel_of, why
+from longshore.decide.why_service import of_service
 from longshore.model.changes import Change, deleted
 from longshore.model.errors import Conflict, Invalid, NotFound, Unavailable
 from longshore.model.lifecycle import Owner, State, Wanted
@@ -30,6 +31,7 @@ from longshore.model.views import (
     Plan,
     ServiceStatus,
     ServiceView,
+    ServiceWhy,
     ServiceWish,
     TokenView,
     TokenWish,
@@ -191,6 +193,15 @@ class Operations:
             decide_services=self._decide_services,
             place=self._place,
         )
+
+    def why_service(self, name: str) -> ServiceWhy:
+        world = self._store.read()
+        service = world.services.get(name)
+        if service is None:
+            view = self.service_view(name)  # it goes, or is not known
+            return ServiceWhy(service=name, summary=f"{name} was removed; {view.status.message}.", task=None)
+        summary, task = of_service(world, service)
+        return ServiceWhy(service=name, summary=summary, task=self.why(task.id) if task is not None else None)
 
     # -- tasks
 

@@ -138,7 +138,22 @@ def _is_spent(service: Service, here: list[Task]) -> bool:
     return own and restart.again(newest, service.spec) is None
 
 
+def troubled(world: Snapshot, service: Service) -> Task | None:
+    """The task that keeps the service from being as wished, if one does."""
+    tasks = world.tasks_of_service(service.name).values()
+    wanted = _wanted(world, service, _by_slot(tasks))
+    spent = {slot for slot, here in wanted.items() if not _is_done(service, here) and _is_spent(service, here)}
+    return _troubled(service, wanted, spent, [task for task in tasks if task.counts])
+
+
 def _trouble(service: Service, wanted: Slots, spent: set[int], counting: list[Task]) -> str:
+    task = _troubled(service, wanted, spent, counting)
+    if task is None:
+        return ""
+    return _told(task) if task.live else _loop(task, service) + _told(task)
+
+
+def _troubled(service: Service, wanted: Slots, spent: set[int], counting: list[Task]) -> Task | None:
     """What keeps the service from being as wished: a slot given up before one that is tried again, what ended before
     what fails its check, and both before what waits for a node."""
     failed = []
@@ -147,13 +162,12 @@ def _trouble(service: Service, wanted: Slots, spent: set[int], counting: list[Ta
         if ended and _ended_badly(service, ended[-1]) and not any(task.counts and _serves(task) for task in here):
             failed.append((slot in spent, ended[-1].finished_at or 0.0, slot, ended[-1]))
     if failed:
-        last = max(failed)[-1]
-        return _loop(last, service) + _told(last)
+        return max(failed)[-1]
     for reason in (Reason.UNHEALTHY, Reason.NO_NODE):
         for task in sorted(counting, key=lambda task: task.slot):
             if task.reason is reason and not task.ready:
-                return _told(task)
-    return ""
+                return task
+    return None
 
 
 def _ended_badly(service: Service, task: Task) -> bool:

@@ -95,8 +95,14 @@ def sequel_of(world: Snapshot, task: Task) -> Sequel | None:
         return Sequel(at=at)
     policy = service.spec.restart
     if policy.attempts_max is not None and restart.attempt_after(task, service.spec) > policy.attempts_max:
-        return Sequel(never=f"{policy.attempts_max} restarts in a row are spent (restart.attempts_max)")
+        return Sequel(never=_spent(policy.attempts_max))
     return Sequel(never=f"restart.condition is {policy.condition}")
+
+
+def _spent(most: int) -> str:
+    if not most:
+        return "it is not to be restarted (restart.attempts_max)"
+    return f"restarts in a row: {most} of {most} are spent (restart.attempts_max)"
 
 
 def _covers(world: Snapshot, service: Service, name: str) -> bool:
@@ -185,7 +191,7 @@ def _ended(task: Task, story: Sequence[Event], sequel: Sequel | None) -> str:
         case _, Reason.OOM_KILLED:
             ending = f"was killed{on} because it ran out of memory{said}"
         case _, Reason.EXITED:
-            ending = f"exited{on}{code}{said}"
+            ending = f"exited{on}{code}" + ("" if task.message == f"exit code {task.exit_code}" else said)
         case _, Reason.IMAGE_MISSING:
             ending = f"has no image{on}{said}"
         case _, Reason.PORT_TAKEN:

@@ -284,6 +284,16 @@ class Why(msgspec.Struct, frozen=True, kw_only=True):
     story: tuple["EventView", ...]
 
 
+class ServiceWhy(msgspec.Struct, frozen=True, kw_only=True):
+    """The explanation of a service."""
+
+    service: str
+    summary: str
+    """In sentences."""
+    task: Why | None
+    """The task that keeps it from being as wished, else its first; None without tasks."""
+
+
 class EventView(msgspec.Struct, frozen=True, kw_only=True):
     """A line of the story as the API tells it."""
 

@@ -1,0 +1,52 @@
+"""Why a service stands as it does: what holds its release up, what it was taken back from, and which task to look at.
+
+Adds to its status what a user has to know first: that the cluster waits for a word of theirs, or that it has already
+done something about a failure, and therefore looks well. Knows the records of one service; a task is explained by
+`why`.
+"""
+
+from longshore.decide.status import status_of, troubled
+from longshore.model.objects import Release, ReleasePhase, Service, Task
+from longshore.model.snapshot import Snapshot
+from longshore.model.views import Phase, ServiceStatus
+
+
+def of_service(world: Snapshot, service: Service) -> tuple[str, Task | None]:
+    """The explanation in sentences, and the task to go on with: the one in trouble, else the first; None without."""
+    status = status_of(world, service)
+    task = troubled(world, service)
+    if task is None:
+        tasks = world.tasks_of_service(service.name).values()
+        task = min(tasks, key=lambda one: (one.slot, -one.generation), default=None)
+    return ". ".join((_standing(service, status), *_of_release(world, service))) + ".", task
+
+
+def _standing(service: Service, status: ServiceStatus) -> str:
+    if status.phase is Phase.COMPLETE:
+        return f"{service.name} is complete"
+    count = f"{status.ready} of {status.wanted} ready"
+    # A release that is held up has a sentence of its own.
+    said = f": {status.message}" if status.message and status.rollout is not ReleasePhase.PAUSED else ""
+    if status.settled:
+        return f"{service.name} is as wished, {count}{said}"
+    return f"{service.name} is {status.phase}, {count}{said}"
+
+
+def _of_release(world: Snapshot, service: Service) -> list[str]:
+    name, number = service.name, service.release
+    release = world.release(name, number)
+    if release is None:
+        return []
+    if release.phase is ReleasePhase.PAUSED:
+        return [
+            f"Release {number} is paused: {release.message}",
+            f"`longshore rollout resume {name}` goes on with it, `longshore rollback {name}` goes back",
+        ]
+    failed = world.release(name, release.rolls_back)
+    if failed is not None:
+        return [f"Release {failed.number} failed and was taken back to release {number}: {failed.message}"]
+    return [f"Release {number} is being rolled out"] if _is_under_way(release) else []
+
+
+def _is_under_way(release: Release) -> bool:
+    return release.phase is ReleasePhase.ROLLING
