@@ -14,6 +14,7 @@ from longshore import __version__
 from longshore.api.running import make_runner
 from longshore.api.server import Deps, make_app
 from longshore.control import tokens
+from longshore.control.steady import SteadyClock, latest
 from longshore.control.controllers import controllers
 from longshore.control.dialling import keep_dialling
 from longshore.control.founding import found_cluster
@@ -72,8 +73,9 @@ async def running_manager(settings: ManagerSettings) -> AsyncIterator[RunningMan
     if not settings.auth and not is_loopback(settings.host):
         raise Invalid(f"--no-auth would open this manager to everybody at {settings.host}; it needs a loopback host")
     folder.prepare(settings.folder)
-    clock = MachineClock()
+    clock = SteadyClock(MachineClock())
     store = await _open_store(settings, clock)
+    clock.begin_after(latest(store.read()))
     try:
         await found_cluster(store, clock)
         await _admin_token(store, clock, settings.folder)
@@ -83,7 +85,7 @@ async def running_manager(settings: ManagerSettings) -> AsyncIterator[RunningMan
         await store.close()
 
 
-async def _open_store(settings: ManagerSettings, clock: MachineClock) -> Store:
+async def _open_store(settings: ManagerSettings, clock: SteadyClock) -> Store:
     if settings.store == "memory":
         return MemoryStore(clock)
     path = settings.folder / STORE_FILE
@@ -114,7 +116,7 @@ async def _admin_token(store: Store, clock: MachineClock, where: Path) -> None:
 
 
 @asynccontextmanager
-async def _serving(settings: ManagerSettings, plain: Store, clock: MachineClock) -> AsyncIterator[RunningManager]:
+async def _serving(settings: ManagerSettings, plain: Store, clock: SteadyClock) -> AsyncIterator[RunningManager]:
     metrics = Metrics(__version__)
     store = MeasuredStore(plain, metrics)
     sessions = Sessions(

@@ -97,6 +97,18 @@ class VirtualClock:
         return asyncio.get_running_loop().time()
 
 
+class WallClock(VirtualClock):
+    """A machine's own: it shows another time than the true one, runs off, and is set."""
+
+    def __init__(self, off_s: float = 0.0, drift: float = 0.0) -> None:
+        """`drift`: seconds that it gains in each."""
+        self.off_s = off_s
+        self._drift = drift
+
+    def now(self) -> float:
+        return super().now() + self.off_s + self._drift * self.monotonic()
+
+
 def run_in_virtual_time(main: Coroutine[Any, Any, T]) -> T:
     """Run `main` to its end on a loop of its own. Raises Stuck if it has none."""
     with asyncio.Runner(loop_factory=JumpLoop) as runner:

@@ -132,6 +132,9 @@ class _Run:
         for site in sites:
             site.machine.slow(1)
             site.machine.heal()
+            site.mend()
+            site.delay(0.0)
+            site.lie(None)
             for port in HOST_PORTS:
                 site.machine.release(port)
             site.power_on()
