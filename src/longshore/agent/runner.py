@@ -148,6 +148,8 @@ class Runner:
     async def _look_at(self, container_id: str) -> None:
         """Renew the picture of one container."""
         seen = await self._engine.container(container_id)
+        if seen is not None and seen.id != container_id:
+            raise Unavailable(f"the engine was asked for {container_id}, and showed {seen.id}")
         if seen is not None:
             self._see(seen)
             return
