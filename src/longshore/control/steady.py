@@ -1,8 +1,9 @@
 """The time that a manager decides by: the wall clock's, but never back, whatever is done to that clock.
 
-Records say when something happened, and decisions wait from then on: were the clock set back by an hour, every restart,
-drain and rollout would wait an hour more. So this clock goes on from where it was, at the pace of the monotonic one,
-until the wall clock has caught up; and a new manager begins no earlier than the latest moment that it finds in its store.
+Records say when something happened, and decisions wait from then on: were the clock set back by an hour, every
+restart, drain and rollout would wait an hour more. So this clock goes on from where it was, at the pace of the
+monotonic one, until the wall clock has caught up; and a new manager begins no earlier than the latest moment that it
+finds in its store.
 """
 
 from longshore.model.snapshot import Snapshot

@@ -14,13 +14,13 @@ from longshore import __version__
 from longshore.api.running import make_runner
 from longshore.api.server import Deps, make_app
 from longshore.control import tokens
-from longshore.control.steady import SteadyClock, latest
 from longshore.control.controllers import controllers
 from longshore.control.dialling import keep_dialling
 from longshore.control.founding import found_cluster
 from longshore.control.metrics import MeasuredStore, Metrics, measured
 from longshore.control.operations import Operations
 from longshore.control.sessions import Sessions
+from longshore.control.steady import SteadyClock, latest
 from longshore.decide import services
 from longshore.decide.placement import explain, place
 from longshore.loop.controller import ControlLoop
@@ -97,7 +97,7 @@ async def _open_store(settings: ManagerSettings, clock: SteadyClock) -> Store:
     return await SqliteStore.open(path, clock)
 
 
-async def _admin_token(store: Store, clock: MachineClock, where: Path) -> None:
+async def _admin_token(store: Store, clock: SteadyClock, where: Path) -> None:
     """Make sure that the folder holds a token that opens this manager: who owns the folder owns the cluster.
 
     The file is written before its hash is stored: if the program dies in between, the next start makes another.

@@ -1,8 +1,8 @@
 """Faults of the second kind: not that something dies, but that it goes on and is not as it was taken to be.
 
-Cables of which one way is out, clocks that are set, stores that stall or fail, engines that lie, machines that come back
-with the disk of an earlier day. Each is a verb of a script, like those of `simulate.chance`, drawn apart from them; each
-ends by itself. Knows what can be done to a world, not what is right in it.
+Cables of which one way is out, clocks that are set, stores that stall or fail, engines that lie, machines that come
+back with the disk of an earlier day. Each is a verb of a script, like those of `simulate.chance`, drawn apart from
+them; each ends by itself. Knows what can be done to a world, not what is right in it.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
-"""An engine that does not always tell the truth: on a bad day of its own it shows less, or something older, than there is.
+"""An engine that does not always tell the truth: on a bad day it shows less, or something older, than there is.
 
-What it does is what it was asked; only what it says of it is off. Which lie, and for how long, is told from outside; all
-chance is the `rng`'s of this engine alone. Notes which containers it has misled anybody about.
+What it does is what it was asked; only what it says of it is off. Which lie, and for how long, is told from outside;
+all chance is the `rng`'s of this engine alone. Notes which containers it has misled anybody about.
 """
 
 import asyncio

@@ -30,7 +30,9 @@ class Mending:
         without a break since `quiet_since`."""
         found = set(amiss(world, now))
         self._since = {one: self._since.get(one, at) for one in sorted(found)}
-        return [f"{one} for {MEND_S:.0f} s" for one, since in self._since.items() if at - max(since, quiet_since) > MEND_S]
+        return [
+            f"{one} for {MEND_S:.0f} s" for one, since in self._since.items() if at - max(since, quiet_since) > MEND_S
+        ]
 
 
 def amiss(world: Snapshot, now: float) -> Iterator[str]:

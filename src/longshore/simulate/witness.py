@@ -123,7 +123,11 @@ class Witness:
         world = self.world
         if world.store_is_ill:
             return world.clock.monotonic()
-        return max(world.manager_since, world.store_harmed_at + ILL_S, world.wall_set_at + QUIET_S if world.wall_set_at >= 0 else 0.0)
+        return max(
+            world.manager_since,
+            world.store_harmed_at + ILL_S,
+            world.wall_set_at + QUIET_S if world.wall_set_at >= 0 else 0.0,
+        )
 
     def _unaware_s(self) -> float:
         """How old the news may be that a change which lands now was decided on."""
