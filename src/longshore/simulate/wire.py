@@ -37,6 +37,8 @@ class Cable:
         """Whether nothing comes through to the manager; to the worker."""
         self.spike_s = 0.0
         """Up to so much longer takes each message."""
+        self.late_until = -1.0
+        """When the last of what waited for it arrives, the end of an old connection too."""
         self._links: list[Link] = []
 
     @property
@@ -55,6 +57,7 @@ class Cable:
         self.up_out = self.down_out = False
         for link in self._links:
             resent_s = self._rng.uniform(*RESENT_S)
+            self.late_until = max(self.late_until, asyncio.get_running_loop().time() + resent_s + 1.0)
             link.manager.resend(resent_s)
             link.worker.resend(resent_s)
 

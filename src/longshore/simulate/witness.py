@@ -197,7 +197,8 @@ class Witness:
         now = world.clock.monotonic()
         heard_at = before.changed_at - world.now() + now
         site = world.sites[after.name]
-        least_s = RECONNECT_S if site.parted_at > heard_at else HEARTBEAT_TIMEOUT_S
+        parted = max(site.parted_at, site.cable.late_until) > heard_at
+        least_s = RECONNECT_S if parted else HEARTBEAT_TIMEOUT_S
         if after.changed_at - before.changed_at < least_s - PROMPT_S:
             self.note(f"{after.name} is declared down {after.changed_at - before.changed_at:.1f} s after it was heard")
         elif now - world.manager_since < HEARTBEAT_TIMEOUT_S - PROMPT_S:
@@ -261,11 +262,23 @@ class Witness:
             and "takes over" in event.message
         ):
             self.note(f"{after.id} is relieved by a task that is not ready")
+        if before.ready and before.counts and not after.counts and not served and event.revision == snapshot.revision:
+            self._check_taken_out(event, after, service, snapshot)
         if event.by is Owner.ROLLOUT and before.ready and before.counts and not after.counts and not served:
             others = [task.id for task in given_up.values() if self._wants(service, task, snapshot)]
             if len(others) >= (service.spec.update.parallelism or PLENTY):
                 self.note(f"the rollout of {service.name} stops {after.id}, although {others[0]} is not replaced yet")
             given_up[place] = after
+
+    def _check_taken_out(self, event: Event, task: Task, service: Service, snapshot: Snapshot) -> None:
+        """Who serves is taken out by the cluster itself only for what the rules of the service allow: start-first only
+        once another serves, or where nothing fits beside it; and never by who only fills slots."""
+        if not task.live or not self._wants(service, task, snapshot):
+            return
+        if event.by is Owner.SERVICES and (service.spec.mode is Mode.GLOBAL) == bool(task.pinned):
+            self.note(f"{task.id} is taken out although it serves and is wanted: {event.reason}")
+        if event.by is Owner.ROLLOUT and starts_first(service.spec) and "nothing fits beside it" not in event.message:
+            self.note(f"{task.id} is taken out before another serves in its place")
 
     def _wants(self, service: Service, task: Task, snapshot: Snapshot) -> bool:
         """Whether a service still wants something in the place of `task`."""
