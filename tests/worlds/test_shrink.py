@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from longshore.decide import rollout
-from longshore.simulate import shrink as shrinking
 from longshore.simulate.shrink import Script, drawn, kind, play, reduced, shrink
 from longshore.simulate.telling import tell_script, tell_short
 from tests.mutants import planted
@@ -37,7 +37,7 @@ def test_nothing_can_be_taken_away_from_what_is_left(planted_bug: None) -> None:
     for at, storm in enumerate(short.storms):
         for line in storm.lines:
             rest = [*short.storms]
-            rest[at] = shrinking.replace(storm, lines=tuple(one for one in storm.lines if one is not line))
+            rest[at] = replace(storm, lines=tuple(one for one in storm.lines if one is not line))
             outcome = play(Script(short.seed, short.nodes, tuple(rest)), hasty=True)
             assert wanted not in [kind(sentence) for sentence in outcome.broken]
 

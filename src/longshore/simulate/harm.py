@@ -11,12 +11,14 @@ from collections.abc import Awaitable, Callable
 
 from longshore.simulate.lies import Lie
 from longshore.simulate.site import Site
-from longshore.simulate.unruly import StoreTroubles
-from longshore.simulate.world import World
+from longshore.simulate.unruly import SLOW, StoreTroubles
+from longshore.simulate.world import HEARTBEAT_TIMEOUT_S, World
 
 OFTEN = 0.25
 """For each line of a script, chance of one more of these soon after."""
 SET_S = (-3600.0, 3600.0, -20.0, 20.0, -86400.0)
+ENDS = 6
+"""Containers that end while a machine dies unnoticed."""
 SPIKE_S = (0.3, 1.0, 3.0)
 STALLED = StoreTroubles(land_s=(10.0, 30.0), answer_s=(0.0, 0.5), lost_before=0.05, lost_after=0.05)
 FAILING = StoreTroubles(land_s=(0.0, 0.2), answer_s=(0.0, 0.2), lost_before=0.6, lost_after=0.3)
@@ -71,6 +73,25 @@ async def _disk(world: World, pick: int) -> None:
     site.power_on()
 
 
+async def _die_busy(world: World, pick: int) -> None:
+    """A machine dies, and just when that is about to be noticed others need room: some of it may be found there. The
+    store is slow, so what was decided first may land last."""
+    site = _site(world, pick)
+    site.power_off()
+    await asyncio.sleep(HEARTBEAT_TIMEOUT_S - 1.5)
+    world.set_troubles(SLOW)
+    for turn in range(ENDS):
+        await asyncio.sleep(pick // 7 % 11 / 10 / ENDS)
+        others = [(one, box) for _, one in sorted(world.sites.items()) for box in one.boxes(running=True)]
+        if others:
+            one, box = others[(pick // 31 + turn) % len(others)]
+            one.exit(box, 1)
+    await asyncio.sleep(2.0)
+    world.set_troubles(StoreTroubles())
+    await asyncio.sleep(20.0 + pick // 61 % 100 / 10)
+    site.power_on()
+
+
 async def _set_clock(world: World, pick: int) -> None:
     world.set_wall(SET_S[pick % len(SET_S)])
 
@@ -88,6 +109,7 @@ HARMS: dict[str, tuple[int, Callable[[World, int], Awaitable[None]]]] = {
     "spike": (2, _spike),
     "lie": (6, _lie),
     "old disk": (3, _disk),
+    "die busy": (3, _die_busy),
     "set clock": (2, _set_clock),
     "store stalls": (2, _stall),
     "store fails": (2, _fail),
