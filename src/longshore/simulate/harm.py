@@ -57,7 +57,7 @@ async def _spike(world: World, pick: int) -> None:
 async def _lie(world: World, pick: int) -> None:
     site, lies = _site(world, pick), list(Lie)
     site.lie(lies[pick // 7 % len(lies)])
-    await asyncio.sleep(pick // 61 % 200 / 10)
+    await asyncio.sleep(pick // 61 % 400 / 10)
     site.lie(None)
 
 
