@@ -6,6 +6,7 @@ whose world is known to notice, so that the usual run needs one world for each.
 """
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,14 +21,15 @@ from longshore.control import controllers, sessions
 from longshore.control.liveness import Liveness
 from longshore.control.operations import Operations
 from longshore.control.sessions import Sessions
+from longshore.control.steady import SteadyClock
 from longshore.decide import containers, nodes, restart, rollout, services
 from longshore.decide.placement import filters, place
 from longshore.decide.placement.volumes import Volumes
 from longshore.loop.queue import KeyQueue
-from longshore.model.changes import Change
+from longshore.model.changes import Change, raise_wanted
 from longshore.model.containers import fingerprint
 from longshore.model.errors import Conflict, Unavailable
-from longshore.model.lifecycle import State, Wanted
+from longshore.model.lifecycle import Owner, State, Wanted
 from longshore.model.messages import Acknowledge
 from longshore.model.objects import Kind, Role, Task, Token, Volume, task_id
 from longshore.model.reasons import Reason
@@ -576,3 +578,79 @@ def what_was_never_used_is_told_from_the_last_task_alone(patch: pytest.MonkeyPat
         return newest is not None and newest.state is State.REJECTED
 
     patch.setattr(Volumes, "_is_unused", unused)
+
+
+# -- what is not as it was taken to be
+
+
+@mutant(caught_by=0)
+def a_task_placed_on_a_node_that_just_went_down_stays_there(patch: pytest.MonkeyPatch) -> None:
+    """Nobody looks at the node again."""
+    real = controllers._node_keys
+    patch.setattr(controllers, "_node_keys", lambda event, world: () if event.kind is Kind.TASK else real(event, world))
+
+
+@mutant(caught_by=0)
+def news_of_an_earlier_session_undo_newer_ones(patch: pytest.MonkeyPatch) -> None:
+    """What it still writes lands whenever it may. (A real bug once.)"""
+
+    async def report(self: Sessions, session: Any, reports: Any) -> None:
+        with self.liveness.waiting():
+            await self._write_observations(session, reports)
+        await session.channel.send(Acknowledge(seq=reports.seq))
+
+    patch.setattr(Sessions, "_report", report)
+
+
+@mutant(caught_by=0)
+def a_list_that_misses_a_container_is_believed(patch: pytest.MonkeyPatch) -> None:
+    """The task has failed, and its container runs on. (A real bug once.)"""
+
+    async def make_sure(self: Runner, assigned: Any) -> list[Any]:
+        return []
+
+    patch.setattr(Runner, "_make_sure", make_sure)
+
+
+@mutant(caught_by=0)
+def a_clock_that_is_set_back_is_believed(patch: pytest.MonkeyPatch) -> None:
+    """So whatever has to wait waits until that moment comes again. (A real bug once.)"""
+    patch.setattr(SteadyClock, "now", lambda self: self._machine.now())
+
+
+@mutant(caught_by=0)
+def what_an_old_disk_brings_is_left_running(patch: pytest.MonkeyPatch) -> None:
+    """A container of no known task is nobody's business."""
+    real = containers.next_step
+
+    def next_step(assigned: Any, seen: Any, *more: Any, **kept: Any) -> Any:
+        return None if assigned is None else real(assigned, seen, *more, **kept)
+
+    patch.setattr(runner, "next_step", next_step)
+
+
+@mutant(caught_by=0)
+def a_store_that_stalls_makes_nodes_silent(patch: pytest.MonkeyPatch) -> None:
+    """Sessions that wait for it hear nothing, and nobody takes note."""
+    patch.setattr(Liveness, "waiting", lambda self: nullcontext())
+
+
+@mutant(caught_by=0)
+def a_service_takes_out_what_serves(patch: pytest.MonkeyPatch) -> None:
+    """A ready task that has run for long enough is replaced."""
+    real = services.decide
+
+    def decide(world: Snapshot, name: str, now: float) -> tuple[list[Change], float | None]:
+        changes, again = real(world, name, now)
+        old = [one for one in world.tasks_of_service(name).values() if one.counts and now - one.created_at > 60.0]
+        touched = {change.id for change in changes}
+        more = (raise_wanted(one, Wanted.STOPPED, Reason.OUTDATED, Owner.SERVICES) for one in old)
+        return changes + [one for one in more if one is not None and one.id not in touched], again
+
+    patch.setattr(services, "decide", decide)
+
+
+@mutant(caught_by=0)
+def who_serves_is_stopped_before_the_other_is_there(patch: pytest.MonkeyPatch) -> None:
+    """A rollout that starts first stops first all the same."""
+    patch.setattr(rollout, "starts_first", lambda spec: False)

@@ -9,15 +9,14 @@ import sys
 
 import pytest
 
+from longshore.simulate.many import mixed, play_all
 from longshore.simulate.run import Outcome, run_world
 from longshore.simulate.story import Voice
 from longshore.simulate.telling import story
-from tests.worlds.seeds import SEEDS
+from tests.worlds.seeds import SEEDS, Kept
 
 FIRST = int(os.environ.get("LONGSHORE_WORLD_SEED", "0"))
 COUNT = int(os.environ.get("LONGSHORE_WORLDS", "30"))
-STEPS = (60, 60, 20, 120)
-
 TELL = """
 from longshore.simulate.telling import tell
 tell(seed=11, nodes=4, worlds=2, steps=60, as_json=True, echo=print)
@@ -29,15 +28,16 @@ def told(outcome: Outcome) -> str:
     return "\n".join((*story(outcome.story), *outcome.broken, f"replay with: {outcome.replay}"))
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_a_world_that_once_broke_holds(seed: int) -> None:
-    outcome = run_world(seed)
+@pytest.mark.parametrize("kept", SEEDS, ids=[str(one.seed) for one in SEEDS])
+def test_a_world_that_once_broke_holds(kept: Kept) -> None:
+    outcome = run_world(kept.seed, nodes=kept.nodes, steps=kept.steps)
     assert not outcome.broken, told(outcome)
 
 
 @pytest.mark.parametrize("seed", range(FIRST, FIRST + COUNT))
 def test_a_world_comes_to_rest_as_wished(seed: int) -> None:
-    outcome = run_world(seed, nodes=1 + seed % 6, steps=STEPS[seed % len(STEPS)])
+    size = mixed(seed)
+    outcome = run_world(seed, nodes=size.nodes, steps=size.steps)
     assert not outcome.broken, told(outcome)
 
 
@@ -56,6 +56,12 @@ def test_every_process_tells_the_same_story() -> None:
     first, second = (one.stdout for one in runs)
     assert b"events_digest" in first
     assert first == second
+
+
+def test_worlds_side_by_side_are_the_same_worlds() -> None:
+    sizes = [mixed(seed) for seed in (2, 6, 10)]
+    alone, together = (list(play_all(sizes, jobs, stories=True)) for jobs in (1, 2))
+    assert alone == together
 
 
 def test_a_story_is_told_in_order_and_by_all() -> None:

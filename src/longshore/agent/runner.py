@@ -148,6 +148,8 @@ class Runner:
     async def _look_at(self, container_id: str) -> None:
         """Renew the picture of one container."""
         seen = await self._engine.container(container_id)
+        if seen is not None and seen.id != container_id:
+            raise Unavailable(f"the engine was asked for {container_id}, and showed {seen.id}")
         if seen is not None:
             self._see(seen)
             return
@@ -190,6 +192,8 @@ class Runner:
             await self._look_again(task)
         assigned = self._assigned.get(task)
         seen = self._containers_of(task)
+        if assigned is not None and not seen:
+            seen = await self._make_sure(assigned)
         if assigned is not None:
             self._say(assigned, seen)
             self._probes.follow(assigned, to_probe(assigned, seen, self._progress.get(task)))
@@ -208,6 +212,17 @@ class Runner:
         for id in sorted(self._of_task.get(task, ())):
             await self._look_at(id)
         self._doubted.discard(task)
+
+    async def _make_sure(self, assigned: Assigned) -> list[Container]:
+        """Ask for the container that a live task is known to have had: that a list does not show it is not enough to
+        call the task failed and have another one run beside it."""
+        task, said = assigned.task, self.outbox.said(assigned.task.id)
+        progress = self._progress.get(task.id)
+        ended = progress is not None and RANK[progress.state] > RANK[State.RUNNING]
+        id = (said.container_id if said is not None else "") or task.container_id
+        if task.live and not ended and id:
+            await self._look_at(id)
+        return self._containers_of(task.id)
 
     def _say(self, assigned: Assigned, seen: list[Container]) -> None:
         task = assigned.task.id

@@ -77,6 +77,8 @@ class Sessions:
         """Nodes that are silent and kept."""
         self._stats: dict[str, NodeStats] = {}
         self._live: dict[str, _Session] = {}
+        self._writing: dict[str, asyncio.Lock] = {}
+        """By node: held while what its worker said is written."""
         self._knocking: set[str] = set()
         """Nodes whose worker is about to be let in."""
         self._dialled: dict[str, str] = {}
@@ -314,8 +316,10 @@ class Sessions:
 
     async def _report(self, session: _Session, reports: Reports) -> None:
         """Make observations durable, then acknowledge them."""
+        # In turn: what an earlier session of the node still writes would land after newer news, and undo them.
         with self.liveness.waiting():
-            await self._write_observations(session, reports)
+            async with self._writing.setdefault(session.node, asyncio.Lock()):
+                await self._write_observations(session, reports)
         await session.channel.send(Acknowledge(seq=reports.seq))
 
     async def _write_observations(self, session: _Session, reports: Reports) -> None:

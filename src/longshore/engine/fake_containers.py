@@ -127,6 +127,12 @@ class Box:
         self._watch_health()
         self._tell(self)
 
+    def lie_dead(self, runs: int, code: int) -> None:
+        """As it is found on a disk: it ran so often, and its last run ended with `code`."""
+        self.runs = runs
+        if runs:
+            self.status, self._exit_code = Status.EXITED, code
+
     def signal(self, name: str, exit_s: float) -> None:
         """Its process gets a signal, and exits so much later if that is one it obeys."""
         code = KILLED if name == "KILL" else self.program.obeys.get(name)

@@ -25,6 +25,8 @@ from longshore.ports import Clock
 T = TypeVar("T")
 Span = tuple[float, float]
 """A duration is drawn evenly from between these."""
+Image = tuple[tuple[str, ContainerOrder, int], ...]
+"""What a disk keeps of containers: id, order, and how often each was started."""
 TakenPort = tuple[int, Protocol, str]
 
 ANYWHERE = "0.0.0.0"  # noqa: S104
@@ -166,6 +168,17 @@ class FakeMachine:
         frozen, self._frozen = self._frozen, []
         for end in frozen:
             end(True)
+
+    def image(self) -> Image:
+        """What the disk holds now."""
+        return tuple((box.id, box.order, box.runs) for box in self.boxes.values())
+
+    def restore(self, image: Image) -> None:
+        """The disk is as it was then. The machine has no power."""
+        self.boxes.clear()
+        for id, order, runs in image:
+            self.boxes[id] = box = Box(id, order, self._clock, self._tell)
+            box.lie_dead(runs, POWER_LOST)
 
     def of_task(self, task: str) -> list[str]:
         """Ids of the containers of a task, oldest first."""

@@ -6,7 +6,6 @@ belongs to one event loop, and its delays are that loop's timers, so virtual tim
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Hashable
 from typing import Generic, TypeVar
 
@@ -20,13 +19,13 @@ class KeyQueue(Generic[K]):
     """The keys of one controller."""
 
     def __init__(self) -> None:
-        self._line: deque[K] = deque()
+        self._line: asyncio.Queue[K] = asyncio.Queue()
+        # One key wakes one of those that wait, or a worker with 64 of them would be busy waking them.
         self._waiting: set[K] = set()
         """In line, or to be put there when its work is done."""
         self._busy: set[K] = set()
         self._timers: dict[K, asyncio.TimerHandle] = {}
         self._failures: dict[K, int] = {}
-        self._arrived = asyncio.Event()
 
     def add(self, key: K, delay_s: float = 0.0) -> None:
         """Look at `key` after `delay_s`; the earliest of several wishes holds."""
@@ -38,8 +37,7 @@ class KeyQueue(Generic[K]):
             return
         self._waiting.add(key)
         if key not in self._busy:
-            self._line.append(key)
-            self._arrived.set()
+            self._line.put_nowait(key)
 
     def _add_later(self, key: K, delay_s: float) -> None:
         if key in self._waiting and key not in self._busy:
@@ -59,10 +57,7 @@ class KeyQueue(Generic[K]):
 
     async def get(self) -> K:
         """The next key; it is busy until `done`."""
-        while not self._line:
-            self._arrived.clear()
-            await self._arrived.wait()
-        key = self._line.popleft()
+        key = await self._line.get()
         self._waiting.discard(key)
         self._busy.add(key)
         return key
@@ -71,8 +66,7 @@ class KeyQueue(Generic[K]):
         """The work on `key` has ended, well or not."""
         self._busy.discard(key)
         if key in self._waiting:
-            self._line.append(key)
-            self._arrived.set()
+            self._line.put_nowait(key)
 
     def retry(self, key: K) -> float:
         """Look at `key` again after its back-off; returns that wait in seconds."""

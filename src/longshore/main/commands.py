@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from longshore.main.worker import WorkerSettings
 
 
+_FILE = click.Path(path_type=Path, dir_okay=False)
+
+
 @command(
     "manager",
     "longshore manager",
@@ -199,17 +202,58 @@ def restore(settings: Settings, file: Path) -> None:
     click.echo(f"restored {target}" + (f"; the former one is {aside}" if aside else ""))
 
 
-@command("simulate", "longshore simulate --seed 7 --nodes 5", "longshore simulate --worlds 100")
+@command(
+    "simulate",
+    "longshore simulate --seed 7 --nodes 5",
+    "longshore simulate --worlds 10000 --mixed --jobs 4",
+    "longshore simulate --seed 7 --shrink short.json",
+    "longshore simulate --script short.json",
+)
 @click.option("--seed", default=0, show_default=True, help="The same seed is the same story.")
 @click.option("--nodes", default=3, show_default=True, type=click.IntRange(1, 1000))
 @click.option("--worlds", default=1, show_default=True, type=click.IntRange(1), help="How many seeds, from --seed on.")
 @click.option("--steps", default=60, show_default=True, type=click.IntRange(1), help="Faults and wishes in each world.")
+@click.option("--mixed", is_flag=True, help="Worlds of 1 to 6 nodes and 20 to 120 steps, by their seeds.")
+@click.option("--jobs", default=1, show_default=True, type=click.IntRange(1, 256), help="Worlds side by side.")
+@click.option(
+    "--shrink", type=_FILE, help="Make the world of --seed as short as still breaks, and keep it in this file."
+)
+@click.option("--script", type=_FILE, help="Play the world of this file.")
 @pass_settings
-def simulate(settings: Settings, seed: int, nodes: int, worlds: int, steps: int) -> None:
+def simulate(
+    settings: Settings,
+    /,
+    shrink: Path | None,
+    script: Path | None,
+    seed: int,
+    nodes: int,
+    steps: int,
+    worlds: int,
+    mixed: bool,
+    jobs: int,
+) -> None:
     """Run whole clusters in virtual time, with faults, and tell what happened.
 
     Exits with 1 if a world broke a rule that must always hold, or did not come to rest as wished.
     """
-    from longshore.simulate.telling import tell
+    from longshore.simulate import telling
+    from longshore.simulate.many import mixed as size_of
 
-    sys.exit(tell(seed=seed, nodes=nodes, worlds=worlds, steps=steps, as_json=settings.as_json, echo=click.echo))
+    if script is not None:
+        sys.exit(telling.tell_script(script, click.echo))
+    if shrink is not None:
+        size = size_of(seed) if mixed else None
+        nodes, steps = (size.nodes, size.steps) if size is not None else (nodes, steps)
+        sys.exit(telling.tell_short(seed=seed, nodes=nodes, steps=steps, file=shrink, echo=click.echo))
+    sys.exit(
+        telling.tell(
+            seed=seed,
+            nodes=nodes,
+            worlds=worlds,
+            steps=steps,
+            as_json=settings.as_json,
+            echo=click.echo,
+            sizes_vary=mixed,
+            jobs=jobs,
+        )
+    )

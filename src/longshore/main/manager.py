@@ -20,6 +20,7 @@ from longshore.control.founding import found_cluster
 from longshore.control.metrics import MeasuredStore, Metrics, measured
 from longshore.control.operations import Operations
 from longshore.control.sessions import Sessions
+from longshore.control.steady import SteadyClock, latest
 from longshore.decide import services
 from longshore.decide.placement import explain, place
 from longshore.loop.controller import ControlLoop
@@ -72,8 +73,9 @@ async def running_manager(settings: ManagerSettings) -> AsyncIterator[RunningMan
     if not settings.auth and not is_loopback(settings.host):
         raise Invalid(f"--no-auth would open this manager to everybody at {settings.host}; it needs a loopback host")
     folder.prepare(settings.folder)
-    clock = MachineClock()
+    clock = SteadyClock(MachineClock())
     store = await _open_store(settings, clock)
+    clock.begin_after(latest(store.read()))
     try:
         await found_cluster(store, clock)
         await _admin_token(store, clock, settings.folder)
@@ -83,7 +85,7 @@ async def running_manager(settings: ManagerSettings) -> AsyncIterator[RunningMan
         await store.close()
 
 
-async def _open_store(settings: ManagerSettings, clock: MachineClock) -> Store:
+async def _open_store(settings: ManagerSettings, clock: SteadyClock) -> Store:
     if settings.store == "memory":
         return MemoryStore(clock)
     path = settings.folder / STORE_FILE
@@ -95,7 +97,7 @@ async def _open_store(settings: ManagerSettings, clock: MachineClock) -> Store:
     return await SqliteStore.open(path, clock)
 
 
-async def _admin_token(store: Store, clock: MachineClock, where: Path) -> None:
+async def _admin_token(store: Store, clock: SteadyClock, where: Path) -> None:
     """Make sure that the folder holds a token that opens this manager: who owns the folder owns the cluster.
 
     The file is written before its hash is stored: if the program dies in between, the next start makes another.
@@ -114,7 +116,7 @@ async def _admin_token(store: Store, clock: MachineClock, where: Path) -> None:
 
 
 @asynccontextmanager
-async def _serving(settings: ManagerSettings, plain: Store, clock: MachineClock) -> AsyncIterator[RunningManager]:
+async def _serving(settings: ManagerSettings, plain: Store, clock: SteadyClock) -> AsyncIterator[RunningManager]:
     metrics = Metrics(__version__)
     store = MeasuredStore(plain, metrics)
     sessions = Sessions(

@@ -38,6 +38,7 @@ from longshore.model.spec import (
     UpdateRules,
 )
 from longshore.model.views import NodePatch, ServiceWish
+from longshore.simulate import harm
 from longshore.simulate.site import Site
 from longshore.simulate.story import Voice
 from longshore.simulate.unruly import SLOW, StoreTroubles
@@ -106,14 +107,22 @@ def script(seed: int, nodes: int, steps: int) -> tuple[Storm, ...]:
         if forgets.random() < FORGETS
     ]
     lines.sort(key=lambda line: line.at)
+    harms = random.Random(f"harm {seed}")
     return tuple(
         Storm(
-            lines=tuple(lines[first : first + STORM_LINES]),
+            lines=_harmed(lines[first : first + STORM_LINES], harms),
             dead=rng.randrange(nodes) if rng.random() < DEAD else 0,
             slow=rng.random() < SLOW_CALM,
         )
         for first in range(0, len(lines), STORM_LINES)
     )
+
+
+def _harmed(lines: list[Line], rng: random.Random) -> tuple[Line, ...]:
+    """With harm between them, which moves no other line."""
+    drawn = [(line.at + rng.random(), harm.draw(rng)) for line in lines]
+    more = [Line(round(at, 3), *found) for at, found in drawn if found is not None]
+    return tuple(sorted((*lines, *more), key=lambda line: line.at))
 
 
 def _spec(pick: int) -> ServiceSpec:
@@ -168,6 +177,8 @@ class Player:
         if line.verb in WISHES:
             async with self._user:
                 await WISHES[line.verb](self, line.pick)
+        elif line.verb in harm.HARMS:
+            await harm.do(self._world, line.verb, line.pick)
         else:
             await FAULTS[line.verb](self, line.pick)
 

@@ -130,7 +130,7 @@ def _waiting(world: World, snapshot: Snapshot, task: Task) -> list[str]:
         return [f"{task.id} is {task.state}, and not ready"]
     if task.reason is not Reason.NO_NODE or not task.message:
         return [f"{task.id} waits without saying why"]
-    scores = explain.explain(snapshot, task, world.clock.now(), world.policy).scores
+    scores = explain.explain(snapshot, task, world.now(), world.policy).scores
     return [f"{task.id} waits, but {sorted(scores)} have room"] if scores else []
 
 

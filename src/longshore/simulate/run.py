@@ -37,24 +37,34 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     events_digest: str
     """Of all that was committed: with it, two runs are compared at once."""
     story: tuple[Told, ...]
+    file: str = ""
+    """Of its script, if that was not drawn from the seed."""
 
     @property
     def replay(self) -> str:
         """The command that tells the same story again."""
+        if self.file:
+            return f"longshore simulate --script {self.file}"
         return f"longshore simulate --seed {self.seed} --nodes {self.nodes} --steps {self.steps}"
 
 
 def run_world(
-    seed: int, *, nodes: int = 3, steps: int = 60, storms: tuple[Storm, ...] | None = None, hasty: bool = False
+    seed: int,
+    *,
+    nodes: int = 3,
+    steps: int = 60,
+    storms: tuple[Storm, ...] | None = None,
+    hasty: bool = False,
+    file: str = "",
 ) -> Outcome:
-    """Run one world. `storms` replaces the script that the seed would draw; a hasty run ends at the first sentence
-    that does not hold."""
+    """Run one world. `storms` replaces the script that the seed would draw, and `file` is where it is kept; a hasty run
+    ends at the first sentence that does not hold."""
     run = _Run(seed, nodes, hasty=hasty)
     try:
         run_in_virtual_time(run.main(script(seed, nodes, steps) if storms is None else storms))
     except Stuck as stuck:
         run.stuck(stuck)
-    return run.outcome(steps)
+    return run.outcome(steps, file)
 
 
 class _Run:
@@ -74,7 +84,7 @@ class _Run:
         self.witness.broken.append(sentence)
         self.witness.story.append(Told(at, Voice.BROKEN, sentence))
 
-    def outcome(self, steps: int) -> Outcome:
+    def outcome(self, steps: int, file: str) -> Outcome:
         witness = self.witness
         return Outcome(
             seed=self._seed,
@@ -86,6 +96,7 @@ class _Run:
             commits=witness.world.read().revision,
             events_digest=witness.events_digest,
             story=tuple(witness.story),
+            file=file,
         )
 
     async def main(self, storms: tuple[Storm, ...]) -> None:
@@ -117,7 +128,7 @@ class _Run:
     async def _rage(self, player: Player, lines: tuple[Line, ...]) -> None:
         self.witness.world.set_troubles(StoreTroubles())
         loop = asyncio.get_running_loop()
-        begun = loop.time() - lines[0].at
+        begun = loop.time() - (lines[0].at if lines else 0.0)
         async with asyncio.TaskGroup() as group:
             for line in lines:
                 await asyncio.sleep(max(0.0, begun + line.at - loop.time()))
@@ -132,6 +143,9 @@ class _Run:
         for site in sites:
             site.machine.slow(1)
             site.machine.heal()
+            site.mend()
+            site.delay(0.0)
+            site.lie(None)
             for port in HOST_PORTS:
                 site.machine.release(port)
             site.power_on()

@@ -11,14 +11,16 @@ from typing import Any, Protocol
 
 from longshore.agent.dialling import RETRY_FIRST_S, RETRY_MAX_S
 from longshore.agent.worker import Identity, Worker
-from longshore.engine.fake import FakeEngine, FakeMachine, FakeProber
+from longshore.engine.fake import FakeMachine, FakeProber
 from longshore.engine.fake_containers import Box
+from longshore.engine.fake_machine import Image
 from longshore.model.containers import ContainerOrder
 from longshore.model.errors import Unavailable
 from longshore.model.objects import NodeStats
 from longshore.ports import Clock
+from longshore.simulate.lies import Lie, Lies, LyingEngine
 from longshore.simulate.story import Voice
-from longshore.simulate.wire import Link
+from longshore.simulate.wire import Cable, Link
 
 STARTS_AT_ONCE = 4
 
@@ -46,9 +48,26 @@ class Surroundings(Protocol):
 class Site:
     """One of them."""
 
-    def __init__(self, name: str, machine: FakeMachine, around: Surroundings, *, join_secret: str) -> None:
+    def __init__(
+        self,
+        name: str,
+        machine: FakeMachine,
+        around: Surroundings,
+        clock: Clock,
+        cable: Cable,
+        *,
+        lies: Lies,
+        join_secret: str,
+    ) -> None:
         self.name = name
         self.machine = machine
+        self.clock = clock
+        """The machine's own."""
+        self.cable = cable
+        self.lies = lies
+        """Its engine's."""
+        self.image: Image | None = None
+        """What its disk once held."""
         self.identity = Identity(node=name, token=f"own-token-of-{name}")
         """On the machine's disk: it outlives the worker."""
         self.join_secret = join_secret
@@ -137,7 +156,43 @@ class Site:
             self._harm(f"the connection of {self.name} falls silent")
             self.link.mute()
 
+    def part(self, *, up: bool, down: bool) -> None:
+        """From now on nothing comes through to the manager, or from it, or neither; both ends wait."""
+        ways = "neither way" if up and down else "not up" if up else "not down"
+        self._harm(f"the cable of {self.name} carries {ways}")
+        self.cable.up_out, self.cable.down_out = up, down
+
+    def mend(self) -> None:
+        """The cable carries both ways, and what waited comes late."""
+        if not self.cable.whole:
+            self._harm(f"the cable of {self.name} carries again")
+            self.cable.mend()
+
+    def delay(self, up_to_s: float) -> None:
+        if up_to_s != self.cable.spike_s:
+            self._harm(f"messages of {self.name} take up to {up_to_s:.1f} s longer")
+            self.cable.spike_s = up_to_s
+
+    # -- its disk
+
+    def copy_disk(self) -> None:
+        self._harm(f"the disk of {self.name} is copied")
+        self.image = self.machine.image()
+
+    def restore_disk(self) -> None:
+        """It is what it was when it was copied. The machine has no power."""
+        if self.image is not None and not self.on:
+            self._harm(f"{self.name} gets the disk that it had")
+            self.taken.update(box.order.fingerprint for box in self.boxes())
+            self.machine.restore(self.image)
+            self.image = None
+
     # -- its engine
+
+    def lie(self, how: Lie | None) -> None:
+        if how is not self.lies.now:
+            self._harm(f"the engine of {self.name} {how or 'tells the truth'}")
+            self.lies.now = how
 
     def restart_engine(self, down_s: float) -> None:
         if self.on:
@@ -200,7 +255,7 @@ class Site:
 
         worker = Worker(
             _Engine(self, self._around),
-            self._around.clock,
+            self.clock,
             identity=self.identity,
             address="127.0.0.1",
             labels=self.labels,
@@ -226,11 +281,11 @@ class Site:
                 wait_s = min(wait_s * 2, RETRY_MAX_S)
 
 
-class _Engine(FakeEngine):
+class _Engine(LyingEngine):
     """Lets a witness see what is asked of it."""
 
     def __init__(self, site: Site, around: Surroundings) -> None:
-        super().__init__(site.machine)
+        super().__init__(site.machine, site.lies)
         self._site = site
         self._around = around
 

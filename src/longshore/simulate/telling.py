@@ -1,37 +1,91 @@
-"""`longshore simulate`: one world told as a story, or many counted."""
+"""`longshore simulate`: one world told as a story, or many counted; a script played, or made short."""
 
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 import msgspec
-import structlog
 
-from longshore.simulate.run import Outcome, run_world
+from longshore.model.errors import Invalid, NotFound
+from longshore.simulate.many import Size, be_quiet, mixed, play_all
+from longshore.simulate.run import Outcome
+from longshore.simulate.shrink import Script, drawn, play, shrink
 from longshore.simulate.story import Told, Voice
 
 FAILED = 1
 REPLAYS_MAX = 10
 """Broken worlds whose replays a summary names."""
+LINES_MAX = 100
+"""Of more worlds than this only those that broke have a line of their own."""
 MARK = {Voice.USER: ">", Voice.FAULT: "!", Voice.CLUSTER: " ", Voice.BROKEN: "✗"}
 """What stands before a line, so that an eye finds who did what."""
 
+Echo = Callable[[str], None]
 
-def tell(*, seed: int, nodes: int, worlds: int, steps: int, as_json: bool, echo: Callable[[str], None]) -> int:
+
+def tell(
+    *,
+    seed: int,
+    nodes: int,
+    worlds: int,
+    steps: int,
+    as_json: bool,
+    echo: Echo,
+    sizes_vary: bool = False,
+    jobs: int = 1,
+) -> int:
     """Run worlds from `seed` on and print what came of them; returns the exit code."""
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("critical"))  # the story is the log
+    be_quiet()
+    sizes = [mixed(one) if sizes_vary else Size(one, nodes, steps) for one in range(seed, seed + worlds)]
     outcomes = []
-    for one in range(seed, seed + worlds):
-        outcome = run_world(one, nodes=nodes, steps=steps)
+    for outcome in play_all(sizes, jobs, stories=as_json or worlds == 1):
         outcomes.append(outcome)
-        if not as_json and worlds == 1:
-            echo(f"a cluster of {nodes}, placing by {outcome.policy};  > the user  ! a fault  ✗ what should not be\n")
-            echo("\n".join(story(outcome.story)))
-        if not as_json:
+        if as_json:
+            continue
+        if worlds == 1:
+            _tell_story(outcome, echo)
+        if worlds <= LINES_MAX or outcome.broken:
             echo(line(outcome))
+        if len(outcomes) % LINES_MAX == 0 and worlds > LINES_MAX:
+            echo(f"{len(outcomes)} of {worlds} worlds, {sum(bool(one.broken) for one in outcomes)} broken")
     if as_json:
         echo(msgspec.json.format(msgspec.json.encode(outcomes)).decode())
     elif worlds > 1:
         echo("\n".join(summary(outcomes)))
     return FAILED if any(outcome.broken for outcome in outcomes) else 0
+
+
+def tell_script(file: Path, echo: Echo) -> int:
+    """Play the script of a file as a story; returns the exit code."""
+    be_quiet()
+    try:
+        one = msgspec.json.decode(file.read_bytes(), type=Script)
+    except FileNotFoundError:
+        raise NotFound(f"there is no file {file}") from None
+    except (msgspec.DecodeError, OSError) as failure:
+        raise Invalid(f"{file} is no script: {failure}") from failure
+    outcome = play(one, file=str(file))
+    _tell_story(outcome, echo)
+    echo(line(outcome))
+    return FAILED if outcome.broken else 0
+
+
+def tell_short(*, seed: int, nodes: int, steps: int, file: Path, echo: Echo) -> int:
+    """Shrink the world of a seed and keep the short script in `file`; returns the exit code, as of that world."""
+    be_quiet()
+    short = shrink(drawn(seed, nodes, steps), echo)
+    if short is None:
+        echo(f"seed {seed} breaks nothing, so there is nothing to shrink")
+        return 0
+    file.write_bytes(msgspec.json.format(msgspec.json.encode(short)) + b"\n")
+    outcome = play(short, file=str(file), hasty=True)
+    _tell_story(outcome, echo)
+    echo(f"{line(outcome)}; hear it again with\n  {outcome.replay}")
+    return FAILED
+
+
+def _tell_story(outcome: Outcome, echo: Echo) -> None:
+    echo(f"a cluster of {outcome.nodes}, placing by {outcome.policy};  > the user  ! a fault  ✗ what should not be\n")
+    echo("\n".join(story(outcome.story)))
 
 
 def story(told: Iterable[Told]) -> list[str]:

@@ -23,6 +23,7 @@ from longshore.model.objects import Kind, Node, NodeStatus, Object, Service, Tas
 from longshore.model.reasons import Reason
 from longshore.model.snapshot import Snapshot
 from longshore.model.spec import Mode, ServiceSpec, volumes_of
+from longshore.simulate.mending import Mending
 from longshore.simulate.site import Site
 from longshore.simulate.story import Told, Voice, of_event
 from longshore.simulate.unruly import StoreTroubles
@@ -37,6 +38,8 @@ LOOK_EVERY_S = 1.0
 UNAWARE_S = 2.5
 """A task may still be taken from a node that has just returned: who decided that had seen it down. It costs a
 restart and nothing else, so it is not worth a guard on every task."""
+ILL_S = 60.0
+"""After a store stalled or failed, what was asked of it then may still land, and who asked may wait to ask again."""
 WINDOW_S = 60.0
 TASKS_PER_WINDOW_MAX = 30
 """Of one slot. Crashes back off, so only a fault after the other makes a slot get more than some ten."""
@@ -70,8 +73,9 @@ class Witness:
         self._given_up: dict[tuple[str, Mode], dict[str | int, Task]] = defaultdict(dict)
         """By service and place (its node if the service is global, else its slot): the ready task that a rollout
         stopped, until its place serves again."""
+        self._mending = Mending()
         self._node_changed: dict[str, float] = {}
-        """When each node's record was last written."""
+        """When each node's record was last written, by the true time."""
         self._taken_back: dict[str, list[tuple[ServiceSpec, ServiceSpec]]] = defaultdict(list)
         """By service: what was wished and failed, and what it was rolled back to."""
         self._volumes: dict[str, str] = {}
@@ -110,21 +114,37 @@ class Witness:
             await world.pass_time(LOOK_EVERY_S)
             if world.manager is None or world.clock.monotonic() - world.manager_since < PATIENCE_S:
                 continue
+            snapshot, at = world.read(), world.clock.monotonic()
+            for sentence in self._mending.look(snapshot, world.now(), at, self._quiet_since()):
+                self.note(sentence)
             for site in world.sites.values():
-                self._check_dead(site, world.read())
+                self._check_dead(site, snapshot)
+
+    def _quiet_since(self) -> float:
+        """Since when the manager has had its store and its time to itself."""
+        world = self.world
+        if world.store_is_ill:
+            return world.clock.monotonic()
+        return max(
+            world.manager_since,
+            world.store_harmed_at + ILL_S,
+            world.wall_set_at + QUIET_S if world.wall_set_at >= 0 else 0.0,
+        )
+
+    def _unaware_s(self) -> float:
+        """How old the news may be that a change which lands now was decided on."""
+        world = self.world
+        well = not world.store_is_ill and world.clock.monotonic() - world.store_harmed_at > ILL_S
+        return UNAWARE_S if well else ILL_S
 
     def _check_dead(self, site: Site, snapshot: Snapshot) -> None:
         node = snapshot.nodes.get(site.name)
         if node is None:
             return
         if node.status is NodeStatus.READY:
-            dead_s = self.world.clock.monotonic() - site.harmed_at
+            dead_s = self.world.clock.monotonic() - max(site.harmed_at, self._quiet_since())
             if not site.on and not node.held and dead_s > PATIENCE_S:
                 self.note(f"{site.name} has been dead for {PATIENCE_S:.0f} s, and is not down")
-        elif self.world.clock.now() - node.changed_at > PATIENCE_S:
-            for task in snapshot.tasks_of_node(site.name).values():
-                if task.live:
-                    self.note(f"{task.id} is on {site.name}, which has been down for {PATIENCE_S:.0f} s")
 
     # -- commits
 
@@ -148,14 +168,14 @@ class Witness:
     def _check_event(self, event: Event, before: Object | None, snapshot: Snapshot) -> None:
         if not str(event.reason):
             self.note(f"{event.by} changed {event.kind} {event.id} without a reason")
-        if event.at < self._last_at:
+        if event.at < self._last_at and self.world.wall_set_at < 0:
             self.note(f"revision {event.revision} is older than the one before it")
         self._last_at = event.at
         after = event.after
         if event.kind is Kind.VOLUME and after is None:
             self._volumes.pop(event.id, None)
         if isinstance(after, Node):
-            self._node_changed[after.name] = event.at
+            self._node_changed[after.name] = self.world.clock.monotonic()
         if isinstance(after, Node) and isinstance(before, Node):
             self._check_node(after, before)
         elif isinstance(after, Service) and isinstance(before, Service) and event.by is Owner.DEPLOYMENTS:
@@ -179,9 +199,10 @@ class Witness:
             return
         world = self.world
         now = world.clock.monotonic()
-        heard_at = before.changed_at - world.clock.now() + now
+        heard_at = before.changed_at - world.now() + now
         site = world.sites[after.name]
-        least_s = RECONNECT_S if site.parted_at > heard_at else HEARTBEAT_TIMEOUT_S
+        parted = max(site.parted_at, site.cable.late_until) > heard_at
+        least_s = RECONNECT_S if parted else HEARTBEAT_TIMEOUT_S
         if after.changed_at - before.changed_at < least_s - PROMPT_S:
             self.note(f"{after.name} is declared down {after.changed_at - before.changed_at:.1f} s after it was heard")
         elif now - world.manager_since < HEARTBEAT_TIMEOUT_S - PROMPT_S:
@@ -211,8 +232,8 @@ class Witness:
         site = self.world.sites.get(after.node)
         if after.state is State.LOST:
             node = self.world.read().nodes.get(after.node)
-            back_s = self.world.clock.now() - node.changed_at if node is not None else 0.0
-            if node is not None and node.status is NodeStatus.READY and back_s > UNAWARE_S:
+            back_s = self.world.clock.monotonic() - self._node_changed.get(after.node, 0.0)
+            if node is not None and node.status is NodeStatus.READY and back_s > self._unaware_s():
                 self.note(f"{after.id} is lost, although {after.node} is ready")
         if after.reason is Reason.CONTAINER_GONE and site is not None and self._mark(after) not in site.taken:
             self.note(f"the container of {after.id} is said to be gone, and nobody took it")
@@ -245,15 +266,27 @@ class Witness:
             and "takes over" in event.message
         ):
             self.note(f"{after.id} is relieved by a task that is not ready")
+        left = before.ready and before.counts and not after.counts and not served
         # What has its volume on a node that is drained serves nowhere until that node is back.
         release = snapshot.release(after.service, after.release)
         stranded = event.reason is Reason.NODE_DRAINED and release is not None and volumes_of(release.spec)
-        left = before.ready and before.counts and not after.counts and not served
+        if left and not stranded and event.revision == snapshot.revision:
+            self._check_taken_out(event, after, service, snapshot)
         if event.by is Owner.ROLLOUT and left and not stranded:
             others = [task.id for task in given_up.values() if self._wants(service, task, snapshot)]
             if len(others) >= (service.spec.update.parallelism or PLENTY):
                 self.note(f"the rollout of {service.name} stops {after.id}, although {others[0]} is not replaced yet")
             given_up[place] = after
+
+    def _check_taken_out(self, event: Event, task: Task, service: Service, snapshot: Snapshot) -> None:
+        """Who serves is taken out by the cluster itself only for what the rules of the service allow: start-first only
+        once another serves, or where nothing fits beside it; and never by who only fills slots."""
+        if not task.live or not self._wants(service, task, snapshot):
+            return
+        if event.by is Owner.SERVICES and (service.spec.mode is Mode.GLOBAL) == bool(task.pinned):
+            self.note(f"{task.id} is taken out although it serves and is wanted: {event.reason}")
+        if event.by is Owner.ROLLOUT and starts_first(service.spec) and "nothing fits beside it" not in event.message:
+            self.note(f"{task.id} is taken out before another serves in its place")
 
     def _wants(self, service: Service, task: Task, snapshot: Snapshot) -> bool:
         """Whether a service still wants something in the place of `task`."""
@@ -261,7 +294,7 @@ class Witness:
             return task.slot <= service.spec.replicas
         node = snapshot.nodes.get(task.pinned)
         # Who decided may have seen the node just before it came back.
-        long = self.world.clock.now() - self._node_changed.get(task.pinned, 0.0) > UNAWARE_S
+        long = self.world.clock.monotonic() - self._node_changed.get(task.pinned, 0.0) > self._unaware_s()
         return long and node is not None and eligible(node, service.spec)
 
     def _twins(self, snapshot: Snapshot) -> list[str]:
@@ -295,7 +328,7 @@ class Witness:
             self.note(f"the worker of {site.name} asks to {verb} the container of {task_id}, which is wanted")
         if verb == "create" and RANK[State.STARTING] <= RANK[task.state] < RANK[State.LOST]:
             self.note(f"the worker of {site.name} makes another container for {task_id}, which has had one")
-        if verb == "start" and box is not None and box.runs and not box.running:
+        if verb == "start" and box is not None and box.runs and not box.running and box.id not in site.lies.misled:
             self.note(f"the worker of {site.name} starts the container of {task_id} once more")
 
 

@@ -15,6 +15,7 @@ from longshore.control import tokens
 from longshore.control.controllers import controllers
 from longshore.control.operations import Operations
 from longshore.control.sessions import Sessions
+from longshore.control.steady import SteadyClock, latest
 from longshore.decide import services
 from longshore.decide.placement import explain, place
 from longshore.engine.fake import FakeMachine
@@ -27,11 +28,12 @@ from longshore.model.objects import Cluster, Kind, Role, Task, Token
 from longshore.model.reasons import Reason
 from longshore.model.snapshot import Snapshot
 from longshore.ports import Clock
-from longshore.simulate.clockwork import VirtualClock
+from longshore.simulate.clockwork import VirtualClock, WallClock
+from longshore.simulate.lies import Lies
 from longshore.simulate.site import Site
 from longshore.simulate.story import Told, Voice
-from longshore.simulate.unruly import CALM, StoreTroubles, UnrulyStore
-from longshore.simulate.wire import Link
+from longshore.simulate.unruly import CALM, SLOW, StoreTroubles, UnrulyStore
+from longshore.simulate.wire import Cable, Link
 from longshore.store.memory import MemoryStore
 
 T = TypeVar("T")
@@ -40,6 +42,11 @@ CLUSTER = "simulated"
 HEARTBEAT_TIMEOUT_S = 5.0
 CORES, MEMORY = 4.0, 8 << 30
 POLICIES = ("spread", "binpack", "epvm", "first-fit", "round-robin", "roundrobin", "greedy")
+CLOCKS_OFF_S = 300.0
+DRIFT = 0.01
+"""A machine's clock may gain or lose so much: ten times what one does that nobody corrects."""
+LOST_OFTEN = 0.1
+"""A store that loses more than this part of the commits is failing."""
 LOOK_S = 0.01
 """How often `until` looks."""
 DEATH_S = 1.0
@@ -53,6 +60,7 @@ class Manager:
 
     def __init__(self, store: UnrulyStore, clock: Clock, policy: str) -> None:
         self.store = store
+        self.clock = clock
         self.since = clock.monotonic()
         self.sessions = Sessions(
             store,
@@ -77,6 +85,19 @@ class Manager:
             group.create_task(self.loop.run(), name="controllers")
 
 
+class _Latest:
+    """The clock of the newest manager, which is the store's too: it outlives managers here, not clocks."""
+
+    def __init__(self, world: "World") -> None:
+        self._world = world
+
+    def now(self) -> float:
+        return self._world.now()
+
+    def monotonic(self) -> float:
+        return self._world.clock.monotonic()
+
+
 class World:
     """The whole of it. `told` is given every line of the story that is told here."""
 
@@ -91,10 +112,18 @@ class World:
         troubles: StoreTroubles | None = None,
     ) -> None:
         """`asked` is called before each thing that a worker asks its engine for; `policy` is drawn unless named."""
+        self.seed = seed
         self.rng = random.Random(seed)
         self.clock: Clock = VirtualClock()
+        self.wall = WallClock()
+        """Of the manager's machine."""
+        self.wall_set_at = -1.0
+        """When somebody last set it."""
+        self._deciding = SteadyClock(self.wall)
+        self._off = random.Random(f"clocks {seed}")
+        self._cables = random.Random(f"cables {seed}")
         self.policy = policy or self.rng.choice(POLICIES)
-        self.durable = MemoryStore(self.clock)
+        self.durable = MemoryStore(_Latest(self))
         self.troubles = troubles or StoreTroubles()
         self.bugs: list[BaseException] = []
         self.asked = asked
@@ -106,11 +135,26 @@ class World:
         self._tasks: dict[asyncio.Task[Any], None] = {}
         self._serving: dict[asyncio.Task[Any], None] = {}
         """What belongs to the manager's process and dies with it."""
+        self.store_harmed_at = -1.0
+        """When the store was last worse than slow, or that ended."""
         self.sites = {name: self._site(name) for name in (f"n{number}" for number in range(1, nodes + 1))}
 
     def _site(self, name: str) -> Site:
-        machine = FakeMachine(self.rng, self.clock, name=name, cores=CORES, memory=MEMORY)
-        return Site(name, machine, self, join_secret=f"lsj_for-{name}")
+        clock = WallClock(self._off.uniform(-CLOCKS_OFF_S, CLOCKS_OFF_S), self._off.uniform(-DRIFT, DRIFT))
+        machine = FakeMachine(self.rng, clock, name=name, cores=CORES, memory=MEMORY)
+        lies = Lies(random.Random(f"lies {self.seed} {name}"))
+        cable = Cable(self._cables)
+        return Site(name, machine, self, clock, cable, lies=lies, join_secret=f"lsj_for-{name}")
+
+    def now(self) -> float:
+        """What the newest manager takes the time to be."""
+        return self._deciding.now()
+
+    def set_wall(self, by_s: float) -> None:
+        """Somebody sets the clock of the manager's machine."""
+        self.wall.off_s += by_s
+        self.wall_set_at = self.clock.monotonic()
+        self.tell(Voice.FAULT, f"the manager's clock is set {'forward' if by_s > 0 else 'back'} by {abs(by_s):.0f} s")
 
     def tell(self, voice: Voice, text: str) -> None:
         self._told(Told(round(self.clock.monotonic(), 3), voice, text))
@@ -119,7 +163,7 @@ class World:
 
     async def begin(self) -> None:
         """The first start: the manager, a join token for each worker, then the workers. Nothing fails until then."""
-        now, troubles = self.clock.now(), self.troubles
+        now, troubles = self.now(), self.troubles
         self.set_troubles(CALM)
         manager = self.start_manager()
         cluster = Cluster(id=CLUSTER, created_at=now)
@@ -133,13 +177,31 @@ class World:
 
     def set_troubles(self, troubles: StoreTroubles) -> None:
         """From now on the store has these, in managers to come too."""
-        self.troubles = troubles
+        was_ill, self.troubles = self.store_is_ill, troubles
+        if was_ill or self.store_is_ill:
+            self.store_harmed_at = self.clock.monotonic()
         if self.manager is not None:
             self.manager.store.troubles = troubles
 
+    @property
+    def store_is_ill(self) -> bool:
+        """Worse than slow."""
+        return self.troubles.land_s[1] > SLOW.land_s[1] or self.troubles.lost_before > LOST_OFTEN
+
+    async def trouble(self, what: str, troubles: StoreTroubles, for_s: float) -> None:
+        """The store has these for a while."""
+        self.tell(Voice.FAULT, what)
+        self.set_troubles(troubles)
+        await self.pass_time(for_s)
+        self.tell(Voice.FAULT, "the store is as ever")
+        self.set_troubles(StoreTroubles())
+
     def start_manager(self) -> Manager:
         if self.manager is None:
-            self.manager = Manager(UnrulyStore(self.durable, self.rng, self.troubles), self.clock, self.policy)
+            self._deciding = SteadyClock(self.wall)
+            self._deciding.begin_after(latest(self.durable.read()))
+            store = UnrulyStore(self.durable, self.rng, self.troubles)
+            self.manager = Manager(store, self._deciding, self.policy)
             self.manager_since = self.manager.since
             self._serve(self.manager.run(), "manager")
             self.tell(Voice.FAULT, "the manager starts")
@@ -205,14 +267,14 @@ class World:
     def connect(self, site: Site) -> Link:
         """A site's worker knocks at the manager's door: with its own token, or to join with the one it was given."""
         manager = self.manager
-        if manager is None:
+        if manager is None or not site.cable.whole:
             raise Unavailable("nobody listens")
-        world, now = manager.store.read(), self.clock.now()
+        world, now = manager.store.read(), self.now()
         joining = "" if site.identity.cluster else site.join_secret
         token = tokens.verify(world, site.identity.token, now) or tokens.verify(world, joining, now)
         if token is None:
             raise Denied("token unknown")
-        link = Link(self.rng)
+        link = Link(self.rng, site.cable)
 
         async def session() -> None:
             await manager.sessions.serve(link.manager, token)

@@ -1,0 +1,52 @@
+"""Many worlds, one after the other or side by side in processes; what comes of them is in the order of their seeds.
+
+A world is a plain function of its size, so it does not matter which process plays it.
+"""
+
+import multiprocessing
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+
+import msgspec
+import structlog
+
+from longshore.simulate.run import Outcome, run_world
+
+AT_A_TIME = 4
+"""Worlds that a process is given at once."""
+MIXED_STEPS = (60, 60, 20, 120)
+MIXED_NODES_MAX = 6
+
+
+class Size(msgspec.Struct, frozen=True):
+    """What a world is made from."""
+
+    seed: int
+    nodes: int
+    steps: int
+
+
+def mixed(seed: int) -> Size:
+    """A world whose size is its seed's too."""
+    return Size(seed, 1 + seed % MIXED_NODES_MAX, MIXED_STEPS[seed % len(MIXED_STEPS)])
+
+
+def play_all(sizes: Sequence[Size], jobs: int, *, stories: bool) -> Iterator[Outcome]:
+    """Each world's outcome. Without `stories`, only those that broke tell theirs."""
+    if jobs == 1:
+        for size in sizes:
+            yield _play(size, stories)
+        return
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, mp_context=spawn, initializer=be_quiet) as pool:
+        yield from pool.map(_play, sizes, [stories] * len(sizes), chunksize=AT_A_TIME)
+
+
+def be_quiet() -> None:
+    """The story is the log."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("critical"))
+
+
+def _play(size: Size, stories: bool) -> Outcome:
+    outcome = run_world(size.seed, nodes=size.nodes, steps=size.steps)
+    return outcome if stories or outcome.broken else msgspec.structs.replace(outcome, story=())

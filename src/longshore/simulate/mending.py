@@ -1,0 +1,81 @@
+"""What anybody could mend at once, and nobody does: found by looking at the store alone, every second.
+
+Most of what is amiss in a storm has to wait for a machine, a container or a user. This is what waits for nothing: a
+decision is due, and all that it takes is one look and one commit. So it may last for as long as a commit and its
+repetition take, and no longer. A decision that got lost is seen by this before something else wakes its key.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from longshore.decide import restart
+from longshore.model.lifecycle import State, Wanted
+from longshore.model.objects import NodeStatus, Service, Task
+from longshore.model.reasons import Reason
+from longshore.model.snapshot import Snapshot
+from longshore.model.spec import Mode, drain_s_of
+
+MEND_S = 15.0
+"""A slow store takes 1.5 s for a commit, and one that was lost is repeated after a moment; a conflict looks again."""
+
+
+class Mending:
+    """Remembers since when each thing has been amiss."""
+
+    def __init__(self) -> None:
+        self._since: dict[str, float] = {}
+
+    def look(self, world: Snapshot, now: float, at: float, quiet_since: float) -> list[str]:
+        """What has been amiss for too long. `now` is the manager's time, `at` the true one; who decides could do so
+        without a break since `quiet_since`."""
+        found = set(amiss(world, now))
+        self._since = {one: self._since.get(one, at) for one in sorted(found)}
+        return [
+            f"{one} for {MEND_S:.0f} s" for one, since in self._since.items() if at - max(since, quiet_since) > MEND_S
+        ]
+
+
+def amiss(world: Snapshot, now: float) -> Iterator[str]:
+    """Each thing that one look could mend."""
+    for name, tasks in world.services_with_tasks.items():
+        service = world.services.get(name)
+        for task in tasks.values():
+            yield from _task(world, service, task, now)
+    for service in world.services.values():
+        yield from _slots(world, service, now)
+
+
+def _task(world: Snapshot, service: Service | None, task: Task, now: float) -> Iterator[str]:
+    node = world.nodes.get(task.node)
+    if task.live and task.node and (node is None or node.status is NodeStatus.DOWN):
+        yield f"{task.id} stays on {task.node}, which is down,"
+    if task.state is State.NEW and task.wanted is Wanted.RUNNING and task.reason is not Reason.NO_NODE:
+        yield f"{task.id} is not looked at by placement"
+    if task.wanted is Wanted.REMOVED and not task.live and not task.container_id:
+        yield f"{task.id} is gone, and is not forgotten"
+    if service is None:
+        if task.wanted is not Wanted.REMOVED:
+            yield f"{task.id} is not removed with its service"
+    elif task.live and task.wanted is Wanted.LEAVING and (task.leaving_at or 0.0) + drain_s_of(service.spec) < now:
+        yield f"{task.id} has left, and is not stopped"
+    elif task.counts and service.spec.mode is not Mode.GLOBAL and task.slot > service.spec.replicas:
+        yield f"{task.id} is one too many"
+
+
+def _slots(world: Snapshot, service: Service, now: float) -> Iterator[str]:
+    """Slots that nobody fills, although nothing is waited for."""
+    if service.spec.mode is Mode.GLOBAL:
+        return
+    slots: dict[int, list[Task]] = defaultdict(list)
+    for task in world.tasks_of_service(service.name).values():
+        slots[task.slot].append(task)
+    for slot in range(1, service.spec.replicas + 1):
+        here = slots[slot]
+        if any(task.live for task in here):
+            continue
+        newest = max(here, key=lambda task: task.generation, default=None)
+        if newest is not None and newest.release == service.release:
+            at = restart.again(newest, service.spec)
+            if at is None or at > now:
+                continue
+        yield f"slot {service.name}.{slot} is not filled"
