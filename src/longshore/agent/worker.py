@@ -14,6 +14,7 @@ import msgspec
 import structlog
 
 from longshore import __version__
+from longshore.agent.commands import CommandProber
 from longshore.agent.prober import SocketProber
 from longshore.agent.runner import Runner
 from longshore.loop.together import together
@@ -100,7 +101,7 @@ class Worker:
         self._known: Description | None = None
         """What the machine is, while its engine answers."""
         self._figures = figures
-        self._prober = prober or SocketProber(address)
+        self._prober = CommandProber(engine, prober or SocketProber(address))
         self._serve_entries = serve_entries
 
     async def run(self) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from msgspec.structs import replace
 
 from longshore.decide import restart
+from longshore.decide.dependencies import waits
 from longshore.decide.placement.constraints import eligible
 from longshore.model.changes import Change, raise_wanted
 from longshore.model.lifecycle import Owner, State, Wanted
@@ -59,6 +60,8 @@ class _Step:
         self._service = service
         self._rules = service.spec.update
         self._now = now
+        self._waits = bool(waits(world, service))
+        """Whether nothing may give way to the current release yet. What it has begun goes on."""
         self.changes: list[Change] = []
         self.looks: list[float] = []
         self._slots: dict[int, list[Task]] = defaultdict(list)
@@ -137,13 +140,15 @@ class _Step:
         return at <= self._now
 
     def _is_wanted(self, relief: Task, former: Task) -> bool:
-        return relief.release == self._service.release and self._cause(former) is not None
+        cause = self._cause(former)
+        moves = self._waits and cause is Reason.NODE_DRAINED and relief.release == former.release
+        return cause is not None and (relief.release == self._service.release or moves)
 
     def _finds_no_room(self, relief: Task) -> bool:
         """A task that leaves a node may wait for room elsewhere; a new release takes the room of the old one."""
         former = self._world.task(relief.relieves)
-        waits = relief.state is State.NEW and relief.reason is Reason.NO_NODE
-        if not waits or self._rules.order is not None or former is None:
+        unplaced = relief.state is State.NEW and relief.reason is Reason.NO_NODE
+        if not unplaced or self._waits or self._rules.order is not None or former is None:
             return False
         if self._cause(former) is not Reason.OUTDATED or len(self._unready()) >= max(self._rules.parallelism, 1):
             return False
@@ -156,7 +161,8 @@ class _Step:
 
     def outdated(self) -> list[Task]:
         """The tasks that count and are to give way, in order."""
-        return [task for task in self._every() if task.counts and self._cause(task) is not None]
+        causes = (None, Reason.OUTDATED) if self._waits else (None,)
+        return [task for task in self._every() if task.counts and self._cause(task) not in causes]
 
     def _cause(self, task: Task) -> Reason | None:
         """Why a task is to give way; None if it may stay."""
@@ -222,7 +228,8 @@ class _Step:
         """Start a task that is to take over, unless the last one that was to failed too lately."""
         here = self._slots[former.slot]
         newest, attempt = here[-1], 0
-        if newest.relieves and not newest.live and newest.release == self._service.release:
+        release = former.release if self._waits else self._service.release
+        if newest.relieves and not newest.live and newest.release == release:
             at = restart.again(newest, self._service.spec)
             if at is None:
                 return  # it is given up; what becomes of the release is decided elsewhere
@@ -236,7 +243,7 @@ class _Step:
             service=self._service.name,
             slot=former.slot,
             generation=newest.generation + 1,
-            release=self._service.release,
+            release=release,
             pinned=former.pinned if self._service.spec.mode is Mode.GLOBAL else "",
             relieves=former.id,
             attempt=attempt,

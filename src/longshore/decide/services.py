@@ -2,7 +2,8 @@
 
 Reads one service and its tasks; returns the changes that bring them nearer to the wish, and when to look again if a
 restart has to wait. Does not place tasks, does not pick which old release to replace next, and does not know why a
-task ended: `restart.again` says when its slot may be filled. Whatever is missing or doubled, the same function mends.
+task ended: `restart.again` says when its slot may be filled, `dependencies` with which release. Whatever is missing or
+doubled, the same function mends.
 """
 
 from collections import defaultdict
@@ -11,13 +12,14 @@ from collections.abc import Iterable, Mapping
 from msgspec.structs import replace
 
 from longshore.decide import restart
+from longshore.decide.dependencies import release_for
 from longshore.decide.placement.constraints import eligible
 from longshore.model.changes import Change, deleted, raise_wanted
 from longshore.model.lifecycle import Owner, State, Wanted
-from longshore.model.objects import Availability, Kind, NodeStatus, Service, Task, task_id
+from longshore.model.objects import Availability, Kind, NodeStatus, Release, Service, Task, task_id
 from longshore.model.reasons import Reason
 from longshore.model.snapshot import Snapshot
-from longshore.model.spec import Mode, drain_s_of
+from longshore.model.spec import Mode, ServiceSpec, drain_s_of
 
 RELEASES_MAX = 10
 """Releases of a service that are kept, so that one can go back."""
@@ -62,11 +64,12 @@ def _slots(world: Snapshot, service: Service, tasks: Iterable[Task], now: float)
         # Two that count in one slot can only come from a store that was edited by hand; the newest stays.
         changes += _removed(counting[:-1], Reason.SUPERSEDED)
         changes += _history(here)
-        at = None if counting else _fill_at(service, here)
+        release = None if counting else release_for(world, service, here[-1] if here else None)
+        at = _fill_at(service, release, here) if release is not None else None
         if at is not None and at > now:
             looks.append(at)
-        elif at is not None:
-            changes.append(_new_task(service, slot, slots[slot], here, now))
+        elif at is not None and release is not None:
+            changes.append(_new_task(service, release, slot, slots[slot], here, now))
     return changes, min(looks, default=None)
 
 
@@ -98,23 +101,28 @@ def _holds(world: Snapshot, service: Service, node: str, here: Iterable[Task]) -
     return record.availability is Availability.ACTIVE
 
 
-def _fill_at(service: Service, here: list[Task]) -> float | None:
-    """When the slot whose tasks are `here`, none of which counts, may get a new one. None is not now: a task is still
-    on its way out, the job's slot is done, or the restart policy gave up."""
+def _fill_at(service: Service, release: Release, here: list[Task]) -> float | None:
+    """When the slot whose tasks are `here`, none of which counts, may get a new one of `release`. None is not now: a
+    task is still on its way out, the job's slot is done, or the restart policy gave up."""
     if any(task.live for task in here):
         return None
-    if not here or here[-1].release != service.release:
+    if not here or here[-1].release != release.number:
         return 0.0  # a new release starts afresh, whatever became of the old one; a job applied anew runs again
-    return restart.again(here[-1], service.spec)
+    return restart.again(here[-1], _spec(service, release))
 
 
-def _new_task(service: Service, slot: int, pinned: str, here: list[Task], now: float) -> Change:
+def _spec(service: Service, release: Release) -> ServiceSpec:
+    """The service's own says when it is restarted now; an earlier release only has its own."""
+    return service.spec if release.number == service.release else release.spec
+
+
+def _new_task(service: Service, release: Release, slot: int, pinned: str, here: list[Task], now: float) -> Change:
     newest = here[-1] if here else None
     generation = newest.generation + 1 if newest else 1
     id = task_id(service.name, slot, generation)
     attempt = 0
-    if newest is not None and newest.release == service.release:
-        attempt = restart.attempt_after(newest, service.spec)
+    if newest is not None and newest.release == release.number:
+        attempt = restart.attempt_after(newest, _spec(service, release))
     reason = Reason.REPLACES if newest else Reason.SLOT_EMPTY
     message = f"replaces {newest.id}: {newest.reason}" if newest else ""
     task = Task(
@@ -122,7 +130,7 @@ def _new_task(service: Service, slot: int, pinned: str, here: list[Task], now: f
         service=service.name,
         slot=slot,
         generation=generation,
-        release=service.release,
+        release=release.number,
         pinned=pinned,
         attempt=attempt,
         reason=reason,
