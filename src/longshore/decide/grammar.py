@@ -125,5 +125,5 @@ USER = re.compile(r"[^\s:]+(?::[^\s:]+)?")
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 CONTROL_IN_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 SURROGATE = re.compile(r"[\ud800-\udfff]")
-TEXT_FIELDS = frozenset({"command", "entrypoint", "env", "labels", "health", "liveness", "readiness"})
+TEXT_FIELDS = frozenset({"command", "entrypoint", "env", "labels", "health"})
 """Where a string may have lines and tabs: scripts, keys and certificates are passed that way."""
