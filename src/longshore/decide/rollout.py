@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from msgspec.structs import replace
 
 from longshore.decide import restart
-from longshore.decide.dependencies import waits
+from longshore.decide.dependencies import release_for, waits
 from longshore.decide.placement.constraints import eligible
 from longshore.model.changes import Change, raise_wanted
 from longshore.model.lifecycle import Owner, State, Wanted
@@ -188,7 +188,7 @@ class _Step:
         """Begin with as many more slots as the rules allow."""
         if not ready or self._must_pause():
             return
-        first = starts_first(self._service.spec)
+        first = all(self._goes_first(task) for task in ready)
         at_once = self._rules.parallelism or len(self._slots)
         # A slot that nobody serves is being worked on as well: none is emptied beside it, and a new release that does
         # not run goes no further. To start a task elsewhere takes nothing from anybody.
@@ -200,10 +200,15 @@ class _Step:
             if room[cause] <= 0:
                 continue
             room = {one: left - 1 for one, left in room.items()}
-            if first:
+            if self._goes_first(task):
                 self._start_relief(task, cause)
             else:
                 self._leave(task, self._words(task, cause), cause)
+
+    def _goes_first(self, former: Task) -> bool:
+        """Whether what follows a task may run beside it, by the rules of the release that follows."""
+        same = self._world.release(self._service.name, former.release) if self._waits else None
+        return starts_first(same.spec if same is not None else self._service.spec)
 
     def _must_pause(self) -> bool:
         """Between two steps."""
@@ -215,7 +220,15 @@ class _Step:
         return False
 
     def _unready(self) -> set[int]:
-        """Slots that nobody serves. One that was just emptied is still one."""
+        """Slots that nobody serves. One that was just emptied is still one; one that has to wait is nobody's work."""
+        return {slot for slot in self._unserved() if not self._has_to_wait(slot)}
+
+    def _has_to_wait(self, slot: int) -> bool:
+        here = self._slots.get(slot)
+        newest = here[-1] if here else None
+        return self._waits and release_for(self._world, self._service, newest) is None
+
+    def _unserved(self) -> set[int]:
         served = {slot for slot, here in self._slots.items() if any(task.counts and task.ready for task in here)}
         if self._service.spec.mode is not Mode.GLOBAL:
             return set(range(1, self._service.spec.replicas + 1)) - served

@@ -16,10 +16,10 @@ from longshore.decide.dependencies import release_for
 from longshore.decide.placement.constraints import eligible
 from longshore.model.changes import Change, deleted, raise_wanted
 from longshore.model.lifecycle import Owner, State, Wanted
-from longshore.model.objects import Availability, Kind, NodeStatus, Release, Service, Task, task_id
+from longshore.model.objects import Availability, Kind, NodeStatus, Service, Task, task_id
 from longshore.model.reasons import Reason
 from longshore.model.snapshot import Snapshot
-from longshore.model.spec import Mode, ServiceSpec, drain_s_of
+from longshore.model.spec import Mode, drain_s_of
 
 RELEASES_MAX = 10
 """Releases of a service that are kept, so that one can go back."""
@@ -64,12 +64,12 @@ def _slots(world: Snapshot, service: Service, tasks: Iterable[Task], now: float)
         # Two that count in one slot can only come from a store that was edited by hand; the newest stays.
         changes += _removed(counting[:-1], Reason.SUPERSEDED)
         changes += _history(here)
-        release = None if counting else release_for(world, service, here[-1] if here else None)
-        at = _fill_at(service, release, here) if release is not None else None
+        turn = None if counting else _turn(world, service, here)
+        at = _fill_at(turn, here) if turn is not None else None
         if at is not None and at > now:
             looks.append(at)
-        elif at is not None and release is not None:
-            changes.append(_new_task(service, release, slot, slots[slot], here, now))
+        elif at is not None and turn is not None:
+            changes.append(_new_task(turn, slot, slots[slot], here, now))
     return changes, min(looks, default=None)
 
 
@@ -101,28 +101,32 @@ def _holds(world: Snapshot, service: Service, node: str, here: Iterable[Task]) -
     return record.availability is Availability.ACTIVE
 
 
-def _fill_at(service: Service, release: Release, here: list[Task]) -> float | None:
-    """When the slot whose tasks are `here`, none of which counts, may get a new one of `release`. None is not now: a
-    task is still on its way out, the job's slot is done, or the restart policy gave up."""
+def _turn(world: Snapshot, service: Service, here: list[Task]) -> Service | None:
+    """The service as the next task of a slot is to see it: while its current release has to wait, as it was at the
+    release that the slot has; None if the slot has to wait."""
+    release = release_for(world, service, here[-1] if here else None)
+    if release is None or release.number == service.release:
+        return service if release is not None else None
+    return replace(service, release=release.number, spec=release.spec)
+
+
+def _fill_at(service: Service, here: list[Task]) -> float | None:
+    """When the slot whose tasks are `here`, none of which counts, may get a new one. None is not now: a task is still
+    on its way out, the job's slot is done, or the restart policy gave up."""
     if any(task.live for task in here):
         return None
-    if not here or here[-1].release != release.number:
+    if not here or here[-1].release != service.release:
         return 0.0  # a new release starts afresh, whatever became of the old one; a job applied anew runs again
-    return restart.again(here[-1], _spec(service, release))
+    return restart.again(here[-1], service.spec)
 
 
-def _spec(service: Service, release: Release) -> ServiceSpec:
-    """The service's own says when it is restarted now; an earlier release only has its own."""
-    return service.spec if release.number == service.release else release.spec
-
-
-def _new_task(service: Service, release: Release, slot: int, pinned: str, here: list[Task], now: float) -> Change:
+def _new_task(service: Service, slot: int, pinned: str, here: list[Task], now: float) -> Change:
     newest = here[-1] if here else None
     generation = newest.generation + 1 if newest else 1
     id = task_id(service.name, slot, generation)
     attempt = 0
-    if newest is not None and newest.release == release.number:
-        attempt = restart.attempt_after(newest, _spec(service, release))
+    if newest is not None and newest.release == service.release:
+        attempt = restart.attempt_after(newest, service.spec)
     reason = Reason.REPLACES if newest else Reason.SLOT_EMPTY
     message = f"replaces {newest.id}: {newest.reason}" if newest else ""
     task = Task(
@@ -130,7 +134,7 @@ def _new_task(service: Service, release: Release, slot: int, pinned: str, here: 
         service=service.name,
         slot=slot,
         generation=generation,
-        release=release.number,
+        release=service.release,
         pinned=pinned,
         attempt=attempt,
         reason=reason,
