@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from longshore.model.changes import Batch, Change, Event, Guard
-from longshore.model.containers import Container, ContainerOrder, LogLine, Target
+from longshore.model.containers import Container, ContainerOrder, LogLine, Ran, Target
 from longshore.model.messages import Down, Up
 from longshore.model.objects import Capacity, EngineFacts, Kind
 from longshore.model.snapshot import Snapshot
@@ -99,6 +99,12 @@ class Engine(Protocol):
         listening, and again whenever something may have been missed: list them all then. Ends only by raising
         Unavailable."""
 
+    async def exec(self, id: str, command: Sequence[str], timeout_s: float) -> Ran:
+        """Run a program in a running container, as the container's user and without a terminal, and wait for its end
+        for so long from its start. A program that cannot be started has an exit code of 126 or 127. Raises NotFound if
+        the container is gone or does not run; Refused, without starting it, while too many that were run in it before
+        have not ended."""
+
     def logs(self, id: str, *, follow: bool, tail: int | None, since: float | None) -> AsyncIterator[LogLine]:
         """Its log lines, oldest first: the last `tail` (None is all) after `since`; with `follow`, until it is
         removed or exits. Raises NotFound."""
@@ -116,7 +122,8 @@ class Prober(Protocol):
 
     async def probe(self, target: Target) -> None:
         """Return if it answers as it should; raise Unavailable with what was wrong if not, Refused if it could not be
-        asked through no fault of its own. Waits as long as it is let: the time limit is the asker's."""
+        asked through no fault of its own. Waits as long as it is let: the time limit is the asker's, but for a command,
+        whose time begins with its start, and ends in Unavailable."""
 
     async def close(self) -> None:
         """Give up connections."""

@@ -12,6 +12,7 @@ from time import monotonic
 import msgspec
 import pytest
 
+from longshore.engine.limits import PROGRAMS_MAX
 from longshore.model.containers import ContainerOrder, Health, LogLine, Status
 from longshore.model.errors import NotFound, PortTaken, Refused, Unavailable
 from longshore.model.objects import PublishedPort
@@ -412,6 +413,57 @@ class TestEvents:
             await client.close()
             with pytest.raises(Unavailable):
                 await anext(events)
+
+
+class TestExec:
+    """Run a program in a running container, and wait for its end for so long from its start."""
+
+    @pytest.mark.parametrize(
+        ("command", "exit_code", "output"),
+        [
+            (("true",), 0, ""),
+            (("false",), 1, ""),
+            (("sh", "-c", "echo one >&2; exit 3"), 3, "one"),
+            (("sh", "-c", "echo begun; sleep 0.3; echo done"), 0, "begun\ndone"),
+        ],
+    )
+    async def test_it_ends(
+        self, engine: Engine, orders: Orders, command: tuple[str, ...], exit_code: int, output: str
+    ) -> None:
+        ran = await engine.exec(await started(engine, orders()), command, 10.0)
+        assert (ran.exit_code, ran.output) == (exit_code, output)
+
+    async def test_one_that_cannot_be_started(self, engine: Engine, orders: Orders) -> None:
+        ran = await engine.exec(await started(engine, orders()), ("missing-program",), 10.0)
+        assert ran.exit_code in (126, 127)
+        assert '"missing-program": executable file not found' in ran.output
+
+    async def test_one_that_does_not_end_in_time_has_not_ended_well(self, engine: Engine, orders: Orders) -> None:
+        id = await started(engine, orders())
+        began = monotonic()
+        ran = await engine.exec(id, ("sleep", "30"), 0.5)
+        assert ran.exit_code is None
+        assert 0.4 < monotonic() - began < 5
+        assert (await engine.exec(id, ("true",), 10.0)).exit_code == 0
+
+    async def test_those_that_never_end_do_not_pile_up(self, engine: Engine, orders: Orders) -> None:
+        id = await started(engine, orders())
+        hung = await asyncio.gather(*(engine.exec(id, ("sleep", "30"), 0.5) for _ in range(PROGRAMS_MAX)))
+        assert {ran.exit_code for ran in hung} == {None}
+        with pytest.raises(Refused, match="have not ended"):
+            await engine.exec(id, ("true",), 10.0)
+        other = await started(engine, orders())
+        assert (await engine.exec(other, ("true",), 10.0)).exit_code == 0
+
+    async def test_it_ends_with_its_container(self, engine: Engine, orders: Orders) -> None:
+        ran = await engine.exec(await started(engine, orders("sleep 2")), ("sleep", "30"), 20.0)
+        assert ran.exit_code == 137
+
+    async def test_a_container_that_does_not_run(self, engine: Engine, orders: Orders) -> None:
+        created, done = await engine.create(orders()), await ended(engine, orders, orders("exit 0"))
+        for id in (created, done.id, "0123456789ab" * 5):
+            with pytest.raises(NotFound):
+                await engine.exec(id, ("true",), 1.0)
 
 
 class TestLogs:

@@ -4,7 +4,7 @@ import pytest
 
 from longshore.model.lifecycle import State
 from longshore.model.reasons import Reason
-from longshore.model.spec import HttpProbe, Port, Probe, ServiceSpec, TcpProbe
+from longshore.model.spec import ExecProbe, HttpProbe, Port, Probe, ServiceSpec, TcpProbe
 from tests.clusters import Cluster, eventually, sleeper
 
 SERVER = """
@@ -61,3 +61,29 @@ def test_what_nobody_listens_at_is_not_alive(real_cluster: Cluster) -> None:
     ended = real_cluster.ended_task("web.1.1")
     assert ended.reason is Reason.UNHEALTHY
     assert ended.message.endswith(":81: refused")
+
+
+COMMAND = Probe(exec=ExecProbe(command=("sh", "-c", "cat /tmp/www/health")), interval_s=0.3, retries=2)
+
+
+def test_a_command_in_the_container_is_a_check_like_the_others(real_cluster: Cluster) -> None:
+    real_cluster.client.put_service("web", server(readiness=COMMAND))
+    (before,) = real_cluster.settled("web")
+    for signal, ready in (("USR1", False), ("USR2", True)):
+        real_cluster.engine.kill(before.container_id, signal)
+        eventually(lambda ready=ready: real_cluster.client.task(before.id).ready is ready)  # type: ignore[misc]
+        said = "sh -c cat /tmp/www/health: exit code 1: cat: can't open '/tmp/www/health': No such file or directory"
+        assert real_cluster.client.task(before.id).message == ("" if ready else said)
+
+
+def test_a_container_whose_command_hangs_is_replaced(real_cluster: Cluster) -> None:
+    hangs = Probe(
+        exec=ExecProbe(command=("sh", "-c", "cat /tmp/www/health || sleep 60")), interval_s=0.3, timeout_s=0.5
+    )
+    real_cluster.client.put_service("web", server(liveness=hangs))
+    (victim,) = real_cluster.settled("web")
+    real_cluster.engine.kill(victim.container_id, "USR1")
+    ended = real_cluster.ended_task(victim.id)
+    assert (ended.state, ended.reason) == (State.FAILED, Reason.UNHEALTHY)
+    assert ended.message.startswith("sh -c cat /tmp/www/health || sleep 60: no end in 0.5 s: cat: can't open")
+    real_cluster.settled("web")

@@ -18,11 +18,12 @@ from longshore.agent.outbox import Outbox
 from longshore.agent.runner import Runner
 from longshore.agent.worker import Worker
 from longshore.control import controllers, sessions
+from longshore.control.dependents import Dependents
 from longshore.control.liveness import Liveness
 from longshore.control.operations import Operations
 from longshore.control.sessions import Sessions
 from longshore.control.steady import SteadyClock
-from longshore.decide import containers, nodes, restart, rollout, services
+from longshore.decide import containers, dependencies, nodes, restart, rollout, services
 from longshore.decide.placement import filters, place
 from longshore.decide.placement.volumes import Volumes
 from longshore.loop.queue import KeyQueue
@@ -238,6 +239,19 @@ def a_slot_is_filled_beside_one_that_stands_by(patch: pytest.MonkeyPatch) -> Non
     """Services do not see that somebody is about to take over."""
     real = services._fill_at
     patch.setattr(services, "_fill_at", lambda service, here: real(service, [one for one in here if not one.stands_by]))
+
+
+@mutant(caught_by=0)
+def a_release_does_not_wait_for_what_it_depends_on(patch: pytest.MonkeyPatch) -> None:
+    """It starts at once."""
+    patch.setattr(dependencies, "waits", lambda world, service: ())
+    patch.setattr(rollout, "waits", lambda world, service: ())
+
+
+@mutant(caught_by=0)
+def nobody_is_woken_for_what_it_waits_for(patch: pytest.MonkeyPatch) -> None:
+    """It waits on, although what it waits for has come."""
+    patch.setattr(Dependents, "touched", lambda self, event, world: ())
 
 
 # -- nodes

@@ -12,6 +12,7 @@ from longshore.decide import admission, grammar
 from longshore.decide.admission import admit
 from longshore.model.errors import Invalid
 from longshore.model.spec import (
+    ExecProbe,
     HealthCheck,
     HttpProbe,
     Limits,
@@ -178,6 +179,11 @@ REFUSED: list[tuple[str, ServiceSpec, str, str]] = [
     ("probe that asks nothing", alive(tcp=None), "liveness", "exactly one way"),
     ("probe that asks twice", alive(http=HttpProbe(port=80)), "liveness", "exactly one way"),
     ("liveness that comes back", alive(successes=2), "liveness.successes", "not asked again"),
+    ("probe that asks in all ways", alive(exec=ExecProbe(command=("a",))), "liveness", "exactly one way"),
+    ("probe of no program", alive(tcp=None, exec=ExecProbe(command=())), "liveness.exec.command", "name the program"),
+    ("nameless program", alive(tcp=None, exec=ExecProbe(command=("", "a"))), "liveness.exec.command", "name the program"),
+    ("endless command", alive(tcp=None, exec=ExecProbe(command=("a",) * 129)), "liveness.exec.command", "leave some out"),
+    ("command in lines", alive(tcp=None, exec=ExecProbe(command=("a\n",))), "liveness.exec.command[0]", "control"),
     ("probe without pause", alive(interval_s=0.0), "liveness.interval_s", "0.1"),
     ("probe without patience", alive(timeout_s=NAN), "liveness.timeout_s", "0.01"),
     ("probe without retries", alive(retries=0), "liveness.retries", "number"),
@@ -259,6 +265,7 @@ ADMITTED: list[tuple[str, ServiceSpec, dict[str, Any]]] = [
     ("health check switched off", health("NONE"), {}),
     ("health check in a shell", health("CMD-SHELL", "true"), {}),
     ("probe of a port that is not published", alive(), {}),
+    ("probe that runs a program", spec(liveness=Probe(exec=ExecProbe(command=("test", "-f", "")))), {}),
     ("probe with all it takes", asked(path="/a-b/%20?x=[1]&y", headers={"Host": "web.example:80", "X-A": ""}), {}),
     ("status codes in order", asked(accepts=(503, 200, 200)), {"readiness": asked(accepts=(200, 503)).readiness}),
     (

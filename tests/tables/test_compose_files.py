@@ -11,7 +11,11 @@ from longshore.compose.services import DEFAULT
 from longshore.decide.admission import admit, admit_app_name, admit_name
 from longshore.model.errors import Invalid
 from longshore.model.spec import (
+    Condition,
+    Dependency,
+    ExecProbe,
     HealthCheck,
+    HttpProbe,
     Ingress,
     Limits,
     LogRotation,
@@ -21,12 +25,14 @@ from longshore.model.spec import (
     OnFailure,
     PlacementRules,
     Port,
+    Probe,
     Protocol,
     Pull,
     Resources,
     RestartOn,
     RestartPolicy,
     ServiceSpec,
+    TcpProbe,
     UpdateOrder,
     UpdateRules,
 )
@@ -99,6 +105,14 @@ def test_every_supported_key() -> None:
             on_failure=OnFailure.PAUSE,
         ),
         placement=PlacementRules(constraints=("node.labels.disk==ssd",)),
+        liveness=Probe(tcp=TcpProbe(port=80), start_period_s=20.0),
+        readiness=Probe(
+            http=HttpProbe(port=80, path="/health", headers={"Host": "web.example"}, accepts=(200, 204)),
+            interval_s=2.0,
+            timeout_s=1.0,
+            retries=4,
+            successes=2,
+        ),
     )
     old = ServiceSpec(
         image="old",
@@ -106,6 +120,8 @@ def test_every_supported_key() -> None:
         resources=Resources(memory=32 * MIB),
         limits=Limits(cpu=0.5, memory=64 * MIB, pids=50),
         health=HealthCheck(test=("NONE",)),
+        depends=(Dependency(service="web", condition=Condition.READY),),
+        readiness=Probe(exec=ExecProbe(command=("test", "-f", "/ready"))),
     )
     volumes = {"data": "every_data", "shared": "company-shared"}
     assert app == ComposeApp(name="every", services={"web": web, "old": old}, volumes=volumes)

@@ -10,7 +10,24 @@ from tests.tables.composed import app_of, assert_refused, refusal, service
 
 SERVICE_KEYS = [
     "build: .  #! .build: not supported: images are not built here",
-    "depends_on: [db]  #! .depends_on: not supported: services start independently",
+    "depends_on: [db]  #! .depends_on[0]: there is no service 'db' in this file; name one of it",
+    "depends_on: db  #! .depends_on: must be a list, not a single value",
+    "depends_on: {db: {condition: service_healthy}}  #! .depends_on.db: there is no service 'db' in this file",
+    "depends_on: [web]  #! .depends_on[0]: web waits for web; break the circle",
+    "depends_on:\n  db:\n    required: false\n    restart: true  #! .depends_on.db.restart: true is not supported: what runs",
+    "depends_on: {db: {required: false, wait: 1}}  #! .depends_on.db.wait: unknown key",
+    "x-longshore: [a]  #! .x-longshore: must be a mapping, not a list",
+    "x-longshore: {liveliness: {}}  #! .x-longshore.liveliness: unknown key; did you mean liveness?",
+    "x-longshore: {x-mine: {}}  #! .x-longshore.x-mine: unknown key; remove it",
+    "x-longshore: {liveness: }  #! .x-longshore.liveness: asks in no way; a probe has one of http, tcp and command",
+    "x-longshore: {liveness: {http: {port: 1}, tcp: {port: 1}}}  #! .x-longshore.liveness: asks in http and tcp; a probe",
+    "x-longshore: {liveness: {http: {path: /}}}  #! .x-longshore.liveness.http: has no port; name the container's",
+    "x-longshore: {liveness: {tcp: 80}}  #! .x-longshore.liveness.tcp: must be a mapping, not a single value",
+    "x-longshore: {liveness: {tcp: {port: http}}}  #! .x-longshore.liveness.tcp.port: must be a whole number, not 'http'",
+    "x-longshore: {readiness: {command: a b}}  #! .x-longshore.readiness.command: must be a list, not a single value",
+    "x-longshore: {readiness: {command: []}}  #! .x-longshore.readiness.command: is empty; list the program",
+    "x-longshore:\n  readiness:\n    tcp: {port: 80}\n    interval: 5  #! .x-longshore.readiness.interval: must be a duration",
+    "x-longshore:\n  readiness:\n    tcp: {port: 80}\n    test: a  #! .x-longshore.readiness.test: unknown key",
     "networks: [a]  #! .networks: not supported: the cluster has no networks",
     "privileged: true  #! .privileged: not supported: tasks get no access to their machine",
     "devices: []  #! .devices: not supported",
@@ -279,6 +296,38 @@ def test_many_faults_are_counted(tmp_path: Path) -> None:
     lines = refusal(tmp_path, service("\n".join(f"wrong{n}: 1" for n in range(1000))))
     assert len(lines) == 21
     assert lines[-1] == "compose.yaml: … and 980 more"
+
+
+def test_what_never_comes_cannot_be_waited_for(tmp_path: Path) -> None:
+    text = """
+services:
+  db: {image: i}
+  web:
+    image: i
+    depends_on:
+      db:
+        condition: healthy  #! services.web.depends_on.db.condition: must be service_started or service_healthy or
+"""
+    assert_refused(tmp_path, text)
+    text = """
+services:
+  db: {image: i}
+  web:
+    image: i
+    depends_on:
+      db: {condition: service_completed_successfully}  #! services.web.depends_on.db: db is no job, so it never completes
+"""
+    assert_refused(tmp_path, text)
+    text = """
+services:
+  db: {image: i}
+  web:
+    image: i
+    depends_on:  #! services.web.depends_on: names db twice; keep one of them
+      - db
+      - db
+"""
+    assert_refused(tmp_path, text)
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:

@@ -7,7 +7,11 @@ import pytest
 from msgspec import structs
 
 from longshore.model.spec import (
+    Condition,
+    Dependency,
+    ExecProbe,
     HealthCheck,
+    HttpProbe,
     Ingress,
     Limits,
     LogRotation,
@@ -16,6 +20,7 @@ from longshore.model.spec import (
     MountKind,
     PlacementRules,
     Port,
+    Probe,
     Protocol,
     Pull,
     Resources,
@@ -23,7 +28,7 @@ from longshore.model.spec import (
     RestartPolicy,
     ServiceSpec,
 )
-from tests.tables.composed import app_of, service, spec_of
+from tests.tables.composed import app_of, assert_refused, service, spec_of
 
 MIB = 1024 * 1024
 ENV = {"HOME": "/home/me", "FROM_ENV": "there", "EMPTY": "", "N": "4", "YES": "true", "NULL": "null"}
@@ -42,6 +47,20 @@ def tmpfs(target: str, **more: Any) -> Mount:
 
 
 TEXTS: list[tuple[str, dict[str, Any]]] = [
+    ("depends_on:", {"depends": ()}),
+    ("depends_on: []", {"depends": ()}),
+    ("depends_on: {db: {required: false, restart: false}}", {"depends": ()}),
+    ("x-longshore:", {}),
+    ("x-longshore: {}", {}),
+    ("x-longshor: {liveness: 1}", {}),
+    (
+        "x-longshore:\n  liveness:\n    command: [pg_isready, -q]\n    timeout: 500ms",
+        {"liveness": Probe(exec=ExecProbe(command=("pg_isready", "-q")), timeout_s=0.5)},
+    ),
+    (
+        "x-longshore: {readiness: {http: {port: 80, headers: {X-A: 1, X-B: true}}}}",
+        {"readiness": Probe(http=HttpProbe(port=80, headers={"X-A": "1", "X-B": "true"}))},
+    ),
     ("command: sleep 3600", {"command": ("sleep", "3600")}),
     ("command: sh -c 'echo \"a b\"'", {"command": ("sh", "-c", 'echo "a b"')}),
     ("command: [sleep, 3600]", {"command": ("sleep", "3600")}),
@@ -343,6 +362,44 @@ volumes:
   v: {x-a: 1}
 """
     assert set(app_of(tmp_path, text).services) == {"x-this-is-a-service", "web"}
+
+
+def test_what_starts_before_what(tmp_path: Path) -> None:
+    text = """
+services:
+  db: {image: i}
+  migrate:
+    image: i
+    depends_on: {db: {condition: service_healthy}}
+    deploy: {mode: replicated-job}
+  web:
+    image: i
+    depends_on:
+      db:
+      migrate: {condition: service_completed_successfully, required: false}
+      cache: {required: false}
+  worker: {image: i, depends_on: [web, db]}
+"""
+    services = app_of(tmp_path, text).services
+    assert {name: one.depends for name, one in services.items()} == {
+        "db": (),
+        "migrate": (Dependency(service="db", condition=Condition.READY),),
+        "web": (Dependency(service="db"), Dependency(service="migrate", condition=Condition.COMPLETED)),
+        "worker": (Dependency(service="web"), Dependency(service="db")),
+    }
+
+
+def test_a_circle_is_named_where_it_closes(tmp_path: Path) -> None:
+    text = """
+services:
+  a: {image: i, depends_on: [b]}  #! services.a.depends_on[0]: a waits for b waits for c waits for a; break the circle
+  b:
+    image: i
+    depends_on: [c]
+  c: {image: i, depends_on: {a: {condition: service_healthy}}}
+  d: {image: i, depends_on: [a]}
+"""
+    assert_refused(tmp_path, text)
 
 
 def test_volumes_and_their_names(tmp_path: Path) -> None:

@@ -67,6 +67,11 @@ def test_it_begins_after_what_its_store_speaks_of() -> None:
 
 def test_the_latest_moment_is_that_of_any_record() -> None:
     web: Service = service()
-    records: list[Object] = [node("n1"), web, task(state=State.FAILED, finished_at=NOW + 5.0), task(2, started_at=NOW + 3.0)]
+    records: list[Object] = [
+        node("n1"),
+        web,
+        task(state=State.FAILED, finished_at=NOW + 5.0),
+        task(2, started_at=NOW + 3.0),
+    ]
     assert latest(world(*records)) == NOW + 5.0
     assert latest(world()) == 0.0

@@ -12,7 +12,7 @@ from longshore.model.errors import Refused, Unavailable
 from longshore.model.lifecycle import State
 from longshore.model.objects import Kind
 from longshore.model.reasons import Reason
-from longshore.model.spec import HttpProbe, Mode, Probe, RestartOn, RestartPolicy, ServiceSpec, TcpProbe
+from longshore.model.spec import ExecProbe, HttpProbe, Mode, Probe, RestartOn, RestartPolicy, ServiceSpec, TcpProbe
 from longshore.simulate.clockwork import run_in_virtual_time
 from tests.situations import task
 from tests.worlds.stage import SOON_S, Stage, play
@@ -115,6 +115,59 @@ def test_a_worker_that_is_killed_in_the_middle_leaves_the_exit_code() -> None:
         site.start_worker()
         await stage.world.until(lambda: stage.ready() == ["web.1.2"], 2 * SOON_S)
         assert not stage.task("web.1.1").live
+
+    play(scene, nodes=1)
+
+
+# -- commands
+
+COMMAND = Probe(exec=ExecProbe(command=("true",)), interval_s=2.0, timeout_s=1.0, retries=3)
+
+
+@pytest.mark.parametrize(("words", "said"), [("", "true: no end in 1 s"), ("no", "true: exit code 1: no")])
+def test_a_container_whose_command_fails_is_replaced(words: str, said: str) -> None:
+    async def scene(stage: Stage) -> None:
+        await stage.apply(liveness=COMMAND, readiness=COMMAND)
+        await stage.serving(1)
+        site, box = stage.box("web.1.1")
+        site.ail(box, words)
+        await stage.world.until(lambda: not stage.task("web.1.1").live, NOTICED_S + SOON_S)
+        ended = stage.task("web.1.1")
+        assert (ended.state, ended.reason, ended.message) == (State.FAILED, Reason.UNHEALTHY, said)
+        await stage.serving(1)
+
+    play(scene, nodes=1)
+
+
+def test_an_engine_that_does_not_answer_is_no_failure_of_a_container() -> None:
+    async def scene(stage: Stage) -> None:
+        once = replace(COMMAND, retries=1)
+        await stage.apply(replicas=2, liveness=once, readiness=once)
+        await stage.serving(2)
+        for at_s in (5.0, 5.3, 5.6, 5.9, 6.2):
+            await stage.world.pass_time(at_s)
+            for site in stage.world.sites.values():
+                site.hang_engine()
+            await stage.world.pass_time(3.0)  # longer than the probes' time-out, shorter than the node's
+            for site in stage.world.sites.values():
+                site.heal_engine()
+            assert stage.ready() == ["web.1.1", "web.2.1"], [one.message for one in stage.tasks()]
+
+    play(scene, nodes=1)
+
+
+def test_those_that_hang_hold_up_no_other() -> None:
+    async def scene(stage: Stage) -> None:
+        await stage.apply(replicas=8, liveness=replace(COMMAND, timeout_s=30.0))
+        await stage.apply("api", liveness=COMMAND)
+        await stage.serving(8)
+        for number in range(1, 9):
+            site, box = stage.box(f"web.{number}.1")
+            site.ail(box, "")
+        await stage.world.pass_time(10.0)
+        site, box = stage.box("api.1.1")
+        site.ail(box, "no")
+        await stage.world.until(lambda: not stage.task("api.1.1").live, NOTICED_S + SOON_S)
 
     play(scene, nodes=1)
 

@@ -93,8 +93,10 @@ class Probes:
     async def _ask(self, target: Target, probed: "_Probed", kind: str, starting: bool) -> None:
         """Once, and take the result to the verdict."""
         task, failure = target.container.task, None
+        # A command's time is counted by who runs it, from its start: before that the engine is asked, not the program.
+        timeout_s = target.probe.timeout_s if target.probe.exec is None else None
         try:
-            async with asyncio.timeout(target.probe.timeout_s):
+            async with asyncio.timeout(timeout_s):
                 await self._prober.probe(target)
         except TimeoutError:
             failure = f"{_question(target.probe)}: no answer in {target.probe.timeout_s:g} s"

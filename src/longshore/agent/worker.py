@@ -14,6 +14,7 @@ import msgspec
 import structlog
 
 from longshore import __version__
+from longshore.agent.commands import CommandProber
 from longshore.agent.prober import SocketProber
 from longshore.agent.runner import Runner
 from longshore.loop.together import together
@@ -84,8 +85,9 @@ class Worker:
         serve_entries: ServeEntries | None = None,
     ) -> None:
         """`share`: the part of the machine that this node offers, where several share one. `remember` keeps an
-        identity safe. `figures` reads what is in use, given the ids of this node's containers. `prober` is one over
-        real sockets, unless told otherwise. `serve_entries` takes what the node serves, if it can be an entry."""
+        identity safe. `figures` reads what is in use, given the ids of this node's containers. `prober` asks over real
+        sockets and through the engine, unless told otherwise. `serve_entries` takes what the node serves, if it can be
+        an entry."""
         self.identity = identity
         self.name = identity.node
         self._engine = engine
@@ -100,7 +102,7 @@ class Worker:
         self._known: Description | None = None
         """What the machine is, while its engine answers."""
         self._figures = figures
-        self._prober = prober or SocketProber(address)
+        self._prober = prober or CommandProber(engine, SocketProber(address))
         self._serve_entries = serve_entries
 
     async def run(self) -> None:

@@ -8,6 +8,7 @@ from longshore.api import pages, watching
 from longshore.api.conditions import demanded, etag, met
 from longshore.api.routes import Ask, NoQuery, route
 from longshore.api.wire import answer
+from longshore.control.dependents import Dependents
 from longshore.model.changes import Event
 from longshore.model.errors import NotFound
 from longshore.model.objects import Kind
@@ -23,8 +24,11 @@ class ServicesQuery(pages.PageQuery, frozen=True, kw_only=True, forbid_unknown_f
 @route("GET", "/v1/services", "List or watch services", {200: Page[ServiceView]}, streams=ServiceView)
 async def list_services(ask: Ask[ServicesQuery, None]) -> web.StreamResponse:
     if ask.query.watch:
+        dependents = Dependents()
         watched = watching.Watched(
-            ids=lambda world: _names(world, ""), touched=_touched, show=lambda world, name: _shown(ask, name)
+            ids=lambda world: _names(world, ""),
+            touched=lambda event: (*_touched(event), *dependents.touched(event, ask.deps.store.read())),
+            show=lambda world, name: _shown(ask, name),
         )
         return await watching.watch(ask, watched)
     names = _names(ask.deps.store.read(), pages.unwrap(ask.query.after) or "")

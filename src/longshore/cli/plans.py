@@ -55,6 +55,8 @@ def _work(one: PlannedService) -> str:
         parts.append(f"replace {counted(len(one.replace), 'task')} one after the other: {listed(one.replace)}")
     if one.stop:
         parts.append(f"stop {counted(len(one.stop), 'task')}: {listed(one.stop)}")
+    if one.waits:
+        parts.append(f"wait for {'; '.join(one.waits)}")
     return "; ".join(parts)
 
 

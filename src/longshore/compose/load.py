@@ -16,6 +16,7 @@ from longshore.compose import dotenv, table, tree
 from longshore.compose.faults import Fault, Faults, quoted
 from longshore.compose.files import read_text
 from longshore.compose.mounts import named
+from longshore.compose.order import check_order
 from longshore.compose.page import Fields, Page, Value
 from longshore.compose.services import service
 from longshore.model.errors import Invalid
@@ -71,9 +72,10 @@ def _app(path: Path, env: Mapping[str, str], project: str | None, faults: Faults
         raise Fault("there is no service; list at least one under services", line=place.line)
     specs = dict[str, ServiceSpec]()
     for key, entry in services.items():
-        spec = entry.attempt(lambda entry: service(entry, volumes), None)
+        spec = entry.attempt(lambda entry: service(entry, volumes, services), None)
         if spec is not None:
             specs[key] = spec
+    check_order(services, specs)
     return ComposeApp(name=name, services=specs, volumes=volumes)
 
 

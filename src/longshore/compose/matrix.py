@@ -44,12 +44,15 @@ the other way hides a mistake.
   numbers as they are written (`1.10` stays `1.10`); where a text is expected, a bare `true` must be quoted.
 - **Names**: a service has its own name in the whole cluster, without the app's in front. The app's name is the
   first of `--project`, `COMPOSE_PROJECT_NAME`, `name` in the file and the folder's name; volumes are named after it.
+- **Order**: `depends_on` holds back the start of a new release, on whichever nodes, and nothing else: what runs is not
+  stopped, and is replaced as ever, when what it depends on breaks; removals are in no order. A service without any
+  check is healthy as soon as it runs. What completes is a job (`deploy.mode: replicated-job`).
 - **Files**: only the named file and the `.env` beside it are read; there are no override files. A file may be 1 MiB
   long and have 100,000 values with its aliases written out.
 
 Durations are `500ms`, `10s`, `1m30s`, `1h`. Sizes are `64m`, `1.5gb`, `128MiB` or bytes; every unit is a power of 1024.
-Keys that start with `x-` are your own and are not read, wherever the specification allows them. Anchors, aliases and
-merge keys (`<<`) work.
+Keys that start with `x-` are your own and are not read, wherever the specification allows them; only `x-longshore` of a
+service is ours. Anchors, aliases and merge keys (`<<`) work.
 
 ## Every key
 

@@ -5,12 +5,14 @@ Must not fill in or judge what the user wrote beyond its spelling: defaults are 
 """
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from longshore.compose import table
 from longshore.compose.deploy import deployment
+from longshore.compose.extension import extended
 from longshore.compose.faults import quoted
 from longshore.compose.mounts import mounts
+from longshore.compose.order import dependencies
 from longshore.compose.page import Fields, Value
 from longshore.compose.pairs import environment, labels
 from longshore.compose.publish import ports
@@ -31,12 +33,13 @@ _SECURITY = {
 }
 
 
-def service(value: Value, volumes: Mapping[str, str]) -> ServiceSpec:
+def service(value: Value, volumes: Mapping[str, str], names: Collection[str]) -> ServiceSpec:
+    """`names` are those of all services in the file."""
     fields = value.fields(table.SERVICE)
     if fields.get("image") is None:
         value.note("has no image; name the one to run under image")
     deployed = deployment(fields)
-    return ServiceSpec(
+    spec = ServiceSpec(
         image=fields.read("image", Value.word, DEFAULT.image),
         mode=deployed.mode,
         replicas=deployed.replicas,
@@ -63,7 +66,9 @@ def service(value: Value, volumes: Mapping[str, str]) -> ServiceSpec:
         restart=deployed.restart,
         update=deployed.update,
         placement=deployed.placement,
+        depends=dependencies(fields, names),
     )
+    return extended(spec, fields)
 
 
 def _duration(value: Value) -> float:

@@ -106,6 +106,8 @@ SERVICE = Level(
         "logging": "`json-file`, the size and number of its files",
         "deploy": "how many, where and with what",
         "scale": "as `deploy.replicas`",
+        "depends_on": "list, or map with conditions; orders starts, also of a new release, not removals",
+        "x-longshore": "what Compose has no key for; other `x-…` keys are your own",
     },
     refused={
         "annotations": "use labels",
@@ -125,7 +127,6 @@ SERVICE = Level(
         "cpu_shares": "use cpus",
         "cpuset": NO_FINE_LIMITS,
         "credential_spec": "for Windows containers only",
-        "depends_on": "services start independently; let the program wait for or retry what it needs",
         "develop": "for development on one machine; use Compose for that",
         "device_cgroup_rules": NO_HOST_ACCESS,
         "devices": NO_HOST_ACCESS,
@@ -173,6 +174,57 @@ SERVICE = Level(
         "uts": NO_HOST_ACCESS,
         "volumes_from": "name the volumes under volumes of each service",
     },
+)
+
+DEPENDENCY = Level(
+    path="services.*.depends_on.*",
+    supported={
+        "condition": "`service_started`, as without it; `service_healthy`: all its tasks are ready; "
+        "`service_completed_successfully`: of a job",
+        "required": "`false`: the file need not have that service",
+        "restart": "`false` only; what runs is not restarted for what it depends on",
+    },
+)
+
+EXTENSION = Level(
+    path="services.*.x-longshore",
+    supported={
+        "liveness": "asked by the worker; a container that fails it is stopped, and its task has failed",
+        "readiness": "asked by the worker; a task is ready only while it passes",
+    },
+    extensible=False,
+)
+
+PROBE = Level(
+    path="services.*.x-longshore.liveness, .readiness",
+    supported={
+        "http": "a GET; a probe has this, `tcp` or `command`",
+        "tcp": "a connection",
+        "command": "list of the program and its arguments, run in the container; passes with exit code 0",
+        "interval": "without it 10s",
+        "timeout": "without it 5s",
+        "retries": "failures in a row that make it fail; without it 3",
+        "successes": "answers in a row that make it pass; without it 1, and of a liveness always",
+        "start_period": "failures in it do not count; without it 0s",
+    },
+    extensible=False,
+)
+
+PROBE_HTTP = Level(
+    path="services.*.x-longshore.*.http",
+    supported={
+        "port": "required; the container's, published or not",
+        "path": "without it `/`",
+        "headers": "map",
+        "accepts": "list of status codes that pass; without it 200 to 399",
+    },
+    extensible=False,
+)
+
+PROBE_TCP = Level(
+    path="services.*.x-longshore.*.tcp",
+    supported={"port": "required; the container's, published or not"},
+    extensible=False,
 )
 
 ENV_FILE = Level(
@@ -341,6 +393,11 @@ LEVELS = (
     TOP,
     VOLUME,
     SERVICE,
+    DEPENDENCY,
+    EXTENSION,
+    PROBE,
+    PROBE_HTTP,
+    PROBE_TCP,
     ENV_FILE,
     PORT,
     MOUNT,

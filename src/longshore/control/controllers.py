@@ -5,6 +5,7 @@ The only place that knows all decisions together; they do not know one another.
 
 from collections.abc import Callable, Iterable
 
+from longshore.control.dependents import Dependents
 from longshore.control.liveness import Liveness
 from longshore.decide import deployments, nodes, rollout, services
 from longshore.decide.placement import place
@@ -21,9 +22,15 @@ CLUSTER = "cluster"
 def controllers(policy: str, liveness: Liveness, busy: Callable[[str], float | None]) -> tuple[Controller, ...]:
     """The rows. `policy` names the placement policy; `liveness` tells for how long a node may still be silent, `busy`
     how many of its cores were in use when last measured."""
+    dependents = Dependents()
+
+    def starting_keys(event: Event, world: Snapshot) -> Iterable[str]:
+        """Also those that wait for the service before they start."""
+        return (*_service_keys(event, world), *dependents.touched(event, world))
+
     return (
-        Controller("services", _service_keys, _all_services, services.decide),
-        Controller("rollout", _service_keys, _all_services, rollout.decide),
+        Controller("services", starting_keys, _all_services, services.decide),
+        Controller("rollout", starting_keys, _all_services, rollout.decide),
         Controller("deployments", _service_keys, _all_services, deployments.decide),
         Controller(
             "placement",

@@ -14,7 +14,7 @@ from longshore.decide import wishes
 from longshore.decide.placement.volumes import forget, user_of
 from longshore.decide.plan import DecideService, Place, plan
 from longshore.decide.status import app_phase, removing, status_of
-from longshore.decide.why import Explanation, sequel_of, why
+from longshore.decide.why import Explanation, sequel_of, waiting, why
 from longshore.decide.why_service import of_service
 from longshore.model.changes import Change, deleted
 from longshore.model.errors import Conflict, Invalid, NotFound, Unavailable
@@ -212,7 +212,9 @@ class Operations:
             raise NotFound(f"there is no task {task_id}")
         waits = task.state is State.NEW and task.wanted is Wanted.RUNNING
         explanation = self._explain(world, task, self._clock.now()) if waits else None
-        return why(task, self._store.story(Kind.TASK, task_id), explanation, sequel_of(world, task))
+        return why(
+            task, self._store.story(Kind.TASK, task_id), explanation, sequel_of(world, task), waiting(world, task)
+        )
 
     # -- nodes
 

@@ -11,24 +11,26 @@ the list of bind sources stops accidents and the shortest ways to root, and a sy
 import ipaddress
 import posixpath
 import re
-from collections.abc import Iterator, Mapping, Sized
+from collections.abc import Iterator, Mapping
 from operator import attrgetter
 
 import msgspec
 from msgspec.structs import replace
 
 from longshore.decide import grammar
+from longshore.decide.bounds import check_count, check_number, match, shown
 from longshore.decide.ingress import listen_of
 from longshore.decide.placement import constraints
+from longshore.decide.probing import admit_liveness, admit_probe
 from longshore.model.errors import Invalid
 from longshore.model.spec import (
+    Dependency,
     HealthCheck,
     Limits,
     Mode,
     Mount,
     MountKind,
     Port,
-    Probe,
     Protocol,
     RestartOn,
     ServiceSpec,
@@ -49,7 +51,7 @@ def admit(spec: ServiceSpec, *, field: str = "spec") -> ServiceSpec:
     if spec.health is not None:
         _check_health(spec.health, f"{field}.health")
     if spec.user:
-        _match(
+        match(
             grammar.USER, spec.user, f"{field}.user", "a user is a name or number, with a group after a colon if wanted"
         )
     if spec.hostname:
@@ -63,8 +65,8 @@ def admit(spec: ServiceSpec, *, field: str = "spec") -> ServiceSpec:
         stop_signal=_signal(spec.stop_signal, f"{field}.stop_signal") if spec.stop_signal else "",
         ports=_ports(spec.ports, f"{field}.ports"),
         mounts=_mounts(spec.mounts, f"{field}.mounts"),
-        liveness=_liveness(spec.liveness, f"{field}.liveness") if spec.liveness is not None else None,
-        readiness=_probe(spec.readiness, f"{field}.readiness") if spec.readiness is not None else None,
+        liveness=admit_liveness(spec.liveness, f"{field}.liveness") if spec.liveness is not None else None,
+        readiness=admit_probe(spec.readiness, f"{field}.readiness") if spec.readiness is not None else None,
         cap_add=_capabilities(spec.cap_add, f"{field}.cap_add", against=()),
         cap_drop=_capabilities(spec.cap_drop, f"{field}.cap_drop", against=spec.cap_add),
         restart=replace(spec.restart, condition=spec.restart.condition or condition),
@@ -72,6 +74,7 @@ def admit(spec: ServiceSpec, *, field: str = "spec") -> ServiceSpec:
             spec.placement,
             constraints=_constraints(spec.placement.constraints, f"{field}.placement.constraints"),
         ),
+        depends=_depends(spec.depends, f"{field}.depends"),
     )
 
 
@@ -80,7 +83,7 @@ def admit(spec: ServiceSpec, *, field: str = "spec") -> ServiceSpec:
 
 def admit_name(name: str, *, field: str) -> str:
     """A service's name: a part of task ids and of container names, so short and without dots."""
-    return _match(
+    return match(
         grammar.SERVICE_NAME,
         name,
         field,
@@ -91,7 +94,7 @@ def admit_name(name: str, *, field: str) -> str:
 
 def admit_app_name(name: str, *, field: str) -> str:
     """An app's name, by the grammar of Compose project names."""
-    return _match(
+    return match(
         grammar.APP_NAME,
         name,
         field,
@@ -102,27 +105,27 @@ def admit_app_name(name: str, *, field: str) -> str:
 
 def admit_node_name(name: str, *, field: str) -> str:
     rule = "a node's name is 1 to 63 of A-Z, a-z, 0-9, '.', '_' and '-', with a letter or digit at both ends"
-    return _match(grammar.NODE_NAME, name, field, rule, longest=grammar.LABEL_MAX)
+    return match(grammar.NODE_NAME, name, field, rule, longest=grammar.LABEL_MAX)
 
 
 def admit_dial(text: str, *, field: str) -> str:
     """`host:port` of a worker to dial: no path, no user name, nothing else that an address may carry."""
     rule = "a worker to dial is HOST:PORT, such as 10.0.0.2:7441 or [fd00::2]:7441"
-    return _match(grammar.DIAL, text, field, rule)
+    return match(grammar.DIAL, text, field, rule)
 
 
 def admit_node_labels(labels: Mapping[str, str], *, field: str) -> dict[str, str]:
     """A node's labels: what constraints can name, nothing else."""
-    _bounded(labels, field, "labels")
+    check_count(labels, field, "labels")
     for key, value in labels.items():
-        _match(
+        match(
             grammar.LABEL_KEY,
             key,
             field,
             "a label's key is 1 to 63 of A-Z, a-z, 0-9, '.', '_', '/' and '-', with a letter or digit at both ends",
             longest=grammar.LABEL_MAX,
         )
-        _match(
+        match(
             grammar.LABEL_VALUE,
             value,
             f"{field}[{key}]",
@@ -133,7 +136,7 @@ def admit_node_labels(labels: Mapping[str, str], *, field: str) -> dict[str, str
 
 
 def check_replicas(replicas: int, *, field: str) -> int:
-    _check_number(replicas, grammar.BOUNDS["replicas"], field)
+    check_number(replicas, grammar.BOUNDS["replicas"], field)
     return replicas
 
 
@@ -169,7 +172,7 @@ def _strings(value: object, path: str) -> Iterator[tuple[str, str]]:
     elif isinstance(value, Mapping):
         for key, one in value.items():
             yield path, key
-            yield from _strings(one, f"{path}[{_shown(key)[1:-1]}]")
+            yield from _strings(one, f"{path}[{shown(key)[1:-1]}]")
     elif isinstance(value, list | tuple):
         for place, one in enumerate(value):
             yield from _strings(one, f"{path}[{place}]")
@@ -182,14 +185,7 @@ def _check_bounds(spec: ServiceSpec, field: str) -> None:
             continue
         value = attrgetter(path)(spec)
         if value is not None:
-            _check_number(value, bounds, f"{field}.{path}")
-
-
-def _check_number(value: float, bounds: tuple[float, float], field: str) -> None:
-    least, most = bounds
-    # Written so that NaN, which compares as false with everything, is refused too.
-    if not least <= value <= most:
-        raise Invalid(f"the number must be from {least:g} to {most:.15g}", field=field)
+            check_number(value, bounds, f"{field}.{path}")
 
 
 def _check_limits(spec: ServiceSpec, field: str) -> None:
@@ -219,20 +215,20 @@ def _check_image(image: str, field: str) -> None:
         name = image.split("@")[0].rpartition("/")[2]
         hint = " (names are lower case)" if name.partition(":")[0] != name.partition(":")[0].lower() else ""
         raise Invalid(
-            f"{_shown(image)} is no image reference{hint}; write it as [registry/]name[:tag][@digest]", field=field
+            f"{shown(image)} is no image reference{hint}; write it as [registry/]name[:tag][@digest]", field=field
         )
     if len(found["name"]) > grammar.IMAGE_NAME_MAX:
         raise Invalid(f"the image's name is over {grammar.IMAGE_NAME_MAX} characters", field=field)
 
 
 def _check_labels(labels: Mapping[str, str], field: str) -> None:
-    _bounded(labels, field, "labels")
+    check_count(labels, field, "labels")
     for key in labels:
         if not key or grammar.CONTROL.search(key):
             raise Invalid("a label has a key of at least one character, on one line", field=field)
         if key.startswith("longshore."):
             raise Invalid(
-                f"{_shown(key)}: labels that begin with 'longshore.' are Longshore's own; rename it", field=field
+                f"{shown(key)}: labels that begin with 'longshore.' are Longshore's own; rename it", field=field
             )
 
 
@@ -241,11 +237,11 @@ def _check_env(env: Mapping[str, str], field: str) -> None:
         raise Invalid(f"{len(env)} variables are more than {grammar.ENV_MAX}; put them into a file", field=field)
     for key in env:
         if not key or "=" in key or grammar.CONTROL.search(key):
-            raise Invalid(f"{_shown(key)} cannot name a variable; use at least one character, and no '='", field=field)
+            raise Invalid(f"{shown(key)} cannot name a variable; use at least one character, and no '='", field=field)
 
 
 def _constraints(texts: tuple[str, ...], field: str) -> tuple[str, ...]:
-    _bounded(texts, field, "constraints")
+    check_count(texts, field, "constraints")
     admitted: dict[str, None] = {}
     for place, text in enumerate(texts):
         try:
@@ -253,6 +249,17 @@ def _constraints(texts: tuple[str, ...], field: str) -> tuple[str, ...]:
         except Invalid as fault:
             raise Invalid(fault.message, field=f"{field}[{place}]") from fault
     return tuple(admitted)
+
+
+def _depends(depends: tuple[Dependency, ...], field: str) -> tuple[Dependency, ...]:
+    check_count(depends, field, "dependencies")
+    named: set[str] = set()
+    for place, one in enumerate(depends):
+        admit_name(one.service, field=f"{field}[{place}].service")
+        if one.service in named:
+            raise Invalid(f"{one.service} is named twice; keep one of them", field=f"{field}[{place}].service")
+        named.add(one.service)
+    return depends
 
 
 def _check_health(health: HealthCheck, field: str) -> None:
@@ -267,47 +274,11 @@ def _check_health(health: HealthCheck, field: str) -> None:
     )
 
 
-def _liveness(probe: Probe, field: str) -> Probe:
-    if probe.successes != 1:
-        # It is stopped once it fails, so there is no coming back to wait for.
-        raise Invalid("what has failed its liveness is not asked again; leave it out", field=f"{field}.successes")
-    return _probe(probe, field)
-
-
-def _probe(probe: Probe, field: str) -> Probe:
-    http, tcp = probe.http, probe.tcp
-    if (http is None) is (tcp is None):
-        raise Invalid("a probe asks in exactly one way; give it http or tcp", field=field)
-    if tcp is not None:
-        _check_number(tcp.port, (1, grammar.PORT_MAX), f"{field}.tcp.port")
-    if http is None:
-        return probe
-    path = f"{field}.http"
-    _check_number(http.port, (1, grammar.PORT_MAX), f"{path}.port")
-    rule = "a path begins with '/' and is as it is sent, with anything unusual as %XX"
-    _match(grammar.PROBE_PATH, http.path, f"{path}.path", rule, longest=grammar.PATH_MAX)
-    _check_headers(http.headers, f"{path}.headers")
-    _bounded(http.accepts, f"{path}.accepts", "status codes")
-    for place, status in enumerate(http.accepts):
-        _check_number(status, grammar.STATUS_CODES, f"{path}.accepts[{place}]")
-    return replace(probe, http=replace(http, accepts=tuple(sorted(set(http.accepts)))))
-
-
-def _check_headers(headers: Mapping[str, str], field: str) -> None:
-    _bounded(headers, field, "headers")
-    for name, value in headers.items():
-        _match(grammar.HEADER_NAME, name, field, "a header's name is letters, digits and '-'")
-        if name.lower() in grammar.HEADERS_REFUSED:
-            raise Invalid(f"{_shown(name)} is the connection's own header; leave it out", field=field)
-        rule = "a header's value is printable ASCII without spaces around it"
-        _match(grammar.HEADER_VALUE, value, f"{field}[{name}]", rule, longest=grammar.PATH_MAX)
-
-
 def _check_hostname(name: str, field: str) -> None:
     parts_fit = all(len(part) <= grammar.LABEL_MAX for part in name.split("."))
     if len(name) > grammar.HOSTNAME_MAX or not parts_fit or not grammar.HOSTNAME.fullmatch(name):
         raise Invalid(
-            f"{_shown(name)} is no hostname; use letters, digits and '-', in parts of up to 63 between dots, 64 in all",
+            f"{shown(name)} is no hostname; use letters, digits and '-', in parts of up to 63 between dots, 64 in all",
             field=field,
         )
 
@@ -319,25 +290,25 @@ def _signal(name: str, field: str) -> str:
     plain = name.upper().removeprefix("SIG")
     if grammar.SIGNAL.fullmatch(plain):
         return f"SIG{plain}"
-    raise Invalid(f"{_shown(name)} is no signal; use a name such as SIGTERM or a number from 1 to 64", field=field)
+    raise Invalid(f"{shown(name)} is no signal; use a name such as SIGTERM or a number from 1 to 64", field=field)
 
 
 def _ports(ports: tuple[Port, ...], field: str) -> tuple[Port, ...]:
-    _bounded(ports, field, "ports")
+    check_count(ports, field, "ports")
     taken: set[tuple[int, Protocol]] = set()
     admitted = []
     for place, port in enumerate(ports):
         path = f"{field}[{place}]"
-        _check_number(port.container, (1, grammar.PORT_MAX), f"{path}.container")
+        check_number(port.container, (1, grammar.PORT_MAX), f"{path}.container")
         if port.host is not None:
-            _check_number(port.host, (1, grammar.PORT_MAX), f"{path}.host")
+            check_number(port.host, (1, grammar.PORT_MAX), f"{path}.host")
             if (port.host, port.protocol) in taken:
                 raise Invalid(f"{port.host}/{port.protocol} is published twice; choose another", field=f"{path}.host")
             taken.add((port.host, port.protocol))
         try:
             ip = ipaddress.ip_address(port.ip)
         except ValueError:
-            raise Invalid(f"{_shown(port.ip)} is no IP address", field=f"{path}.ip") from None
+            raise Invalid(f"{shown(port.ip)} is no IP address", field=f"{path}.ip") from None
         if isinstance(ip, ipaddress.IPv6Address) and ip.scope_id:
             raise Invalid(
                 "an address with a zone means something else on each node; leave the zone out", field=f"{path}.ip"
@@ -352,7 +323,7 @@ def _ports(ports: tuple[Port, ...], field: str) -> tuple[Port, ...]:
 
 
 def _mounts(mounts: tuple[Mount, ...], field: str) -> tuple[Mount, ...]:
-    _bounded(mounts, field, "mounts")
+    check_count(mounts, field, "mounts")
     targets: set[str] = set()
     admitted = []
     for place, mount in enumerate(mounts):
@@ -361,9 +332,9 @@ def _mounts(mounts: tuple[Mount, ...], field: str) -> tuple[Mount, ...]:
         if target == "/":
             raise Invalid("a mount cannot cover the container's root; name a directory in it", field=f"{path}.target")
         if target in targets:
-            raise Invalid(f"{_shown(target)} is mounted twice; keep one of them", field=f"{path}.target")
+            raise Invalid(f"{shown(target)} is mounted twice; keep one of them", field=f"{path}.target")
         targets.add(target)
-        _check_number(mount.size_bytes, (0, grammar.BYTES_MAX), f"{path}.size_bytes")
+        check_number(mount.size_bytes, (0, grammar.BYTES_MAX), f"{path}.size_bytes")
         if mount.size_bytes and mount.kind is not MountKind.TMPFS:
             raise Invalid(f"only a tmpfs has a size, not a {mount.kind}; leave it out", field=f"{path}.size_bytes")
         admitted.append(replace(mount, target=target, source=_source(mount, f"{path}.source")))
@@ -379,7 +350,7 @@ def _source(mount: Mount, field: str) -> str:
         # Without a name it is an anonymous volume, which goes when its container does.
         if mount.source:
             rule = "a volume's name is 2 to 255 of A-Z, a-z, 0-9, '_', '.' and '-', beginning with a letter or digit"
-            _match(grammar.VOLUME_NAME, mount.source, field, rule, longest=grammar.VOLUME_NAME_MAX)
+            match(grammar.VOLUME_NAME, mount.source, field, rule, longest=grammar.VOLUME_NAME_MAX)
         return mount.source
     source = _absolute(mount.source, field)
     # /var/run is a link to /run on every distribution that an engine supports.
@@ -390,7 +361,7 @@ def _source(mount: Mount, field: str) -> str:
         or real.endswith(grammar.SOCKETS_REFUSED)
     ):
         raise Invalid(
-            f"{_shown(source)} on a node is as good as root there and may not be mounted; mount the directory that you "
+            f"{shown(source)} on a node is as good as root there and may not be mounted; mount the directory that you "
             "need, or use a volume or tmpfs",
             field=field,
         )
@@ -399,14 +370,14 @@ def _source(mount: Mount, field: str) -> str:
 
 def _capabilities(names: tuple[str, ...], field: str, *, against: tuple[str, ...]) -> tuple[str, ...]:
     """`cap_net_admin` and `NET_ADMIN` are one; what is given twice counts once."""
-    _bounded(names, field, "capabilities")
+    check_count(names, field, "capabilities")
     opposite = {name.upper().removeprefix("CAP_") for name in against}
     admitted: dict[str, None] = {}
     for place, name in enumerate(names):
         capability = name.upper().removeprefix("CAP_")
         if not grammar.CAPABILITY.fullmatch(capability):
             raise Invalid(
-                f"{_shown(name)} is no Linux capability; use one such as NET_ADMIN, or ALL", field=f"{field}[{place}]"
+                f"{shown(name)} is no Linux capability; use one such as NET_ADMIN, or ALL", field=f"{field}[{place}]"
             )
         if capability in opposite:
             raise Invalid(f"{capability} is both added and dropped; keep one of them", field=f"{field}[{place}]")
@@ -420,22 +391,6 @@ def _capabilities(names: tuple[str, ...], field: str, *, against: tuple[str, ...
 def _absolute(path: str, field: str) -> str:
     """`path` without doubled or trailing slashes. `..` is refused, not resolved: behind a link it goes elsewhere."""
     if not path.startswith("/") or ".." in path.split("/") or len(path.encode()) > grammar.PATH_MAX:
-        raise Invalid(f"{_shown(path)} must be an absolute path without '..'", field=field)
+        raise Invalid(f"{shown(path)} must be an absolute path without '..'", field=field)
     # posixpath keeps a double slash at the start, which would pass for a path other than the one meant.
     return posixpath.normpath("/" + path.lstrip("/"))
-
-
-def _match(pattern: re.Pattern[str], text: str, field: str, rule: str, *, longest: int = 256) -> str:
-    if len(text) > longest or not pattern.fullmatch(text):
-        raise Invalid(f"{_shown(text)} will not do: {rule}", field=field)
-    return text
-
-
-def _bounded(many: Sized, field: str, what: str) -> None:
-    if len(many) > grammar.ITEMS_MAX:
-        raise Invalid(f"{len(many)} {what} are more than {grammar.ITEMS_MAX}; leave some out", field=field)
-
-
-def _shown(text: str) -> str:
-    """`text` as a message may carry it: escaped and short."""
-    return ascii(text if len(text) <= 80 else f"{text[:77]}...")

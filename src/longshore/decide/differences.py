@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
-from longshore.model.spec import Ingress, Mount, Port, ServiceSpec
+from longshore.model.spec import Dependency, Ingress, Mount, Port, ServiceSpec
 from longshore.model.views import FieldChange
 
 MASK = "…"
@@ -62,7 +62,7 @@ def _size(count: int) -> str:
 
 
 def _list(values: tuple[object, ...]) -> str:
-    if any(isinstance(one, Port | Mount) for one in values):
+    if any(isinstance(one, Port | Mount | Dependency) for one in values):
         return ", ".join(_item(one) for one in values)
     return msgspec.json.encode(values).decode()
 
@@ -74,6 +74,8 @@ def _item(value: object) -> str:
         case Port():
             host = "any" if value.host is None else str(value.host)
             return f"{value.ip}:{host}->{value.container}/{value.protocol}"
+        case Dependency():
+            return f"{value.service} {value.condition}"
         case Mount():
             source = f" {value.source}" if value.source else ""
             extra = [f"{_size(value.size_bytes)}"] if value.size_bytes else []

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from msgspec.structs import replace
 
 from longshore.decide.admission import admit
+from longshore.decide.dependencies import waits
 from longshore.decide.differences import differences
 from longshore.decide.wishes import apply_app, services_of_app
 from longshore.model.changes import COMMIT_CHANGES_MAX, Change
@@ -73,6 +74,7 @@ def _planned(world: Snapshot, after: Snapshot, name: str) -> PlannedService:
             task.id for task in counted if task.id in kept and new is not None and task.release != new.release
         ),
         stop=tuple(task.id for task in counted if task.id not in kept),
+        waits=waits(after, new) if new is not None else (),
     )
 
 

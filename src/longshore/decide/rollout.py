@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from msgspec.structs import replace
 
 from longshore.decide import restart
+from longshore.decide.dependencies import release_for, waits
 from longshore.decide.placement.constraints import eligible
 from longshore.model.changes import Change, raise_wanted
 from longshore.model.lifecycle import Owner, State, Wanted
@@ -59,6 +60,8 @@ class _Step:
         self._service = service
         self._rules = service.spec.update
         self._now = now
+        self._waits = bool(waits(world, service))
+        """Whether nothing may give way to the current release yet. What it has begun goes on."""
         self.changes: list[Change] = []
         self.looks: list[float] = []
         self._slots: dict[int, list[Task]] = defaultdict(list)
@@ -142,13 +145,15 @@ class _Step:
         return at <= self._now
 
     def _is_wanted(self, relief: Task, former: Task) -> bool:
-        return relief.release == self._service.release and self._cause(former) is not None
+        cause = self._cause(former)
+        moves = self._waits and cause is Reason.NODE_DRAINED and relief.release == former.release
+        return cause is not None and (relief.release == self._service.release or moves)
 
     def _finds_no_room(self, relief: Task) -> bool:
         """A task that leaves a node may wait for room elsewhere; a new release takes the room of the old one."""
         former = self._world.task(relief.relieves)
-        waits = relief.state is State.NEW and relief.reason is Reason.NO_NODE
-        if not waits or self._rules.order is not None or former is None:
+        unplaced = relief.state is State.NEW and relief.reason is Reason.NO_NODE
+        if not unplaced or self._waits or self._rules.order is not None or former is None:
             return False
         if self._cause(former) is not Reason.OUTDATED or len(self._unready()) >= max(self._rules.parallelism, 1):
             return False
@@ -161,7 +166,8 @@ class _Step:
 
     def outdated(self) -> list[Task]:
         """The tasks that count and are to give way, in order."""
-        return [task for task in self._every() if task.counts and self._cause(task) is not None]
+        causes = (None, Reason.OUTDATED) if self._waits else (None,)
+        return [task for task in self._every() if task.counts and self._cause(task) not in causes]
 
     def _cause(self, task: Task) -> Reason | None:
         """Why a task is to give way; None if it may stay."""
@@ -194,7 +200,7 @@ class _Step:
         """Begin with as many more slots as the rules allow."""
         if not ready or self._must_pause():
             return
-        first = starts_first(self._service.spec)
+        first = all(self._goes_first(task) for task in ready)
         at_once = self._rules.parallelism or len(self._slots)
         # A slot that nobody serves is being worked on as well: none is emptied beside it, and a new release that does
         # not run goes no further. To start a task elsewhere takes nothing from anybody.
@@ -206,10 +212,15 @@ class _Step:
             if room[cause] <= 0:
                 continue
             room = {one: left - 1 for one, left in room.items()}
-            if first:
+            if self._goes_first(task):
                 self._start_relief(task, cause)
             else:
                 self._leave(task, self._words(task, cause), cause)
+
+    def _goes_first(self, former: Task) -> bool:
+        """Whether what follows a task may run beside it, by the rules of the release that follows."""
+        same = self._world.release(self._service.name, former.release) if self._waits else None
+        return starts_first(same.spec if same is not None else self._service.spec)
 
     def _must_pause(self) -> bool:
         """Between two steps."""
@@ -221,7 +232,15 @@ class _Step:
         return False
 
     def _unready(self) -> set[int]:
-        """Slots that nobody serves. One that was just emptied is still one."""
+        """Slots that nobody serves. One that was just emptied is still one; one that has to wait is nobody's work."""
+        return {slot for slot in self._unserved() if not self._has_to_wait(slot)}
+
+    def _has_to_wait(self, slot: int) -> bool:
+        here = self._slots.get(slot)
+        newest = here[-1] if here else None
+        return self._waits and release_for(self._world, self._service, newest) is None
+
+    def _unserved(self) -> set[int]:
         served = {slot for slot, here in self._slots.items() if any(task.counts and task.ready for task in here)}
         if self._service.spec.mode is not Mode.GLOBAL:
             return set(range(1, self._service.spec.replicas + 1)) - served
@@ -234,7 +253,8 @@ class _Step:
         """Start a task that is to take over, unless the last one that was to failed too lately."""
         here = self._slots[former.slot]
         newest, attempt = here[-1], 0
-        if newest.relieves and not newest.live and newest.release == self._service.release:
+        release = former.release if self._waits else self._service.release
+        if newest.relieves and not newest.live and newest.release == release:
             at = restart.again(newest, self._service.spec)
             if at is None:
                 return  # it is given up; what becomes of the release is decided elsewhere
@@ -248,7 +268,7 @@ class _Step:
             service=self._service.name,
             slot=former.slot,
             generation=newest.generation + 1,
-            release=self._service.release,
+            release=release,
             pinned=former.pinned if self._service.spec.mode is Mode.GLOBAL else "",
             relieves=former.id,
             attempt=attempt,

@@ -2,7 +2,8 @@
 
 Reads one service and its tasks; returns the changes that bring them nearer to the wish, and when to look again if a
 restart has to wait. Does not place tasks, does not pick which old release to replace next, and does not know why a
-task ended: `restart.again` says when its slot may be filled. Whatever is missing or doubled, the same function mends.
+task ended: `restart.again` says when its slot may be filled, `dependencies` with which release. Whatever is missing or
+doubled, the same function mends.
 """
 
 from collections import defaultdict
@@ -11,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from msgspec.structs import replace
 
 from longshore.decide import restart
+from longshore.decide.dependencies import release_for
 from longshore.decide.placement.constraints import eligible
 from longshore.model.changes import Change, deleted, raise_wanted
 from longshore.model.lifecycle import Owner, State, Wanted
@@ -62,11 +64,12 @@ def _slots(world: Snapshot, service: Service, tasks: Iterable[Task], now: float)
         # Two that count in one slot can only come from a store that was edited by hand; the newest stays.
         changes += _removed(counting[:-1], Reason.SUPERSEDED)
         changes += _history(here)
-        at = None if counting else _fill_at(service, here)
+        turn = None if counting else _turn(world, service, here)
+        at = _fill_at(turn, here) if turn is not None else None
         if at is not None and at > now:
             looks.append(at)
-        elif at is not None:
-            changes.append(_new_task(service, slot, slots[slot], here, now))
+        elif at is not None and turn is not None:
+            changes.append(_new_task(turn, slot, slots[slot], here, now))
     return changes, min(looks, default=None)
 
 
@@ -96,6 +99,15 @@ def _holds(world: Snapshot, service: Service, node: str, here: Iterable[Task]) -
     if record.availability is Availability.PAUSED:
         return any(task.counts for task in here)
     return record.availability is Availability.ACTIVE
+
+
+def _turn(world: Snapshot, service: Service, here: list[Task]) -> Service | None:
+    """The service as the next task of a slot is to see it: while its current release has to wait, as it was at the
+    release that the slot has; None if the slot has to wait."""
+    release = release_for(world, service, here[-1] if here else None)
+    if release is None or release.number == service.release:
+        return service if release is not None else None
+    return replace(service, release=release.number, spec=release.spec)
 
 
 def _fill_at(service: Service, here: list[Task]) -> float | None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 
 from msgspec.structs import replace
 
-from longshore.decide import restart
+from longshore.decide import dependencies, restart
 from longshore.decide.placement.constraints import eligible
 from longshore.model.lifecycle import State
 from longshore.model.objects import Availability, Release, ReleasePhase, Service, Task
@@ -58,8 +58,14 @@ def status_of(world: Snapshot, service: Service) -> ServiceStatus:
         settled=settled,
         rollout=release.phase if release is not None else ReleasePhase.DONE,
         rolls_back=release.rolls_back if release is not None else 0,
-        message="no node is eligible" if settled and _covers_nothing(service, count) else trouble,
+        message=_message(world, service, count, trouble, settled),
     )
+
+
+def _message(world: Snapshot, service: Service, count: int, trouble: str, settled: bool) -> str:
+    if settled:
+        return "no node is eligible" if _covers_nothing(service, count) else trouble
+    return trouble or dependencies.told(world, service)
 
 
 def _held(release: Release | None) -> str:

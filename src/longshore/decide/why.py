@@ -9,14 +9,14 @@ from typing import Protocol
 
 import msgspec
 
-from longshore.decide import restart
+from longshore.decide import dependencies, restart
 from longshore.decide.placement.constraints import eligible
 from longshore.model.changes import Event
 from longshore.model.lifecycle import State, Wanted
 from longshore.model.objects import Kind, Node, Service, Task
 from longshore.model.reasons import Reason
 from longshore.model.snapshot import Snapshot, service_of_task
-from longshore.model.spec import Mode
+from longshore.model.spec import Mode, ServiceSpec
 from longshore.model.views import EventView, Verdict, Why
 
 GONE = "removed"
@@ -49,9 +49,14 @@ class Sequel(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def why(
-    task: Task, story: Sequence[Event], explanation: Explanation | None = None, sequel: Sequel | None = None
+    task: Task,
+    story: Sequence[Event],
+    explanation: Explanation | None = None,
+    sequel: Sequel | None = None,
+    waits: str = "",
 ) -> Why:
-    """The explanation of `task`. `explanation` is for a task that waits for a node, `sequel` for one that ended."""
+    """The explanation of `task`. `explanation` is for a task that waits for a node, `sequel` for one that ended,
+    `waits` says what keeps the release that is to follow it from starting."""
     refusals = tuple(explanation.refusals) if explanation else ()
     scores = dict(explanation.scores) if explanation else {}
     if task.state is State.NEW:
@@ -64,7 +69,7 @@ def why(
         task=task.id,
         state=task.state,
         wanted=task.wanted,
-        summary=f"{summary}.",
+        summary=f"{summary}; {waits}." if waits and task.counts else f"{summary}.",
         refusals=refusals,
         scores=scores,
         story=tuple(told(event) for event in story),
@@ -85,16 +90,32 @@ def sequel_of(world: Snapshot, task: Task) -> Sequel | None:
     if service.spec.mode is Mode.GLOBAL and not _covers(world, service, task.pinned):
         return Sequel(never=f"{task.service} has no task on {task.pinned} now")
     if task.release != service.release:
-        return Sequel(at=task.finished_at)
+        waits, following = dependencies.told(world, service), dependencies.release_for(world, service, task)
+        if not waits:
+            return Sequel(at=task.finished_at)
+        if following is None or (following.spec.mode is Mode.JOB and task.state is State.FINISHED):
+            return Sequel(never=waits)
+        return _sequel(task, following.spec)
     if service.spec.mode is Mode.JOB and task.state is State.FINISHED:
         return Sequel(never="its part of the job is done")
     if service.spec.mode is not Mode.GLOBAL and task.slot > service.spec.replicas:
         return Sequel(never=f"{task.service} was scaled to {service.spec.replicas}")
-    at = restart.again(task, service.spec)
+    return _sequel(task, service.spec)
+
+
+def waiting(world: Snapshot, task: Task) -> str:
+    """What the release waits for that is to follow the one of `task`; empty if none does."""
+    service = world.services.get(task.service)
+    return dependencies.told(world, service) if service is not None and task.release != service.release else ""
+
+
+def _sequel(task: Task, spec: ServiceSpec) -> Sequel:
+    """By the restart policy alone."""
+    at = restart.again(task, spec)
     if at is not None:
         return Sequel(at=at)
-    policy = service.spec.restart
-    if policy.attempts_max is not None and restart.attempt_after(task, service.spec) > policy.attempts_max:
+    policy = spec.restart
+    if policy.attempts_max is not None and restart.attempt_after(task, spec) > policy.attempts_max:
         return Sequel(never=_spent(policy.attempts_max))
     return Sequel(never=f"restart.condition is {policy.condition}")
 

@@ -6,7 +6,7 @@ done something about a failure, and therefore looks well. Knows the records of o
 """
 
 from longshore.decide.status import status_of, troubled
-from longshore.model.objects import Release, ReleasePhase, Service, Task
+from longshore.model.objects import ReleasePhase, Service, Task
 from longshore.model.snapshot import Snapshot
 from longshore.model.views import Phase, ServiceStatus
 
@@ -45,8 +45,4 @@ def _of_release(world: Snapshot, service: Service) -> list[str]:
     failed = world.release(name, release.rolls_back)
     if failed is not None:
         return [f"Release {failed.number} failed and was taken back to release {number}: {failed.message}"]
-    return [f"Release {number} is being rolled out"] if _is_under_way(release) else []
-
-
-def _is_under_way(release: Release) -> bool:
-    return release.phase is ReleasePhase.ROLLING
+    return [f"Release {number} is being rolled out"] if release.phase is ReleasePhase.ROLLING else []

@@ -18,6 +18,7 @@ from longshore.decide.admission import (
     admit_node_name,
     check_replicas,
 )
+from longshore.decide.dependencies import check_app, check_service
 from longshore.decide.differences import differences
 from longshore.decide.grammar import DAY_S, ITEMS_MAX
 from longshore.decide.ingress import check_claims
@@ -54,7 +55,9 @@ def apply_service(world: Snapshot, name: str, wish: ServiceWish, now: float, *, 
         raise Conflict(f"service {name} belongs to app {current.app}; remove it there first, or choose another name")
     if app and (current is None or current.app != app) and len(services_of_app(world, app)) >= APP_SERVICES_MAX:
         raise Invalid(f"app {app} has {APP_SERVICES_MAX} services, which is the most; choose another app", field="app")
-    check_claims({name: spec}, {key: one.spec for key, one in world.services.items() if key != name})
+    standing = {key: one.spec for key, one in world.services.items() if key != name}
+    check_claims({name: spec}, standing)
+    check_service(name, spec, standing)
     return _write(world, name, app, spec, now, author)
 
 
@@ -73,6 +76,7 @@ def apply_app(
         admit_name(name, field="services")
         admitted[name] = admit(specs[name], field=f"services.{name}")
     check_claims(admitted, {key: one.spec for key, one in world.services.items() if one.app != app})
+    check_app(admitted)
     changes: list[Change] = []
     for name, spec in admitted.items():
         current = world.services.get(name)

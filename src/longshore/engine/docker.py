@@ -16,7 +16,7 @@ from contextlib import aclosing
 from typing import TypeVar
 from urllib.parse import quote
 
-from longshore.engine import docker_json
+from longshore.engine import docker_exec, docker_json
 from longshore.engine.cgroups import Account, Cgroups, used
 from longshore.engine.docker_http import Declined, Silent, Wire, read_json
 from longshore.engine.docker_json import About, Created, Happened, Info, Inspected, Listed, Progress
@@ -26,11 +26,12 @@ from longshore.engine.limits import (
     CONNECT_LIMIT_S,
     EVENTS_SILENCE_S,
     OTHERS_LIMIT_S,
+    PROGRAMS_MAX,
     PULL_SILENCE_S,
     STOP_LIMIT_S,
     WORK_LIMIT_S,
 )
-from longshore.model.containers import LABEL_SPEC, Container, ContainerOrder, LogLine
+from longshore.model.containers import LABEL_SPEC, Container, ContainerOrder, LogLine, Ran
 from longshore.model.errors import Failure, NotFound, PortTaken, Refused, Unavailable
 from longshore.model.objects import Capacity, EngineFacts
 from longshore.model.spec import Pull
@@ -244,6 +245,18 @@ class DockerEngine:
                 await self._wire.ping()
             else:
                 raise Unavailable("the engine ended its stream of events")
+
+    async def exec(self, id: str, command: Sequence[str], timeout_s: float) -> Ran:
+        inspected = await self._inspect(id)
+        if inspected is not None and len(inspected.exec_ids or ()) >= PROGRAMS_MAX:
+            raise Refused(f"{PROGRAMS_MAX} programs that were run in it before have not ended")
+        try:
+            return await docker_exec.run(self._wire, id, command, timeout_s)
+        except Declined as declined:
+            # 409: it does not run.
+            if declined.status in (404, 409):
+                raise NotFound(declined.message) from declined
+            raise
 
     async def logs(
         self, id: str, *, follow: bool, tail: int | None, since: float | None

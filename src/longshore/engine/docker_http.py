@@ -132,20 +132,27 @@ class Wire:
         method: str,
         path: str,
         query: Mapping[str, str],
+        body: bytes | None = None,
         *,
         silence_s: float | None = None,
         answer_limit_s: float | None = None,
     ) -> AsyncGenerator[bytes, None]:
-        """Ask and read the answer piece by piece, for as long as it comes. The first piece is empty and says that the
-        engine has answered. Raises Silent after `silence_s` without a piece; close it to hang up."""
+        """Ask and read the answer piece by piece, for as long as it comes; `body` is JSON. The first piece is empty and
+        says that the engine has answered. Raises Silent after `silence_s` without a piece; close it to hang up."""
         limit = self._limit(None, silence_s)
+        headers = _headers(body)
         for last in (False, True):
             version = await self._agreed()
             with self._translated():
                 # Apart from the limit on silence, as a stream may be silent for ever but not before it has begun.
                 async with asyncio.timeout(answer_limit_s or self._answer_limit_s):
                     response = await self._pool(long=True).request(
-                        method, self._base + _versioned(version, path), params=query, timeout=limit
+                        method,
+                        self._base + _versioned(version, path),
+                        params=query,
+                        data=body,
+                        headers=headers,
+                        timeout=limit,
                     )
                 async with response:
                     if response.status < 400:
@@ -203,8 +210,7 @@ class Wire:
         tar: bytes | AsyncIterable[bytes] | None = None,
         long: bool,
     ) -> Reply:
-        headers = {"Content-Type": "application/json"} if body is not None else {}
-        headers |= {"Content-Type": "application/x-tar"} if tar is not None else {}
+        headers = {"Content-Type": "application/x-tar"} if tar is not None else _headers(body)
         sent = body if tar is None else tar
         with self._translated():
             async with self._pool(long=long).request(
@@ -334,6 +340,10 @@ def _why(error: Exception) -> str:
             return os.strerror(cause.errno)
         return cause.strerror or str(error)
     return str(error) or "no answer in time"
+
+
+def _headers(body: bytes | None) -> dict[str, str]:
+    return {"Content-Type": "application/json"} if body is not None else {}
 
 
 def _is_about_version(declined: Declined) -> bool:

@@ -118,6 +118,8 @@ class Inspected(msgspec.Struct, frozen=True, rename="pascal"):
     state: _State
     config: _Config = _Config()
     network_settings: _Networks = _Networks()
+    exec_ids: tuple[str, ...] | None = msgspec.field(name="ExecIDs", default=None)
+    """Programs that were started in it beside its own and have not ended."""
 
     @property
     def labels(self) -> dict[str, str]:
@@ -126,6 +128,13 @@ class Inspected(msgspec.Struct, frozen=True, rename="pascal"):
 
 class Created(msgspec.Struct, frozen=True, rename="pascal"):
     id: str
+
+
+class Executed(msgspec.Struct, frozen=True, rename="pascal"):
+    """A program that was started in a container."""
+
+    running: bool
+    exit_code: int | None = None
 
 
 class Progress(msgspec.Struct, frozen=True):

@@ -14,7 +14,7 @@ import msgspec
 from longshore.engine.fake_containers import Feed
 from longshore.engine.fake_machine import FakeMachine, Mood, Speeds
 from longshore.engine.limits import ANSWER_LIMIT_S, PULL_SILENCE_S, STOP_LIMIT_S, WORK_LIMIT_S
-from longshore.model.containers import Container, ContainerOrder, LogLine, Status, Target
+from longshore.model.containers import Container, ContainerOrder, LogLine, Ran, Status, Target
 from longshore.model.errors import Failure, NotFound, Refused, Unavailable
 from longshore.model.objects import Capacity, EngineFacts
 from longshore.model.spec import Pull
@@ -92,6 +92,11 @@ class FakeEngine:
         finally:
             self._open.discard(feed)
             self.machine.unlisten(feed)
+
+    async def exec(self, id: str, command: Sequence[str], timeout_s: float) -> Ran:
+        begun = await self._ask(lambda: self.machine.exec(id, tuple(command)))
+        await asyncio.wait([begun], timeout=timeout_s)
+        return await self._ask(lambda: self.machine.answer(lambda: begun.result() if begun.done() else Ran(None, "")))
 
     async def logs(
         self, id: str, *, follow: bool, tail: int | None, since: float | None

@@ -9,14 +9,16 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from typing import Generic, TypeVar
 
-from longshore.engine.fake_programs import FOR_EVER, program_of
-from longshore.model.containers import Container, ContainerOrder, Health, LogLine, Status
-from longshore.model.errors import Failure
+from longshore.engine.fake_programs import FOR_EVER, Program, program_of
+from longshore.engine.limits import PROGRAMS_MAX
+from longshore.model.containers import Container, ContainerOrder, Health, LogLine, Ran, Status
+from longshore.model.errors import Failure, Refused
 from longshore.ports import Clock
 
 T = TypeVar("T")
 
 KILLED = 137
+NOT_FOUND = 127
 POWER_LOST = 255
 FEED_MAX = 256
 
@@ -80,7 +82,10 @@ class Box:
         self._exit_code: int | None = None
         self._oom_killed = False
         self.ailing: str | None = None
-        """What a probe gets instead of an answer, if it gets none; empty keeps it waiting."""
+        """What a probe gets instead of an answer, if it gets none, and what a command in it says; empty keeps them
+        waiting."""
+        self._programs: list[asyncio.Future[Ran]] = []
+        """Those that run beside its own."""
         self._load = 0.0
         """How much of its reservation it uses."""
         self._cpu_s = 0.0
@@ -133,6 +138,28 @@ class Box:
         if runs:
             self.status, self._exit_code = Status.EXITED, code
 
+    def exec(self, command: tuple[str, ...]) -> asyncio.Future[Ran]:
+        """Run a program beside its own."""
+        self._programs = [one for one in self._programs if not one.done()]
+        if len(self._programs) >= PROGRAMS_MAX:
+            raise Refused(f"{PROGRAMS_MAX} programs that were run in it before have not ended")
+        program = program_of(command)
+        if self.ailing is not None:
+            ends_after_s = 0.0 if self.ailing else FOR_EVER
+            program = Program(lines=((0.0, "stderr", self.ailing),), ends_after_s=ends_after_s, exit_code=1)
+        ended: asyncio.Future[Ran] = asyncio.get_running_loop().create_future()
+        output = "\n".join(text for after_s, _, text in program.lines if after_s <= program.ends_after_s)
+        if program.missing:
+            ended.set_result(Ran(NOT_FOUND, f'exec: "{program.missing}": executable file not found in $PATH'))
+        elif program.ends_after_s < FOR_EVER:
+            self._later(program.ends_after_s, self._end, ended, Ran(program.exit_code, output))
+        self._programs.append(ended)
+        return ended
+
+    def _end(self, ended: asyncio.Future[Ran], ran: Ran) -> None:
+        if not ended.done():
+            ended.set_result(ran)
+
     def signal(self, name: str, exit_s: float) -> None:
         """Its process gets a signal, and exits so much later if that is one it obeys."""
         code = KILLED if name == "KILL" else self.program.obeys.get(name)
@@ -147,6 +174,8 @@ class Box:
         for timer in self._timers:
             timer.cancel()
         self._timers = []
+        for program in self._programs:
+            self._end(program, Ran(KILLED, ""))
         self.part(None)
         self._tell(self)
 

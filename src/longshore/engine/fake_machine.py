@@ -16,7 +16,7 @@ import msgspec
 
 from longshore.engine.fake_containers import KILLED, POWER_LOST, Box, Feed
 from longshore.engine.limits import ANSWER_LIMIT_S, EVENTS_SILENCE_S
-from longshore.model.containers import ContainerOrder, Health
+from longshore.model.containers import ContainerOrder, Health, Ran
 from longshore.model.errors import Failure, NotFound, PortTaken, Refused, Unavailable
 from longshore.model.objects import PublishedPort
 from longshore.model.spec import MountKind, Protocol
@@ -40,6 +40,7 @@ class Speeds(msgspec.Struct, frozen=True, kw_only=True):
     start: Span = (0.1, 0.4)
     stop: Span = (0.02, 0.1)
     """From the stop signal to the exit of a program that obeys it."""
+    exec: Span = (0.02, 0.06)
     remove: Span = (0.01, 0.06)
     pull: Span = (0.5, 3.0)
 
@@ -248,6 +249,10 @@ class FakeMachine:
         self.work((grace_s / self._slowness,) * 2, partial(self._kill_run, box, box.runs), at_once=False)
         return exited
 
+    def exec(self, id: str, command: tuple[str, ...]) -> "asyncio.Future[asyncio.Future[Ran] | Failure]":
+        """Its outcome is what comes of the program, some time."""
+        return self.work(self._speeds.exec, partial(self._exec, id, command))
+
     def remove(self, id: str) -> asyncio.Future[Failure | None]:
         return self.work(self._speeds.remove, partial(self._destroy, id))
 
@@ -298,6 +303,12 @@ class FakeMachine:
             box.error = refused.message
             raise
         box.run(load=self._rng.uniform(0.2, 0.8))
+
+    def _exec(self, id: str, command: tuple[str, ...]) -> asyncio.Future[Ran]:
+        box = self.boxes.get(id)
+        if box is None or not box.running:
+            raise NotFound(f"No such container: {id}" if box is None else f"Container {id} is not running")
+        return box.exec(command)
 
     def _check_start(self, box: Box) -> None:
         if self._start_fails:

@@ -13,3 +13,6 @@ EVENTS_SILENCE_S = 30.0
 """Without an event for so long, the stream is opened anew: its other end may be gone."""
 OTHERS_LIMIT_S = 10.0
 """For a create or remove that somebody else has begun."""
+PROGRAMS_MAX = 16
+"""How many may run in a container beside its own before no other is begun: one that hangs is never ended, and would
+have another beside it every few seconds."""

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 from aiohttp import web
 
+from longshore.agent.commands import CommandProber
 from longshore.agent.dialling import Doorstep, address_towards, keep_dialling
 from longshore.agent.entry import Entry, check_installed
 from longshore.agent.host import Host
@@ -73,7 +74,7 @@ def open_engine(url: str, clock: Clock, machine: FakeMachine | None = None) -> E
 
 def prober_of(engine: Engine) -> Prober | None:
     """What asks this engine's containers, if it is not real sockets."""
-    return FakeProber(engine.machine) if isinstance(engine, FakeEngine) else None
+    return CommandProber(engine, FakeProber(engine.machine)) if isinstance(engine, FakeEngine) else None
 
 
 def fake_machine(clock: Clock) -> FakeMachine:

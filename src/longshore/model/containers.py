@@ -69,6 +69,15 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     """The host port of the probed port, if it has one."""
 
 
+class Ran(msgspec.Struct, frozen=True):
+    """What came of a program that was run in a container."""
+
+    exit_code: int | None
+    """None if it had not ended in time: then it goes on, as no engine offers to end it."""
+    output: str
+    """The end of what it wrote."""
+
+
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """What the results of a probe come to so far."""
 
@@ -178,7 +187,7 @@ def order_for(assigned: Assigned, *, cluster: str, node: str) -> ContainerOrder:
 
 def target_of(assigned: Assigned, container: Container, probe: Probe) -> Target:
     """How a probe of this task's container gets there."""
-    asked = probe.http or probe.tcp
+    asked = probe.http or probe.tcp  # a command asks no port
     ports = (port for port in assigned.task.ports if port.protocol is Protocol.TCP)
     published = next((port for port in ports if asked is not None and port.container == asked.port), None)
     return Target(container=container, probe=probe, published=published)

@@ -134,11 +134,19 @@ class TcpProbe(_Wish, frozen=True, kw_only=True):
     port: int
 
 
+class ExecProbe(_Wish, frozen=True, kw_only=True):
+    """A program that is run in the container, as the container's user, and passes by exiting with 0."""
+
+    command: tuple[str, ...]
+    """The program and its arguments; no shell is in between."""
+
+
 class Probe(_Wish, frozen=True, kw_only=True):
     """A worker's own question to a container, asked again and again. Exactly one of the ways to ask is given."""
 
     http: HttpProbe | None = None
     tcp: TcpProbe | None = None
+    exec: ExecProbe | None = None
     interval_s: float = 10.0
     timeout_s: float = 5.0
     retries: int = 3
@@ -211,6 +219,23 @@ class LogRotation(_Wish, frozen=True, kw_only=True):
     files: int = 3
 
 
+class Condition(StrEnum):
+    """What of a service another one waits for."""
+
+    STARTED = "started"
+    """All its slots have a task of its current release that runs."""
+    READY = "ready"
+    """And that is ready."""
+    COMPLETED = "completed"
+    """It is a job, and done."""
+
+
+class Dependency(_Wish, frozen=True, kw_only=True):
+    service: str
+    """By its name in the cluster."""
+    condition: Condition = Condition.STARTED
+
+
 class ServiceSpec(_Wish, frozen=True, kw_only=True):
     """The wish, field by field. docs/compose.md tells which Compose key becomes which field."""
 
@@ -247,12 +272,15 @@ class ServiceSpec(_Wish, frozen=True, kw_only=True):
     restart: RestartPolicy = RestartPolicy()
     update: UpdateRules = UpdateRules()
     placement: PlacementRules = PlacementRules()
+    depends: tuple[Dependency, ...] = ()
+    """What has to hold before a new release begins to start tasks. What runs already waits for nothing."""
 
 
 def same_containers(a: ServiceSpec, b: ServiceSpec) -> bool:
     """Whether tasks of `a` already are what `b` asks for: they differ at most in count, and in when and how tasks are
-    replaced."""
-    return msgspec.structs.replace(a, replicas=b.replicas, restart=b.restart, update=b.update) == b
+    started and replaced."""
+    alike = msgspec.structs.replace(a, replicas=b.replicas, restart=b.restart, update=b.update, depends=b.depends)
+    return alike == b
 
 
 def volumes_of(spec: ServiceSpec) -> tuple[str, ...]:

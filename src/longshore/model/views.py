@@ -252,6 +252,8 @@ class PlannedService(msgspec.Struct, frozen=True, kw_only=True):
     replace: tuple[str, ...] = ()
     """Tasks that would be replaced one after the other, because their release is older."""
     stop: tuple[str, ...] = ()
+    waits: tuple[str, ...] = ()
+    """What has to come before its release starts anything, in words."""
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):

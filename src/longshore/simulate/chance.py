@@ -21,6 +21,9 @@ from longshore.engine.fake_containers import Box
 from longshore.model.errors import Conflict, Invalid, NotFound, Unavailable
 from longshore.model.objects import Availability
 from longshore.model.spec import (
+    Condition,
+    Dependency,
+    ExecProbe,
     HealthCheck,
     HttpProbe,
     Mode,
@@ -46,12 +49,19 @@ from longshore.simulate.witness import Witness
 
 T = TypeVar("T")
 NAMES = ("web", "db", "api", "cron", "agent", "shop")
+NEVER = "never"
+"""A name that nobody ever gives to a service."""
 HOST_PORTS = (8080, CHOSEN_FIRST)
 """What services ask for, and what placement gives first to those that ask for any."""
 LIVENESS = Probe(tcp=TcpProbe(port=80), interval_s=2.0, timeout_s=1.0, retries=2, start_period_s=1.0)
 READINESS = Probe(http=HttpProbe(port=80), interval_s=1.0, timeout_s=1.0, retries=2, successes=2)
 DATA = Mount(kind=MountKind.VOLUME, source="data", target="/data")
 """One name for all: services that have it share it."""
+COMMANDS = (("true",), ("sh", "-c", "sleep 0.2; true"))
+COMMAND = 0.3
+"""Chance that a probe is a command."""
+DEPENDS = 0.15
+"""Chance that a service waits for another."""
 RETRY_S = 0.5
 GAP_S = 6.0
 """Mean time from one line to the next."""
@@ -162,6 +172,24 @@ def _spec(pick: int) -> ServiceSpec:
     )
 
 
+def _asked(pick: int, name: str) -> ServiceSpec:
+    """The same, with what came later: each from chance of its own, so that the rest of a seed's story is as it was."""
+    spec, ways, rng = _spec(pick), random.Random(f"ways {pick}"), random.Random(f"depends {pick}")
+    liveness, readiness = (
+        replace(probe, http=None, tcp=None, exec=ExecProbe(command=ways.choice(COMMANDS)))
+        if probe is not None and ways.random() < COMMAND
+        else probe
+        for probe in (spec.liveness, spec.readiness)
+    )
+    depends: tuple[Dependency, ...] = ()
+    if rng.random() < DEPENDS:
+        # Only on names before its own, so that no circle is ever asked for.
+        others = (*NAMES[: NAMES.index(name)] * 3, NEVER)
+        conditions = (Condition.STARTED, Condition.READY, Condition.READY, Condition.COMPLETED)
+        depends = (Dependency(service=rng.choice(others), condition=rng.choice(conditions)),)
+    return replace(spec, liveness=liveness, readiness=readiness, depends=depends)
+
+
 class Player:
     """Plays a script: does what its lines say, and remembers what the user was told is done."""
 
@@ -220,7 +248,8 @@ class Player:
         self._world.tell(Voice.USER, f"the user {text}")
 
     async def apply(self, pick: int) -> None:
-        name, spec = NAMES[pick % len(NAMES)], _spec(pick)
+        name = NAMES[pick % len(NAMES)]
+        spec = _asked(pick, name)
         self._says(f"applies {name}: {spec.mode}, {spec.replicas} replicas, {spec.image}")
         await self._insist(lambda operations: operations.apply_service(name, ServiceWish(spec=spec)))
         self._acknowledged(name, admit(spec))

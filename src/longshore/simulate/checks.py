@@ -7,6 +7,7 @@ machines really run. Sentences only; nothing here mends. What must hold at every
 from collections import Counter, defaultdict
 
 from longshore.decide import restart
+from longshore.decide.dependencies import release_for, waits
 from longshore.decide.placement import explain
 from longshore.decide.placement.constraints import eligible
 from longshore.decide.services import HISTORY_MAX, RELEASES_MAX
@@ -61,7 +62,7 @@ def _service(world: World, snapshot: Snapshot, name: str, service: Service) -> l
         f"release {name}@{number} is kept for nothing" for number in sorted(snapshot.releases_of(name).keys() - used)
     ]
     found += _everywhere(snapshot, service, tasks, newest) if service.spec.mode is Mode.GLOBAL else []
-    found += _every_slot(service, tasks, newest) if service.spec.mode is not Mode.GLOBAL else []
+    found += _every_slot(snapshot, service, tasks, newest) if service.spec.mode is not Mode.GLOBAL else []
     return found
 
 
@@ -70,7 +71,8 @@ def _task(world: World, snapshot: Snapshot, service: Service, task: Task, held_u
     node = snapshot.nodes.get(task.node)
     current = snapshot.release(service.name, service.release)
     held = held_up or _stands_by(snapshot, task) or (current is not None and current.phase in _HELD)
-    if task.counts and task.release != service.release and not (task.ready and held):
+    gated = bool(waits(snapshot, service))
+    if task.counts and task.release != service.release and not (task.ready and held) and not gated:
         found.append(f"{task.id} still runs release {task.release}")
     if task.state is State.RUNNING and service.spec.mode is Mode.JOB:
         found.append(f"{task.id} has not finished")
@@ -102,14 +104,16 @@ def _everywhere(snapshot: Snapshot, service: Service, tasks: list[Task], newest:
     """A global service is on every node that it may be on."""
     wanted = {node.name for node in snapshot.nodes.values() if eligible(node, service.spec)}
     have = {task.pinned for task in tasks if task.counts}
-    spent = {task.pinned for task in newest.values() if not task.live and restart.again(task, service.spec) is None}
+    last = {task.pinned: task for task in newest.values()}
+    spent = {name for name, task in last.items() if not task.live and _is_over(snapshot, service, task)}
+    waiting = {name for name in wanted - have if release_for(snapshot, service, last.get(name)) is None}
     kept = {node.name for node in snapshot.nodes.values() if node.availability is Availability.PAUSED}
-    if not wanted <= have | spent or not have <= wanted | kept:
+    if not wanted <= have | spent | waiting or not have <= wanted | kept:
         return [f"{service.name} is on {sorted(have)}, not on {sorted(wanted)}"]
     return []
 
 
-def _every_slot(service: Service, tasks: list[Task], newest: dict[int, Task]) -> list[str]:
+def _every_slot(snapshot: Snapshot, service: Service, tasks: list[Task], newest: dict[int, Task]) -> list[str]:
     """Every slot has its task, or one that ended for good; no others count."""
     found = []
     filled = {task.slot for task in tasks if task.counts}
@@ -117,11 +121,20 @@ def _every_slot(service: Service, tasks: list[Task], newest: dict[int, Task]) ->
         task = newest.get(slot)
         if slot in filled:
             continue  # what is newer failed to take it over
+        if release_for(snapshot, service, task) is None:
+            continue  # what its release waits for has not come
         if task is None:
             found.append(f"slot {service.name}.{slot} is empty")
-        elif not task.live and restart.again(task, service.spec) is not None:
+        elif not task.live and not _is_over(snapshot, service, task):
             found.append(f"slot {service.name}.{slot} is not filled again")
     return found + [f"{task.id} is one too many" for task in tasks if task.counts and task.slot > service.spec.replicas]
+
+
+def _is_over(snapshot: Snapshot, service: Service, task: Task) -> bool:
+    """Whether nothing follows a task that ended, by the rules of the release that would."""
+    following = release_for(snapshot, service, task)
+    earlier = following is not None and following.number != service.release
+    return restart.again(task, following.spec if following is not None and earlier else service.spec) is None
 
 
 def _waiting(world: World, snapshot: Snapshot, task: Task) -> list[str]:

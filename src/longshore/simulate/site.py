@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
+from longshore.agent.commands import CommandProber
 from longshore.agent.dialling import RETRY_FIRST_S, RETRY_MAX_S
 from longshore.agent.worker import Identity, Worker
 from longshore.engine.fake import FakeMachine, FakeProber
@@ -23,6 +24,7 @@ from longshore.simulate.story import Voice
 from longshore.simulate.wire import Cable, Link
 
 STARTS_AT_ONCE = 4
+COMMANDS_AT_ONCE = 2
 
 Spawn = Callable[[Coroutine[Any, Any, None], str], "asyncio.Task[None]"]
 
@@ -253,8 +255,9 @@ class Site:
         def remember(identity: Identity) -> None:
             self.identity = identity
 
+        engine = _Engine(self, self._around)
         worker = Worker(
-            _Engine(self, self._around),
+            engine,
             self.clock,
             identity=self.identity,
             address="127.0.0.1",
@@ -262,7 +265,7 @@ class Site:
             starts=asyncio.Semaphore(STARTS_AT_ONCE),
             remember=remember,
             figures=_no_figures,
-            prober=FakeProber(self.machine),
+            prober=CommandProber(engine, FakeProber(self.machine), at_once=COMMANDS_AT_ONCE),
         )
         async with asyncio.TaskGroup() as group:
             group.create_task(worker.run(), name=f"runner {self.name}")

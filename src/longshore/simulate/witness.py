@@ -6,12 +6,14 @@ story as it goes. What must be true only in the end is in `simulate.checks`.
 """
 
 import hashlib
+import math
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable
 
 import msgspec
 
 from longshore.control.liveness import RECONNECT_S
+from longshore.decide.dependencies import told, waits
 from longshore.decide.placement.constraints import eligible
 from longshore.decide.rollout import starts_first
 from longshore.engine.fake_containers import Box
@@ -80,6 +82,8 @@ class Witness:
         """By service: what was wished and failed, and what it was rolled back to."""
         self._volumes: dict[str, str] = {}
         """By id of a volume: the machine on which its slot first ran with it."""
+        self._open_at: dict[tuple[str, int], float] = {}
+        """By service and release: when it last had nothing to wait for."""
         self._made: dict[tuple[str, int], deque[float]] = defaultdict(lambda: deque(maxlen=TASKS_PER_WINDOW_MAX))
         """By slot: when it got its latest tasks."""
 
@@ -162,6 +166,9 @@ class Witness:
             else:
                 self._known[event.kind, event.id] = event.after
         if snapshot.revision == batch.revision:  # else there are more to come of the same moment
+            now = self.world.clock.now()
+            free = (one for one in snapshot.services.values() if not waits(snapshot, one))
+            self._open_at |= {(one.name, one.release): now for one in free}
             for sentence in (*broken(snapshot), *_doubled(snapshot), *self._running_twice(), *self._twins(snapshot)):
                 self.note(sentence)
 
@@ -185,6 +192,7 @@ class Witness:
                 self._given_up.pop((event.id, mode), None)
         elif isinstance(after, Task) and before is None:
             self._check_made(after)
+            self._check_order(after, snapshot)
         elif isinstance(after, Task) and isinstance(before, Task):
             if after.state is not before.state:
                 self._check_end(after)
@@ -226,6 +234,17 @@ class Witness:
         if len(made) == TASKS_PER_WINDOW_MAX and task.created_at - made[0] < WINDOW_S:
             self.note(f"slot {task.service}.{task.slot} gets more than {TASKS_PER_WINDOW_MAX} tasks a minute")
         made.append(task.created_at)
+
+    def _check_order(self, task: Task, snapshot: Snapshot) -> None:
+        """The first task of a release in its slot is made only once the release may start."""
+        service = snapshot.services.get(task.service)
+        if service is None or task.release != service.release or not waits(snapshot, service):
+            return
+        slot = [one for one in snapshot.tasks_of_service(task.service).values() if one.slot == task.slot]
+        first = all(one.release != task.release or one.generation >= task.generation for one in slot)
+        open_at = self._open_at.get((service.name, service.release), -math.inf)
+        if first and self.world.clock.now() - open_at > UNAWARE_S:
+            self.note(f"{task.id} is started, although {told(snapshot, service)}")
 
     def _check_end(self, after: Task) -> None:
         """A task is lost, or its container gone, only where that is so."""
