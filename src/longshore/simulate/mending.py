@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from longshore.decide import restart
+from longshore.decide.dependencies import release_for
 from longshore.model.lifecycle import State, Wanted
 from longshore.model.objects import NodeStatus, Service, Task
 from longshore.model.reasons import Reason
@@ -74,8 +75,11 @@ def _slots(world: Snapshot, service: Service, now: float) -> Iterator[str]:
         if any(task.live for task in here):
             continue
         newest = max(here, key=lambda task: task.generation, default=None)
-        if newest is not None and newest.release == service.release:
-            at = restart.again(newest, service.spec)
+        release = release_for(world, service, newest)
+        if release is None:
+            continue  # it waits for what its service depends on
+        if newest is not None and newest.release == release.number:
+            at = restart.again(newest, service.spec if release.number == service.release else release.spec)
             if at is None or at > now:
                 continue
         yield f"slot {service.name}.{slot} is not filled"

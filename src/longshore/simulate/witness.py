@@ -343,7 +343,9 @@ class Witness:
         if task is None or task.node != site.name or self._mark(task) != mark:
             return
         wanted = task.live and task.wanted is Wanted.RUNNING
-        if verb in ("stop", "remove") and wanted and not (verb == "stop" and box is not None and _dead(site, box)):
+        # What an engine that lied had begun once more is stopped again.
+        dead = box is not None and (_dead(site, box) or box.id in site.lies.misled)
+        if verb in ("stop", "remove") and wanted and not (verb == "stop" and dead):
             self.note(f"the worker of {site.name} asks to {verb} the container of {task_id}, which is wanted")
         if verb == "create" and RANK[State.STARTING] <= RANK[task.state] < RANK[State.LOST]:
             self.note(f"the worker of {site.name} makes another container for {task_id}, which has had one")
