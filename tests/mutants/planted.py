@@ -570,7 +570,7 @@ def a_task_placed_on_a_node_that_just_went_down_stays_there(patch: pytest.Monkey
     patch.setattr(controllers, "_node_keys", lambda event, world: () if event.kind is Kind.TASK else real(event, world))
 
 
-@mutant(caught_by=0)
+@mutant(caught_by=52015)
 def news_of_an_earlier_session_undo_newer_ones(patch: pytest.MonkeyPatch) -> None:
     """What it still writes lands whenever it may. (A real bug once.)"""
 
