@@ -604,7 +604,7 @@ def a_task_placed_on_a_node_that_just_went_down_stays_there(patch: pytest.Monkey
     patch.setattr(controllers, "_node_keys", lambda event, world: () if event.kind is Kind.TASK else real(event, world))
 
 
-@mutant(caught_by=0)
+@mutant(caught_by=52015)
 def news_of_an_earlier_session_undo_newer_ones(patch: pytest.MonkeyPatch) -> None:
     """What it still writes lands whenever it may. (A real bug once.)"""
 
@@ -616,7 +616,7 @@ def news_of_an_earlier_session_undo_newer_ones(patch: pytest.MonkeyPatch) -> Non
     patch.setattr(Sessions, "_report", report)
 
 
-@mutant(caught_by=0)
+@mutant(caught_by=52012)
 def a_list_that_misses_a_container_is_believed(patch: pytest.MonkeyPatch) -> None:
     """The task has failed, and its container runs on. (A real bug once.)"""
 
@@ -626,13 +626,13 @@ def a_list_that_misses_a_container_is_believed(patch: pytest.MonkeyPatch) -> Non
     patch.setattr(Runner, "_make_sure", make_sure)
 
 
-@mutant(caught_by=0)
+@mutant(caught_by=52002)
 def a_clock_that_is_set_back_is_believed(patch: pytest.MonkeyPatch) -> None:
     """So whatever has to wait waits until that moment comes again. (A real bug once.)"""
     patch.setattr(SteadyClock, "now", lambda self: self._machine.now())
 
 
-@mutant(caught_by=0)
+@mutant(caught_by=52000)
 def what_an_old_disk_brings_is_left_running(patch: pytest.MonkeyPatch) -> None:
     """A container of no known task is nobody's business."""
     real = containers.next_step
@@ -643,13 +643,13 @@ def what_an_old_disk_brings_is_left_running(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(runner, "next_step", next_step)
 
 
-@mutant(caught_by=0)
+@mutant(caught_by=52012)
 def a_store_that_stalls_makes_nodes_silent(patch: pytest.MonkeyPatch) -> None:
     """Sessions that wait for it hear nothing, and nobody takes note."""
     patch.setattr(Liveness, "waiting", lambda self: nullcontext())
 
 
-@mutant(caught_by=0)
+@mutant(caught_by=52000)
 def a_service_takes_out_what_serves(patch: pytest.MonkeyPatch) -> None:
     """A ready task that has run for long enough is replaced."""
     real = services.decide
@@ -664,7 +664,7 @@ def a_service_takes_out_what_serves(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(services, "decide", decide)
 
 
-@mutant(caught_by=0)
+@mutant(caught_by=52000)
 def who_serves_is_stopped_before_the_other_is_there(patch: pytest.MonkeyPatch) -> None:
     """A rollout that starts first stops first all the same."""
     patch.setattr(rollout, "starts_first", lambda spec: False)

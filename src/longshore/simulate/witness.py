@@ -8,7 +8,7 @@ story as it goes. What must be true only in the end is in `simulate.checks`.
 import hashlib
 import math
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import msgspec
 
@@ -23,7 +23,7 @@ from longshore.model.invariants import broken
 from longshore.model.lifecycle import RANK, Owner, State, Wanted
 from longshore.model.objects import Kind, Node, NodeStatus, Object, Service, Task, volume_id
 from longshore.model.reasons import Reason
-from longshore.model.snapshot import Snapshot
+from longshore.model.snapshot import Snapshot, service_of_task
 from longshore.model.spec import Mode, ServiceSpec, volumes_of
 from longshore.simulate.mending import Mending
 from longshore.simulate.site import Site
@@ -70,6 +70,8 @@ class Witness:
         self._alarm = alarm
         self._known: dict[tuple[Kind, str], Object] = {}
         """Every record as of the last event that was looked at."""
+        self._touched: set[str] = set()
+        """Services whose tasks changed since slots were last looked at."""
         self._last_at = 0.0
         self._events = hashlib.sha256()
         self._given_up: dict[tuple[str, Mode], dict[str | int, Task]] = defaultdict(dict)
@@ -165,11 +167,15 @@ class Witness:
                 self._known.pop((event.kind, event.id), None)
             else:
                 self._known[event.kind, event.id] = event.after
+            if event.kind is Kind.TASK:
+                self._touched.add(service_of_task(event.id))
         if snapshot.revision == batch.revision:  # else there are more to come of the same moment
             now = self.world.clock.now()
             free = (one for one in snapshot.services.values() if not waits(snapshot, one))
             self._open_at |= {(one.name, one.release): now for one in free}
-            for sentence in (*broken(snapshot), *_doubled(snapshot), *self._running_twice(), *self._twins(snapshot)):
+            doubled = _doubled(snapshot, sorted(self._touched))
+            self._touched.clear()
+            for sentence in (*broken(snapshot), *doubled, *self._running_twice(), *self._twins(snapshot)):
                 self.note(sentence)
 
     def _check_event(self, event: Event, before: Object | None, snapshot: Snapshot) -> None:
@@ -358,12 +364,12 @@ def _dead(site: Site, box: Box) -> bool:
     return box.order.spec.liveness is not None and (box.id in site.ailed or not box.running)
 
 
-def _doubled(snapshot: Snapshot) -> list[str]:
+def _doubled(snapshot: Snapshot, services: Iterable[str]) -> list[str]:
     """A slot has one task that fills it, and one at most that stands by to take over; the others are on their way out.
     Where two may not run at once, there is one live task."""
     found = []
-    for service, tasks in snapshot.services_with_tasks.items():
-        live = [task for task in tasks.values() if task.live]
+    for service in services:
+        live = [task for task in snapshot.tasks_of_service(service).values() if task.live]
         standing_by = Counter(task.slot for task in live if task.stands_by)
         found += [f"slot {service}.{slot} has {n} tasks that stand by" for slot, n in standing_by.items() if n > 1]
         alone = Counter(task.slot for task in live if _is_alone(snapshot, task))
