@@ -3,7 +3,7 @@
 from datetime import datetime
 from pathlib import Path
 
-from longshore.model.objects import ReleasePhase
+from longshore.model.views import ReleaseState
 from tests.clusters import Cluster
 
 APP = """
@@ -88,6 +88,6 @@ def test_a_job_that_fails_is_told_with_what_waits_for_it(real_cluster: Cluster, 
     assert "waits for stuck-migrate" in real_cluster.did("ls", "--app", "stuck")
     assert not list(real_cluster.client.tasks(service="stuck-web"))
     release = next(iter(real_cluster.client.releases("stuck-web")))
-    assert release.state == ReleasePhase.ROLLING
+    assert release.state == ReleaseState.ROLLING
     real_cluster.did("up", "-f", write(tmp_path, "stuck"))
     real_cluster.did("down", "stuck")
