@@ -248,7 +248,7 @@ def a_release_does_not_wait_for_what_it_depends_on(patch: pytest.MonkeyPatch) ->
     patch.setattr(rollout, "waits", lambda world, service: ())
 
 
-@mutant(caught_by=0)
+@mutant(caught_by=4)
 def nobody_is_woken_for_what_it_waits_for(patch: pytest.MonkeyPatch) -> None:
     """It waits on, although what it waits for has come."""
     patch.setattr(Dependents, "touched", lambda self, event, world: ())

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from longshore.control.liveness import RECONNECT_S
-from longshore.decide.dependencies import told, waits
+from longshore.decide.dependencies import waits
 from longshore.decide.placement.constraints import eligible
 from longshore.decide.rollout import starts_first
 from longshore.engine.fake_containers import Box
@@ -244,13 +244,14 @@ class Witness:
     def _check_order(self, task: Task, snapshot: Snapshot) -> None:
         """The first task of a release in its slot is made only once the release may start."""
         service = snapshot.services.get(task.service)
-        if service is None or task.release != service.release or not waits(snapshot, service):
+        lacks = waits(snapshot, service) if service is not None and task.release == service.release else ()
+        if service is None or not lacks:
             return
         slot = [one for one in snapshot.tasks_of_service(task.service).values() if one.slot == task.slot]
         first = all(one.release != task.release or one.generation >= task.generation for one in slot)
         open_at = self._open_at.get((service.name, service.release), -math.inf)
         if first and self.world.clock.now() - open_at > UNAWARE_S:
-            self.note(f"{task.id} is started, although {told(snapshot, service)}")
+            self.note(f"{task.id} is started, although it waits for {'; '.join(lacks)}")
 
     def _check_end(self, after: Task) -> None:
         """A task is lost, or its container gone, only where that is so."""
