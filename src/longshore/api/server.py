@@ -11,7 +11,20 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from longshore.api import access, apps, cluster, endpoints, events, nodes, openapi, releases, services, session, tasks
+from longshore.api import (
+    access,
+    apps,
+    cluster,
+    endpoints,
+    events,
+    nodes,
+    openapi,
+    rebalance,
+    releases,
+    services,
+    session,
+    tasks,
+)
 from longshore.api.auth import admitted
 from longshore.api.compat import doors
 from longshore.api.routes import TOKEN, Deps, Route
@@ -31,6 +44,7 @@ ROUTES: tuple[Route, ...] = (
     *tasks.ROUTES,
     *nodes.ROUTES,
     *apps.ROUTES,
+    *rebalance.ROUTES,
     *events.ROUTES,
     *access.ROUTES,
     *session.ROUTES,

@@ -202,6 +202,9 @@ class UpdateRules(_Wish, frozen=True, kw_only=True):
 class PlacementRules(_Wish, frozen=True, kw_only=True):
     constraints: tuple[str, ...] = ()
     """Each `node.name==X`, `node.name!=X`, `node.labels.KEY==X` or `node.labels.KEY!=X`; all must hold."""
+    rebalance: bool = False
+    """Its tasks are moved by the cluster itself where that makes it more even: when a node joins, returns or is active
+    again. Else only when a user asks for it."""
 
 
 class LogRotation(_Wish, frozen=True, kw_only=True):
@@ -252,7 +255,9 @@ class ServiceSpec(_Wish, frozen=True, kw_only=True):
 def same_containers(a: ServiceSpec, b: ServiceSpec) -> bool:
     """Whether tasks of `a` already are what `b` asks for: they differ at most in count, and in when and how tasks are
     replaced."""
-    return msgspec.structs.replace(a, replicas=b.replicas, restart=b.restart, update=b.update) == b
+    placement = msgspec.structs.replace(a.placement, rebalance=b.placement.rebalance)
+    like_b = msgspec.structs.replace(a, replicas=b.replicas, restart=b.restart, update=b.update, placement=placement)
+    return like_b == b
 
 
 INGRESS_DRAIN_S = 1.0

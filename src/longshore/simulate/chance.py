@@ -18,6 +18,7 @@ from longshore.decide.nodes import HELD_LOOK_S
 from longshore.decide.placement.hostports import CHOSEN_FIRST
 from longshore.engine.fake_containers import Box
 from longshore.model.errors import Conflict, Invalid, NotFound, Unavailable
+from longshore.model.moves import RebalanceWish
 from longshore.model.objects import Availability
 from longshore.model.spec import (
     HealthCheck,
@@ -55,6 +56,8 @@ STORM_LINES = 20
 DEAD = 0.4
 """Chance that a calm finds machines dead: some, or all but one."""
 SLOW_CALM = 0.3
+EVENED = 0.15
+"""For each line, chance that the user asks for a rebalance soon after."""
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -90,6 +93,12 @@ def script(seed: int, nodes: int, steps: int) -> tuple[Storm, ...]:
         for line in lines[1:]
         if ails.random() < AILS
     ]
+    evened = random.Random(f"rebalances {seed}")
+    lines += [
+        Line(round(line.at + 3 * evened.random(), 3), "rebalance", evened.getrandbits(30))
+        for line in lines[1:]
+        if evened.random() < EVENED
+    ]
     lines.sort(key=lambda line: line.at)
     return tuple(
         Storm(
@@ -122,7 +131,10 @@ def _spec(pick: int) -> ServiceSpec:
         resources=Resources(cpu=rng.choice((0.0, 0.25, 1.0)), memory=rng.choice((0, 64 << 20, 2 << 30))),
         ports=rng.choice(((), (Port(container=80),), (Port(container=80, host=HOST_PORTS[0]),))),
         health=rng.choice((None, HealthCheck(test=("CMD", "true"), interval_s=1.0))),
-        placement=PlacementRules(constraints=rng.choice(((), (), ("node.labels.zone==a",)))),
+        placement=PlacementRules(
+            constraints=rng.choice(((), (), ("node.labels.zone==a",))),
+            rebalance=pick % 5 == 0,
+        ),
         liveness=rng.choice((None, LIVENESS)),
         readiness=rng.choice((None, READINESS)),
         update=UpdateRules(
@@ -231,6 +243,11 @@ class Player:
 
     async def activate(self, pick: int) -> None:
         await self._set(self._site(pick).name, Availability.ACTIVE)
+
+    async def rebalance(self, pick: int) -> None:
+        wish = RebalanceWish(disruptive=pick % 2 == 0)
+        self._says("asks for a rebalance" + (" that may stop tasks first" if wish.disruptive else ""))
+        await self._insist(lambda operations: operations.rebalance(wish))
 
     async def _set(self, name: str, wanted: Availability) -> None:
         self._says(f"makes {name} {wanted}")
@@ -354,6 +371,7 @@ WISHES: dict[str, Callable[[Player, int], Awaitable[None]]] = {
     "remove": Player.remove,
     "availability": Player.availability,
     "activate": Player.activate,
+    "rebalance": Player.rebalance,
 }
 FAULTS: dict[str, Callable[[Player, int], Awaitable[None]]] = {
     "exit": Player.exit,
