@@ -43,6 +43,9 @@ class Balance:
         """Tasks that count, by row."""
         self._of_service: dict[str, Counts] = {}
         self._even: dict[str, int] = {}
+        self._weights: dict[tuple[str, int], Vector] = {}
+        self._arrives: dict[tuple[str, int], Vector] = {}
+        """What was worked out since the last move, by service and release."""
         sums = self._counted()
         totals = sums.sum(axis=1)
         self._most = (CROWDED + 1) * max(float(totals[0]), 1.0)
@@ -109,17 +112,20 @@ class Balance:
 
     def leaves(self, task: Task, row: int) -> float:
         """How many tasks' worth it is better without `task` on its node."""
-        weight = self._weight(task)
-        load, share = self._load[:, row], self._share[:, row]
-        less = float((np.maximum(load - share, 0) - np.maximum(load - weight - share, 0)).sum()) / self._kinds
-        return less + CROWDED * (int(self.of_service(task.service)[row]) > self.even(task.service))
+        weights, less = self._weight(task).tolist(), 0.0
+        for load, share, weight in zip(self._load[:, row].tolist(), self._share[:, row].tolist(), weights, strict=True):
+            less += max(load - share, 0.0) - max(load - weight - share, 0.0)
+        return less / self._kinds + CROWDED * (self.of_service(task.service).item(row) > self.even(task.service))
 
     def arrives(self, task: Task) -> Vector:
         """How many tasks' worth it is worse with `task` on each node."""
-        weight = self._weight(task)[:, None]
-        over = np.maximum(self._load + weight - self._share, 0) - np.maximum(self._load - self._share, 0)
-        crowded = self.of_service(task.service) >= self.even(task.service)
-        more: Vector = over.sum(axis=0) / self._kinds + CROWDED * crowded
+        kind = (task.service, task.release)
+        more = self._arrives.get(kind)
+        if more is None:
+            weight = self._weight(task)[:, None]
+            over = np.maximum(self._load + weight - self._share, 0) - np.maximum(self._load - self._share, 0)
+            crowded = self.of_service(task.service) >= self.even(task.service)
+            more = self._arrives[kind] = over.sum(axis=0) / self._kinds + CROWDED * crowded
         return more
 
     def least_more(self, task: Task) -> float:
@@ -133,9 +139,13 @@ class Balance:
         counts = self.of_service(task.service)
         counts[source] -= 1
         counts[target] += 1
+        self._arrives.clear()
 
     def _weight(self, task: Task) -> Vector:
-        weight: Vector = np.array(self._need(task), np.float64) * self._scale
+        kind = (task.service, task.release)
+        weight = self._weights.get(kind)
+        if weight is None:
+            weight = self._weights[kind] = np.array(self._need(task), np.float64) * self._scale
         return weight
 
 

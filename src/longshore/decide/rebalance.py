@@ -9,13 +9,14 @@ anything: it marks tasks, and `rollout` has each give way to another on the node
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from heapq import heapify, heappop, heappush
 
 import msgspec
 import numpy as np
 from msgspec.structs import replace
 
 from longshore.decide import moves
-from longshore.decide.balance import Balance, Vector
+from longshore.decide.balance import Balance
 from longshore.decide.placement.ask import ask_of
 from longshore.decide.placement.filters import sieve
 from longshore.decide.placement.table import Mask, NodeTable
@@ -43,11 +44,15 @@ _TINY = 1e-9
 Again = float | None
 
 
+_Alike = tuple[str, int, tuple[str, ...]]
+"""What makes tasks alike to a move: service, row, and what they avoid."""
+
+
 class _Found(msgspec.Struct, frozen=True):
     """A move that is worth it."""
 
     task: Task
-    source: int
+    alike: _Alike
     target: int
     gain: float
     """In tasks."""
@@ -190,52 +195,60 @@ class _Pass:
         self._world = world
         self._table = NodeTable(world, now)
         self._balance = Balance(world, self._table)
-        self._rules = rules
-        self._here: dict[tuple[str, int, tuple[str, ...]], list[Task]] = {}
-        """Tasks that may move, by what makes them alike to a move: service, row, and what they avoid."""
+        self._here: dict[_Alike, list[Task]] = {}
         for row, here in self._balance.tasks_on.items():
             for task in here:
                 if task.id not in moved and rules.against(task) is None:
                     self._here.setdefault((task.service, row, rules.avoided(task)), []).append(task)
         for alike in self._here.values():
             alike.sort(key=lambda task: (task.created_at, task.slot))
-        self._room: dict[tuple[str, int], Mask] = {}
+        # No move gains more than its node is better without the task; how much it does gain is worked out for those
+        # that look best, and again when something was moved since.
+        self._hopes = [
+            (-self._balance.leaves(here[-1], key[1]), -1, key, 0) for key, here in sorted(self._here.items())
+        ]
+        heapify(self._hopes)
+        self._room: dict[str, Mask] = {}
 
     def moves(self, count: int) -> Iterator[tuple[Move, Task]]:
         """The best `count` of them at most, best first, each with the task as it is there."""
-        while count and (found := self._best()) is not None:
-            count -= 1
+        for done in range(count):
+            found = self._best(done)
+            if found is None:
+                return
             yield self._made(found)
 
-    def _best(self) -> _Found | None:
-        """The move that gains most; among equals the first by service and nodes."""
-        # No move gains more than its node is better without the task.
-        bounds = [(-self._balance.leaves(here[-1], key[1]), key) for key, here in self._here.items() if here]
-        best: _Found | None = None
-        for less, key in sorted(bounds):
-            least = LEAST_GAIN - _TINY if best is None else best.gain + _TINY
-            if -less < least:
-                break
-            task, row = self._here[key][-1], key[1]
-            gains = self._gains(task, row, -less, key[2])
-            target = int(gains.argmax())
-            if gains[target] >= least:
-                best = _Found(task, row, target, float(gains[target]))
-        return best
+    def _best(self, done: int) -> _Found | None:
+        """The move that gains most after `done` others; among equals the first by service and node."""
+        while self._hopes and -self._hopes[0][0] >= LEAST_GAIN - _TINY:
+            less, known_at, key, target = heappop(self._hopes)
+            if known_at == done and self._has_room(key, target):
+                return _Found(self._here[key].pop(), key, target, -less)
+            self._hope(key, done)
+        return None
 
-    def _gains(self, task: Task, row: int, leaves: float, avoids: Sequence[str]) -> Vector:
-        gains = leaves - self._balance.arrives(task)
+    def _hope(self, key: _Alike, done: int) -> None:
+        """Put tasks that are alike back to where they belong by what the best move of one of them gains now."""
+        _, row, avoids = key
+        if not self._here[key]:
+            return
+        task = self._here[key][-1]
+        gains = self._balance.leaves(task, row) - self._balance.arrives(task)
         gains[~self._with_room(task)] = -np.inf
         gains[[row, *(self._table.row_of[name] for name in avoids if name in self._table.row_of)]] = -np.inf
-        return gains
+        target = int(gains.argmax())
+        heappush(self._hopes, (-round(gains.item(target), 9), done, key, target))
 
     def _with_room(self, task: Task) -> Mask:
-        kind = (task.service, task.release)
-        if kind not in self._room:
-            self._room[kind] = self._balance.open & (
-                sieve(self._table, ask_of(task.service, self._spec(task))).room > 0
-            )
-        return self._room[kind]
+        """The nodes that could take it when that was last asked: within a pass, room only gets less."""
+        if task.service not in self._room:
+            ask = ask_of(task.service, self._spec(task))
+            self._room[task.service] = self._balance.open & (sieve(self._table, ask).room > 0)
+        return self._room[task.service]
+
+    def _has_room(self, key: _Alike, target: int) -> bool:
+        del self._room[key[0]]
+        return bool(self._with_room(self._here[key][-1])[target])
 
     def _spec(self, task: Task) -> ServiceSpec:
         release = self._world.release(task.service, task.release)
@@ -243,20 +256,19 @@ class _Pass:
         return release.spec
 
     def _made(self, found: _Found) -> tuple[Move, Task]:
-        task, spec = found.task, self._spec(found.task)
-        self._here[task.service, found.source, self._rules.avoided(task)].pop()
+        task, source, spec = found.task, found.alike[1], self._spec(found.task)
         ports: tuple[PublishedPort, ...] = self._table.take(found.target, ask_of(task.service, spec))
-        self._room.clear()
+        self._balance.move(task, source, found.target)
+        self._hope(found.alike, -1)
         move = Move(
             task=task.id,
             service=task.service,
             slot=task.slot,
-            source=self._table.names[found.source],
+            source=self._table.names[source],
             target=self._table.names[found.target],
             gain=self._balance.part(found.gain),
             cost=_cost(spec),
         )
-        self._balance.move(task, found.source, found.target)
         return move, replace(task, node=move.target, ports=ports)
 
 
