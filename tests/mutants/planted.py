@@ -20,7 +20,7 @@ from longshore.control import controllers, sessions
 from longshore.control.liveness import Liveness
 from longshore.control.operations import Operations
 from longshore.control.sessions import Sessions
-from longshore.decide import containers, nodes, restart, rollout, services
+from longshore.decide import containers, moves, nodes, restart, rollout, services
 from longshore.decide.placement import filters, place
 from longshore.loop.queue import KeyQueue
 from longshore.model.changes import Change
@@ -80,6 +80,41 @@ def no_compare_and_swap(patch: pytest.MonkeyPatch) -> None:
             return
 
     patch.setattr(Snapshot, "_check", check)
+
+
+# -- moves for balance
+
+
+@mutant(caught_by=0)
+def a_task_that_moves_has_the_next_one_started_anywhere(patch: pytest.MonkeyPatch) -> None:
+    """Not on the node that it is to move to."""
+    real = rollout.decide
+
+    def decide(*arguments: Any) -> tuple[list[Change], float | None]:
+        changes, again = real(*arguments)
+        service = arguments[0].services.get(arguments[1])
+        if service is None or service.spec.mode is not Mode.REPLICATED:
+            return changes, again
+        return [
+            replace(change, after=replace(change.after, pinned=""))
+            if isinstance(change.after, Task) and change.before == 0
+            else change
+            for change in changes
+        ], again
+
+    patch.setattr(rollout, "decide", decide)
+
+
+@mutant(caught_by=7)
+def a_move_is_never_given_up(patch: pytest.MonkeyPatch) -> None:
+    """Whatever became of the node that it was to go to."""
+    patch.setattr(moves, "why_stays", lambda *arguments: ("", None))
+
+
+@mutant(caught_by=7)
+def what_moved_stays_bound_to_its_node(patch: pytest.MonkeyPatch) -> None:
+    """Its pin outlives its move."""
+    patch.setattr(rollout._Step, "_taken_over", lambda self, task: replace(task, relieves=""))
 
 
 # -- decisions about services

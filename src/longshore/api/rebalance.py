@@ -13,7 +13,7 @@ class RebalanceQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Only say what would be done."""
 
 
-@route("POST", "/v1/rebalance", "Move tasks so that the cluster is more even", {200: Rebalance}, refuses=(409,))
+@route("POST", "/v1/rebalance", "Move tasks so that the cluster is more even", {200: Rebalance})
 async def rebalance(ask: Ask[RebalanceQuery, RebalanceWish]) -> web.StreamResponse:
     return answer(200, await ask.deps.operations.rebalance(ask.body, dry_run=ask.query.dry_run))
 

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable
 
 from longshore.decide.placement.constraints import eligible
 from longshore.model.lifecycle import State, Wanted
-from longshore.model.objects import Node, NodeStatus, ReleasePhase, Service, Task
+from longshore.model.objects import Availability, Node, NodeStatus, ReleasePhase, Service, Task
 from longshore.model.reasons import Reason
 from longshore.model.snapshot import Snapshot
 from longshore.model.spec import Mode
@@ -84,6 +84,8 @@ def _closed(name: str, node: Node | None) -> str:
         return f"{name} is down"
     if node.held:
         return f"{name} is silent"
+    if node.availability is not Availability.ACTIVE:
+        return f"{name} is {node.availability}"
     return f"{name} takes it no more"
 
 

@@ -33,7 +33,7 @@ from longshore.model.spec import Mode, MountKind, ServiceSpec
 LEAST_GAIN = 0.25
 """Of a task: what a move has to make better."""
 COOL_DOWN_S = 600.0
-"""For so long a task that was moved, or was to be, is left alone."""
+"""The cool-down: for so long a task that was moved, or was to be, is left alone."""
 STEADY_S = 30.0
 """Nodes have to stay as they are for so long before the cluster moves anything by itself."""
 PACKING = ("binpack", "first-fit")

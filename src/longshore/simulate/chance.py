@@ -93,21 +93,25 @@ def script(seed: int, nodes: int, steps: int) -> tuple[Storm, ...]:
         for line in lines[1:]
         if ails.random() < AILS
     ]
-    evened = random.Random(f"rebalances {seed}")
-    lines += [
-        Line(round(line.at + 3 * evened.random(), 3), "rebalance", evened.getrandbits(30))
-        for line in lines[1:]
-        if evened.random() < EVENED
-    ]
     lines.sort(key=lambda line: line.at)
+    evened = random.Random(f"rebalances {seed}")
     return tuple(
         Storm(
-            lines=tuple(lines[first : first + STORM_LINES]),
+            lines=_with_rebalances(lines[first : first + STORM_LINES], evened),
             dead=rng.randrange(nodes) if rng.random() < DEAD else 0,
             slow=rng.random() < SLOW_CALM,
         )
         for first in range(0, len(lines), STORM_LINES)
     )
+
+
+def _with_rebalances(lines: Sequence[Line], evened: random.Random) -> tuple[Line, ...]:
+    more = [
+        Line(round(line.at + 3 * evened.random(), 3), "rebalance", evened.getrandbits(30))
+        for line in lines
+        if evened.random() < EVENED
+    ]
+    return tuple(sorted([*lines, *more], key=lambda line: line.at))
 
 
 def _spec(pick: int) -> ServiceSpec:
