@@ -1,5 +1,7 @@
 """Rebalancing, staged with exact times: what moves, how long it takes, what gives it up, and that nothing flaps."""
 
+from typing import Any
+
 import pytest
 
 from longshore.decide.moves import NO_ROOM_S
@@ -14,7 +16,7 @@ CHECK = HealthCheck(test=("CMD", "true"), interval_s=1.0)
 NO_REPLICA_LESS = "it is never fewer than were asked for"
 
 
-async def crowded(stage: Stage, replicas: int, *empty: str, **fields: object) -> None:
+async def crowded(stage: Stage, replicas: int, *empty: str, **fields: Any) -> None:
     """A service that runs and is done, all of it on other nodes than `empty`, which take tasks again now."""
     for name in empty:
         await stage.set_node(name, Availability.DRAINED)
@@ -25,8 +27,8 @@ async def crowded(stage: Stage, replicas: int, *empty: str, **fields: object) ->
         await stage.set_node(name, Availability.ACTIVE)
 
 
-async def rebalance(stage: Stage, **wish: object) -> Rebalance:
-    return await stage.world.ask(lambda operations: operations.rebalance(RebalanceWish(**wish)))  # type: ignore[arg-type]
+async def rebalance(stage: Stage, **wish: Any) -> Rebalance:
+    return await stage.world.ask(lambda operations: operations.rebalance(RebalanceWish(**wish)))
 
 
 def placed(stage: Stage) -> list[str]:
