@@ -22,7 +22,8 @@ from longshore.main.clock import MachineClock
 from longshore.model import errors
 from longshore.model.errors import Compacted, Conflict, Denied, Failure, Unavailable
 from longshore.model.lifecycle import State
-from longshore.model.objects import Kind, NodeStatus, Object, Role, Task
+from longshore.model.moves import Rebalance
+from longshore.model.objects import Kind, NodeStatus, Object, Release, ReleasePhase, Role, Task
 from longshore.model.views import (
     AppView,
     ClusterView,
@@ -201,6 +202,21 @@ async def test_an_app_from_plan_to_removal(manager: Manager) -> None:
     await manager.told("PUT", "/v1/apps/other", Problem, 409, json={"services": {"a": SPEC}})
     await manager.told("DELETE", "/v1/apps/blog", AppView, 202)
     await manager.told("DELETE", "/v1/apps/blog", Problem, 404)
+
+
+async def test_a_rebalance_is_planned_and_begun(manager: Manager) -> None:
+    balanced = situations.service("even", replicas=2)
+    record = Release(service="even", number=1, spec=balanced.spec, phase=ReleasePhase.DONE)
+    tasks = [situations.task(slot, of="even") for slot in (1, 2)]
+    await put(manager.store, situations.node("n9"), balanced, record, *tasks)
+    plan = await manager.told("POST", "/v1/rebalance?dry_run=true", Rebalance, json={})
+    assert [(move.service, move.target) for move in plan.moves] == [("even", "n9")]
+    assert await manager.told("POST", "/v1/rebalance?dry_run=true", Rebalance, json={}) == plan
+    assert (await manager.told("POST", "/v1/rebalance", Rebalance, json={})).moves == plan.moves
+    marked = await manager.told("GET", f"/v1/tasks/{plan.moves[0].task}", Task)
+    assert (marked.moves_to, marked.moves_turn) == ("n9", 1)
+    again = await manager.told("POST", "/v1/rebalance", Rebalance, json={})
+    assert (again.moves, again.under_way) == ((), (marked.id,))
 
 
 async def test_a_node_is_changed_and_forgotten(manager: Manager) -> None:

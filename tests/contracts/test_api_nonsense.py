@@ -77,6 +77,8 @@ NONSENSE: list[tuple[str, str, dict[str, Any], int, str | None]] = [
     ("PUT", "/v1/apps/shop", {"json": {"services": {"a": SPEC, "b": {}}}}, 400, "services[...].image"),
     ("PUT", "/v1/apps/shop", {"json": {"services": {"B": SPEC}}}, 400, "services"),
     ("POST", "/v1/plan", {"json": {"services": {}}}, 400, "app"),
+    ("POST", "/v1/rebalance", {"json": {"moves_max": 0}}, 400, "moves_max"),
+    ("POST", "/v1/rebalance?dry_run=perhaps", {"json": {}}, 400, "dry_run"),
     ("POST", "/v1/services/web/scale", {"json": {"replicas": None}}, 400, "replicas"),
     ("POST", "/v1/services/web/scale", {"json": {"replicas": 2**70}}, 400, "replicas"),
     ("POST", "/v1/services/none/scale", {"json": {"replicas": 1}}, 404, None),

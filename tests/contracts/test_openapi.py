@@ -46,6 +46,7 @@ CONFIG = {
         _expecting("patch_node", "400", "412"),
         _expecting("put_app", "400"),
         _expecting("plan_app", "400"),
+        _expecting("rebalance", "400"),
         _expecting("create_token", "400"),
         _expecting("list_services", "400"),  # a cursor that is none of ours
         _expecting("list_tasks", "400"),

@@ -23,7 +23,7 @@ from longshore.control.liveness import Liveness
 from longshore.control.operations import Operations
 from longshore.control.sessions import Sessions
 from longshore.control.steady import SteadyClock
-from longshore.decide import containers, dependencies, nodes, restart, rollout, services
+from longshore.decide import containers, dependencies, moves, nodes, restart, rollout, services
 from longshore.decide.placement import filters, place
 from longshore.decide.placement.volumes import Volumes
 from longshore.loop.queue import KeyQueue
@@ -72,7 +72,7 @@ def _changes_without(patch: pytest.MonkeyPatch, module: Any, unwanted: Callable[
 # -- the store
 
 
-@mutant(caught_by=14)
+@mutant(caught_by=3)
 def no_compare_and_swap(patch: pytest.MonkeyPatch) -> None:
     """A decision that lands late overwrites what happened meanwhile."""
     real = Snapshot._check
@@ -84,6 +84,41 @@ def no_compare_and_swap(patch: pytest.MonkeyPatch) -> None:
             return
 
     patch.setattr(Snapshot, "_check", check)
+
+
+# -- moves for balance
+
+
+@mutant(caught_by=6)
+def a_task_that_moves_has_the_next_one_started_anywhere(patch: pytest.MonkeyPatch) -> None:
+    """Not on the node that it is to move to."""
+    real = rollout.decide
+
+    def decide(*arguments: Any) -> tuple[list[Change], float | None]:
+        changes, again = real(*arguments)
+        service = arguments[0].services.get(arguments[1])
+        if service is None or service.spec.mode is not Mode.REPLICATED:
+            return changes, again
+        return [
+            replace(change, after=replace(change.after, pinned=""))
+            if isinstance(change.after, Task) and change.before == 0
+            else change
+            for change in changes
+        ], again
+
+    patch.setattr(rollout, "decide", decide)
+
+
+@mutant(caught_by=7)
+def a_move_is_never_given_up(patch: pytest.MonkeyPatch) -> None:
+    """Whatever became of the node that it was to go to."""
+    patch.setattr(moves, "why_stays", lambda *arguments: ("", None))
+
+
+@mutant(caught_by=7)
+def what_moved_stays_bound_to_its_node(patch: pytest.MonkeyPatch) -> None:
+    """Its pin outlives its move."""
+    patch.setattr(rollout._Step, "_taken_over", lambda self, task: replace(task, relieves=""))
 
 
 # -- decisions about services
@@ -119,7 +154,7 @@ def a_stopped_task_fills_its_slot_for_ever(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(services, "_fill_at", fill_at)
 
 
-@mutant(caught_by=7)
+@mutant(caught_by=0)
 def the_next_task_does_not_wait(patch: pytest.MonkeyPatch) -> None:
     """A slot is filled while the task before it is still on its way out."""
     real = services._fill_at
@@ -173,7 +208,7 @@ def a_finished_job_runs_again(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(restart, "again", again)
 
 
-@mutant(caught_by=1)
+@mutant(caught_by=0)
 def a_global_service_does_not_notice_nodes(patch: pytest.MonkeyPatch) -> None:
     """A node that joins or returns gets no task of it."""
     real = controllers._service_keys
@@ -191,13 +226,13 @@ def a_rollout_stops_all_at_once(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(rollout._Step, "_begin", lambda self, ready, busy: self.give_way(ready))
 
 
-@mutant(caught_by=12)
+@mutant(caught_by=3)
 def a_rollout_forgets_the_slot_it_emptied(patch: pytest.MonkeyPatch) -> None:
     """Only the slots that are filled just now are waited for. (A real bug once.)"""
     patch.setattr(rollout._Step, "_unready", lambda self: set())
 
 
-@mutant(caught_by=0)
+@mutant(caught_by=1)
 def two_run_at_once_that_must_not(patch: pytest.MonkeyPatch) -> None:
     """A task is started beside the one that writes to the same volume."""
     patch.setattr(rollout, "starts_first", lambda spec: True)
@@ -222,13 +257,13 @@ def who_stands_by_takes_over_before_it_is_ready(patch: pytest.MonkeyPatch) -> No
     patch.setattr(rollout._Step, "_tend", tend)
 
 
-@mutant(caught_by=0)
+@mutant(caught_by=7)
 def who_stands_by_is_never_called(patch: pytest.MonkeyPatch) -> None:
     """Ready, it goes on standing by."""
     patch.setattr(rollout._Step, "_tend", lambda self, here: any(one.stands_by for one in here))
 
 
-@mutant(caught_by=0)
+@mutant(caught_by=3)
 def who_left_the_rotation_is_never_stopped(patch: pytest.MonkeyPatch) -> None:
     """Its drain delay has no end."""
     patch.setattr(rollout._Step, "_stop_what_has_left", lambda self: None)
@@ -339,7 +374,7 @@ def a_key_added_while_busy_is_lost(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(KeyQueue, "add", add)
 
 
-@mutant(caught_by=2)
+@mutant(caught_by=9)
 def a_failure_is_not_tried_again(patch: pytest.MonkeyPatch) -> None:
     """Neither a commit that the store did not answer nor a step that the engine did not."""
     patch.setattr(KeyQueue, "retry", lambda self, key: 1.0)
@@ -361,7 +396,7 @@ def _nothing(world: Snapshot) -> tuple[str, ...]:
 # -- sessions
 
 
-@mutant(caught_by=0)
+@mutant(caught_by=3)
 def the_end_of_an_old_session_ends_the_new_one_too(patch: pytest.MonkeyPatch) -> None:
     """The node's session is forgotten, whichever it is."""
     real = Sessions._hold
@@ -397,7 +432,7 @@ def reports_are_acknowledged_before_they_are_durable(patch: pytest.MonkeyPatch) 
     patch.setattr(Sessions, "_report", report)
 
 
-@mutant(caught_by=47)
+@mutant(caught_by=4)
 def a_worker_is_not_told_what_it_lost(patch: pytest.MonkeyPatch) -> None:
     """A node that was down under a living session goes on running tasks that are no longer its own."""
     patch.setattr(sessions, "_wish", lambda task: (task.created_at, task.wanted, False))
@@ -445,7 +480,7 @@ class _Forgetful(dict[str, float]):
             super().__setitem__(name, at)
 
 
-@mutant(caught_by=0)
+@mutant(caught_by=5)
 def a_broken_connection_is_the_end_of_a_node(patch: pytest.MonkeyPatch) -> None:
     """Nobody waits for its worker to dial again."""
     patch.setattr(Liveness, "broken", lambda self, node: self._ended.__setitem__(node, -1000.0))
@@ -497,7 +532,7 @@ def a_worker_does_not_know_its_containers_again(patch: pytest.MonkeyPatch) -> No
     patch.setattr(containers, "fingerprint", mark)
 
 
-@mutant(caught_by=0)
+@mutant(caught_by=10)
 def a_worker_takes_any_container_of_the_name(patch: pytest.MonkeyPatch) -> None:
     """A stale container is taken for the new task's, because fingerprints are not looked at."""
     real_step, real_observe = containers.next_step, containers.observe
@@ -519,7 +554,7 @@ def a_container_that_vanished_is_made_again(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(containers, "reached", lambda assigned, progress: 0)
 
 
-@mutant(caught_by=0)
+@mutant(caught_by=2)
 def a_worker_acts_before_it_has_looked(patch: pytest.MonkeyPatch) -> None:
     """It begins without the list of what is there."""
     _at_birth(patch, lambda one: one._listed.set())
@@ -551,7 +586,7 @@ def a_step_that_nobody_answered_counts_as_not_done(patch: pytest.MonkeyPatch) ->
     patch.setattr(Runner, "_look_again", look_again)
 
 
-@mutant(caught_by=6)
+@mutant(caught_by=8)
 def what_was_not_acknowledged_is_dropped_at_a_reconnection(patch: pytest.MonkeyPatch) -> None:
     """And not said again, because it was said."""
     real = worker._Session.__init__

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from longshore.decide.moves import TURN_LOOK_S
 from longshore.decide.rollout import NO_ROOM_S, decide, starts_first
 from longshore.model.lifecycle import State, Wanted
 from longshore.model.objects import Availability, Object, Release, ReleasePhase, Service, Task
@@ -139,3 +140,85 @@ def test_the_former_is_let_go_before_the_other_counts() -> None:
 )  # fmt: skip
 def test_who_may_start_first(spec: Any, first: bool) -> None:
     assert starts_first(ServiceSpec(image="x", **spec)) is first
+
+
+# -- moves
+
+
+def moving(slot: int = 1, to: str = "n2", **fields: Any) -> Task:
+    """A task that is to move."""
+    return task(slot, moves_to=to, moves_turn=slot, **fields)
+
+
+def sent(slot: int = 1, state: State = State.STARTING, to: str = "n2", **fields: Any) -> Task:
+    """One that was started to take over from a task that moves."""
+    return relief(slot, state=state, release=1, pinned=to, **({"on": to} | fields))
+
+
+def done(replicas: int = 2, phase: ReleasePhase = ReleasePhase.DONE, **rules: Any) -> list[Object]:
+    one = web(replicas, release=1, **rules)
+    return [one, Release(service="web", number=1, spec=one.spec, phase=phase)]
+
+
+STOPS_FIRST: dict[str, Any] = {"order": UpdateOrder.STOP_FIRST}
+STAYS = "web.1.1 running"
+
+
+@pytest.mark.parametrize(
+    ("records", "expected", "again"),
+    [
+        pytest.param([*done(), moving(), task(2)], ["+web.1.2"], None, id="another is started there first"),
+        pytest.param([*done(), moving(), sent(), task(2)], [], None, id="and waited for"),
+        pytest.param([*done(), moving(), sent(state=State.RUNNING), task(2)], ["web.1.1 wanted stopped", "web.1.2 running"], None, id="ready, it takes over"),
+        pytest.param([*done(drain_s=2.0), moving(), sent(state=State.RUNNING), task(2)], ["web.1.1 wanted leaving", "web.1.2 running"], NOW + 2, id="and the former drains as always"),
+        pytest.param([*done(), moving(), moving(2, to="n1", on="n2")], ["+web.1.2"], None, id="one after the other, by the service's rules"),
+        pytest.param([*done(3, parallelism=0), moving(), moving(2), moving(3)], ["+web.1.2", "+web.2.2"], NOW + TURN_LOOK_S, id="and two at a time"),
+        pytest.param([*done(delay_s=5.0), moving(created_at=NOW - 3), task(2)], [], NOW + 2, id="with the delay between two"),
+        pytest.param([*done(), moving(ready=False), sent(), task(2)], [], None, id="one that falters is not stopped for it"),
+        pytest.param([*done(), moving(ready=False), task(2)], [STAYS], None, id="but does not move"),
+        pytest.param([*done(), moving(state=State.FAILED), sent(), task(2)], ["web.1.2 starting"], None, id="one that ends is relieved at once"),
+        pytest.param([*done(), moving(), task(2, on="n2", ready=False)], [STAYS], None, id="not while another slot is not served"),
+        pytest.param([*done(), moving(), sent(state=State.FAILED), task(2)], [STAYS, "web.1.2 wanted removed"], None, id="what does not come up is given up"),
+        pytest.param([*done(), moving(), sent(state=State.LOST), task(2)], [STAYS, "web.1.2 wanted removed"], None, id="also where its node died"),
+        pytest.param([*done(), moving(), sent(state=State.NEW, created_at=NOW - NO_ROOM_S, **WAITS), task(2)], [STAYS, "-web.1.2"], None, id="so is what finds no room"),
+        pytest.param([*done(), moving(), sent(state=State.NEW, created_at=NOW - 1, **WAITS), task(2)], [], NOW - 1 + NO_ROOM_S, id="after a moment"),
+        pytest.param([*done(parallelism=2), moving(), moving(2), sent(2, state=State.NEW, created_at=NOW - NO_ROOM_S, **WAITS), sent()], [], None, id="while another may make room, it is waited for"),
+        pytest.param([*done(), moving(), sent(state=State.RUNNING, ready=False, started_at=NOW - 60), task(2)], [STAYS, "web.1.2 wanted removed"], None, id="and what never gets ready"),
+        pytest.param([*done(), moving(), sent(state=State.RUNNING, ready=False, started_at=NOW - 59), task(2)], [], NOW + 1, id="not before its time"),
+        pytest.param([*done(), moving(to="gone"), task(2)], [STAYS], None, id="a node that is gone takes nothing"),
+        pytest.param([*done(phase=ReleasePhase.ROLLING), moving(), sent(), task(2)], [STAYS, "web.1.2 wanted removed"], None, id="a release comes first"),
+        pytest.param([*done(), moving(on="n3"), sent(), task(2)], ["web.1.1 running", "web.1.2 wanted removed"], None, id="so does a drained node"),
+        pytest.param([*done(), task(1), sent(), task(2)], ["web.1.2 wanted removed"], None, id="one that is not to move has nobody sent ahead"),
+        pytest.param([*done(), moving(to="n4"), sent(), task(2)], ["web.1.2 wanted removed"], None, id="nor to another node than it is to go to"),
+        pytest.param([*done(**STOPS_FIRST), moving(), task(2)], ["web.1.1 wanted stopped"], None, id="stop-first"),
+        pytest.param([*done(**STOPS_FIRST), moving(wanted=Wanted.STOPPED), moving(2)], [], None, id="stop-first: one at a time"),
+        pytest.param([*done(**STOPS_FIRST), task(1, 2, release=1, pinned="n2", on="n2"), moving(2)], ["web.1.2 running"], None, id="stop-first: once it runs there it has moved"),
+        pytest.param([*done(**STOPS_FIRST), task(1, 2, State.NEW, release=1, pinned="n2", on=None, **WAITS), task(2)], ["web.1.2 new"], None, id="stop-first: without room there it goes anywhere"),
+        pytest.param([*done(), task(1, release=0, pinned="n1"), task(2)], ["+web.1.2"], None, id="a pin of a time when it was global is not touched"),
+        pytest.param([web(1, mode=Mode.JOB, release=1), moving()], [STAYS], None, id="a job moves nothing"),
+    ],
+)  # fmt: skip
+def test_a_move(records: list[Object], expected: list[str], again: float | None) -> None:
+    drained = node("n3", availability=Availability.DRAINED)
+    changes, look = decide(world(node("n1"), node("n2"), drained, node("n4"), *records), "web", NOW)
+    assert (said(changes), look) == (expected, again)
+
+
+def test_what_moved_is_bound_to_no_node_and_left_alone_for_a_while() -> None:
+    records = [*done(1), moving(), sent(state=State.RUNNING)]
+    changes, _ = decide(world(node("n1"), node("n2"), *records), "web", NOW)
+    former, latter = (change.after for change in changes)
+    assert isinstance(former, Task)
+    assert isinstance(latter, Task)
+    assert (former.moves_to, latter.pinned, latter.move_ended_at) == ("", "", NOW)
+    assert changes[1].reason is Reason.MOVED
+
+
+def test_what_was_given_up_says_why_and_is_left_alone_for_a_while() -> None:
+    failed = sent(state=State.FAILED, reason=Reason.EXITED, message="exit code 3")
+    changes, _ = decide(world(node("n1"), node("n2"), *done(1), moving(), failed), "web", NOW)
+    stays = changes[0].after
+    assert isinstance(stays, Task)
+    assert (stays.moves_to, stays.move_ended_at, stays.counts) == ("", NOW, True)
+    assert changes[0].reason is Reason.MOVE_GIVEN_UP
+    assert changes[0].message == "web.1.2 did not come up on n2: exited: exit code 3"

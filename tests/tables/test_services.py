@@ -99,3 +99,18 @@ def test_a_new_release_forgets_the_crash_loop_of_the_old() -> None:
 def test_every_change_says_why() -> None:
     changes, _ = decide(world(WEB3, failed(1), task(9)), "web", NOW)
     assert all(change.reason for change in changes)
+
+
+@pytest.mark.parametrize(
+    ("former", "pinned"),
+    [
+        pytest.param(task(1, state=State.STOPPED, wanted=Wanted.STOPPED, moves_to="n2"), "n2", id="stopped for its move"),
+        pytest.param(task(1, state=State.STOPPED, wanted=Wanted.STOPPED), "", id="stopped for another reason"),
+        pytest.param(failed(1, moves_to="n2"), "", id="ended before it could move"),
+        pytest.param(task(1, state=State.STOPPED, wanted=Wanted.STOPPED, moves_to="n2", release=0), "", id="of another release"),
+    ],
+)  # fmt: skip
+def test_what_was_stopped_to_move_is_started_where_it_was_to_go(former: Task, pinned: str) -> None:
+    (change,), _ = decide(world(node("n1"), node("n2"), service(), former), "web", NOW)
+    assert isinstance(change.after, Task)
+    assert change.after.pinned == pinned

@@ -75,6 +75,13 @@ def counts(of: ServiceStatus) -> str:
             "",
             id="as wished",
         ),
+        pytest.param(
+            [WEB, task(1, moves_to="n2"), task(2)],
+            Phase.STARTING,
+            "wanted 2, running 2, ready 2, updated 2",
+            "",
+            id="one is still to move",
+        ),
         pytest.param([service(replicas=0)], Phase.RUNNING, "settled", "", id="none wished"),
         pytest.param([service(replicas=0), stopping(1)], Phase.STARTING, "", "", id="none wished, and one still stops"),
         pytest.param(

@@ -66,6 +66,7 @@ def failed(reason: Reason, message: str = "", *, state: State = State.FAILED, **
             id="starting in a crash loop",
         ),
         pytest.param(task(1), [], None, "runs on n1 and is ready", id="running"),
+        pytest.param(task(1, moves_to="n2"), [], None, "runs on n1 and is ready, and is to move to n2", id="to move"),
         pytest.param(task(1, ready=False), [], None, "runs on n1, but has not passed its check yet", id="not ready"),
         pytest.param(
             task(1, ready=False, reason=Reason.UNHEALTHY, message="HTTP 500"),

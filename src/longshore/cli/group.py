@@ -34,6 +34,7 @@ PLACES = {
     "restart": "longshore.cli.services:restart",
     "rollout": "longshore.cli.rollouts:rollout",
     "rollback": "longshore.cli.rollouts:rollback",
+    "rebalance": "longshore.cli.balance:rebalance",
     "rm": "longshore.cli.services:rm",
     "inspect": "longshore.cli.records:inspect",
     "endpoints": "longshore.cli.endpoints:endpoints",

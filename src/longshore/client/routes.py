@@ -19,6 +19,7 @@ from longshore.client.target import Target
 from longshore.model.containers import LogLine
 from longshore.model.errors import Unavailable
 from longshore.model.lifecycle import State
+from longshore.model.moves import Rebalance, RebalanceWish
 from longshore.model.objects import Kind, Task
 from longshore.model.spec import ServiceSpec
 from longshore.model.views import (
@@ -249,6 +250,15 @@ class Client:
         """What `put_app` would do now; changes nothing."""
         wish = msgspec.json.encode(PlanWish(app=app, services=services))
         return decoded(self._connection.ask("POST", "/v1/plan", body=wish, repeatable=True).body, Plan)
+
+    # -- balance
+
+    def rebalance(self, wish: RebalanceWish, *, dry_run: bool = False) -> Rebalance:
+        """Begin the moves that make the cluster more even; with `dry_run` only the plan."""
+        query: Query = {"dry_run": True if dry_run else None}
+        content = msgspec.json.encode(wish)
+        answer = self._connection.ask("POST", "/v1/rebalance", query=query, body=content, repeatable=dry_run)
+        return decoded(answer.body, Rebalance)
 
     # -- the story
 

@@ -7,16 +7,18 @@ from collections.abc import Callable, Iterable
 
 from longshore.control.dependents import Dependents
 from longshore.control.liveness import Liveness
-from longshore.decide import deployments, nodes, rollout, services
+from longshore.decide import deployments, nodes, rebalance, rollout, services
 from longshore.decide.placement import place
 from longshore.loop.controller import Controller, Decision
 from longshore.model.changes import Event
 from longshore.model.objects import Availability, Kind, NodeStatus, Task
+from longshore.model.reasons import Reason
 from longshore.model.snapshot import Snapshot, service_of_task
 from longshore.model.spec import Mode
 
 CLUSTER = "cluster"
-"""The one key of the placement controller: it sees all waiting tasks together and never races itself."""
+"""The one key of the placement controller: it sees all waiting tasks together and never races itself. So does that of
+rebalance, with all nodes."""
 
 
 def controllers(policy: str, liveness: Liveness, busy: Callable[[str], float | None]) -> tuple[Controller, ...]:
@@ -37,6 +39,12 @@ def controllers(policy: str, liveness: Liveness, busy: Callable[[str], float | N
             _placement_keys,
             lambda world: (CLUSTER,),
             lambda world, key, now: place.decide(world, now, policy, busy),
+        ),
+        Controller(
+            "rebalance",
+            _rebalance_keys,
+            lambda world: (CLUSTER,),
+            lambda world, key, now: rebalance.decide(world, now, policy),
         ),
         Controller(
             "nodes",
@@ -87,6 +95,14 @@ def _placement_keys(event: Event, world: Snapshot) -> Iterable[str]:
         task = event.after
         if not isinstance(task, Task) or not task.node or not task.live:
             return (CLUSTER,)
+    return ()
+
+
+def _rebalance_keys(event: Event, world: Snapshot) -> Iterable[str]:
+    """A node that joined, returned or is active again; a service that opted in; what came to rest: a release, a
+    move."""
+    if event.kind in (Kind.NODE, Kind.SERVICE, Kind.RELEASE) or event.reason in (Reason.MOVED, Reason.MOVE_GIVEN_UP):
+        return (CLUSTER,)
     return ()
 
 

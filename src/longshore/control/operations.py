@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from msgspec.structs import replace
 
 from longshore.control import tokens
-from longshore.decide import wishes
+from longshore.decide import rebalance, wishes
 from longshore.decide.placement.volumes import forget, user_of
 from longshore.decide.plan import DecideService, Place, plan
 from longshore.decide.status import app_phase, removing, status_of
@@ -19,6 +19,7 @@ from longshore.decide.why_service import of_service
 from longshore.model.changes import Change, deleted
 from longshore.model.errors import Conflict, Invalid, NotFound, Unavailable
 from longshore.model.lifecycle import Owner, State, Wanted
+from longshore.model.moves import Rebalance, RebalanceWish
 from longshore.model.objects import Capacity, Kind, Node, NodeStats, Role, Service, Task, Token, Volume
 from longshore.model.reasons import Reason
 from longshore.model.snapshot import Snapshot
@@ -202,6 +203,20 @@ class Operations:
             return ServiceWhy(service=name, summary=f"{name} was removed; {view.status.message}.", task=None)
         summary, task = of_service(world, service)
         return ServiceWhy(service=name, summary=summary, task=self.why(task.id) if task is not None else None)
+
+    async def rebalance(self, wish: RebalanceWish, *, dry_run: bool = False) -> Rebalance:
+        """Have those tasks moved that make the cluster more even; with `dry_run` only say which."""
+        planned = rebalance.plan(self._store.read(), self.policy, self._clock.now(), wish)
+        if dry_run:
+            return planned
+
+        def decide(world: Snapshot, now: float) -> list[Change]:
+            nonlocal planned
+            planned = rebalance.plan(world, self.policy, now, wish)
+            return rebalance.mark(world, planned, Owner.USER)
+
+        await self.land(decide)
+        return planned
 
     # -- tasks
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 
 from msgspec.structs import replace
 
-from longshore.decide import restart
+from longshore.decide import moves, restart
 from longshore.decide.dependencies import release_for, waits
 from longshore.decide.placement.constraints import eligible
 from longshore.model.changes import Change, raise_wanted
@@ -64,6 +64,8 @@ class _Step:
         """Whether nothing may give way to the current release yet. What it has begun goes on."""
         self.changes: list[Change] = []
         self.looks: list[float] = []
+        self._turn: list[str] = []
+        """Tasks in the whole cluster that may move now, if any of this service is to."""
         self._slots: dict[int, list[Task]] = defaultdict(list)
         for task in sorted(world.tasks_of_service(service.name).values(), key=lambda one: (one.slot, one.generation)):
             if service.spec.mode is Mode.GLOBAL or task.slot <= service.spec.replicas:
@@ -71,11 +73,13 @@ class _Step:
 
     def run(self) -> None:
         self._stop_what_has_left()
+        if self._end_moves():
+            return  # to be looked at again as they are then
         self.give_way(self._overdue())
         gone = {change.id for change in self.changes}
         held = {slot for slot, here in self._slots.items() if self._tend([one for one in here if one.id not in gone])}
         outdated = [task for task in self.outdated() if task.slot not in held and task.id not in gone]
-        useless = [task for task in outdated if not task.ready]
+        useless = [task for task in outdated if not task.ready and self._cause(task) is not Reason.MOVED]
         self.give_way(useless)
         ready = [task for task in outdated if task.ready]
         stranded = [task for task in ready if self._is_stranded(task)]
@@ -87,12 +91,49 @@ class _Step:
     def clear_for_job(self) -> None:
         """A job's tasks serve nobody: each older one gives way at once, and nobody stands by."""
         self._stop_what_has_left()
+        if self._end_moves():
+            return
         for task in self._every():
             if task.stands_by:
                 self._raise(task, Wanted.REMOVED, Reason.SUPERSEDED, "a job has nobody stand by")
         self.give_way(self.outdated())
 
     # -- what is under way
+
+    def _end_moves(self) -> bool:
+        """Note the end of moves: of those that are given up, and of those that came to where they were to; whether
+        there are any. What moved is not bound to its node, and may be started anywhere the next time."""
+        every = self._every()
+        moving = [task for task in every if task.counts and task.moves_to]
+        self._turn = moves.whose_turn(self._world) if moving else []
+        for task in moving:
+            words, at = moves.why_stays(self._world, self._service, task, every, self._turn, self._now)
+            if words:
+                self._give_up(task, words)
+            elif at is not None:
+                self.looks.append(at)
+        for task in every:
+            if task.counts and moves.was_sent(task, self._service):
+                if task.state is State.RUNNING:
+                    self._change(task, self._taken_over(task), Reason.MOVED, f"runs on {task.node}")
+                elif task.state is State.NEW and task.reason is Reason.NO_NODE:
+                    free = replace(self._taken_over(task), reason=Reason.REPLACES, message="")
+                    self._change(task, free, Reason.MOVE_GIVEN_UP, f"goes anywhere: {task.message}")
+        return any(change.reason in (Reason.MOVED, Reason.MOVE_GIVEN_UP) for change in self.changes)
+
+    def _give_up(self, former: Task, words: str) -> None:
+        """Have a task stay where it is, and remove what was to take over from it."""
+        stays = replace(former, moves_to="", moves_turn=0, move_ended_at=self._now)
+        self._change(former, stays, Reason.MOVE_GIVEN_UP, words)
+        for task in self._slots[former.slot]:
+            if task.relieves == former.id and task.pinned:
+                self._raise(task, Wanted.REMOVED, Reason.MOVE_GIVEN_UP, f"{former.id} is to stay")
+
+    def _taken_over(self, task: Task) -> Task:
+        """`task` once it fills its slot, wherever it was sent to."""
+        if not moves.was_sent(task, self._service):
+            return replace(task, relieves="")
+        return replace(task, relieves="", pinned="", move_ended_at=self._now)
 
     def _stop_what_has_left(self) -> None:
         for task in self._every():
@@ -123,10 +164,11 @@ class _Step:
         former = next((task for task in here if task.counts), None)
         if former is not None and not self._is_wanted(relief, former):
             self._raise(relief, Wanted.REMOVED, Reason.SUPERSEDED, f"{former.id} is to stay")
-        elif former is None or not former.ready or self._serves(relief):
+        elif former is None or (not former.ready and not former.moves_to) or self._serves(relief):
             if former is not None:
-                self._leave(former, f"{relief.id} takes over")
-            self._change(relief, replace(relief, relieves=""), Reason.RELIEVED, f"takes over from {relief.relieves}")
+                self._leave(replace(former, moves_to="", moves_turn=0), f"{relief.id} takes over")
+            moved = Reason.MOVED if former is not None and former.moves_to else Reason.RELIEVED
+            self._change(relief, self._taken_over(relief), moved, f"takes over from {relief.relieves}")
         elif self._finds_no_room(relief):
             self._raise(relief, Wanted.REMOVED, Reason.NO_NODE, "no room to start it first")
             self._leave(former, f"gives way, as nothing fits beside it: {relief.message}")
@@ -146,8 +188,12 @@ class _Step:
 
     def _is_wanted(self, relief: Task, former: Task) -> bool:
         cause = self._cause(former)
-        moves = self._waits and cause is Reason.NODE_DRAINED and relief.release == former.release
-        return cause is not None and (relief.release == self._service.release or moves)
+        drained = self._waits and cause is Reason.NODE_DRAINED and relief.release == former.release
+        pinned = former.moves_to if cause is Reason.MOVED else ""
+        if self._service.spec.mode is Mode.GLOBAL:
+            pinned = former.pinned
+        wanted = relief.release == self._service.release or drained
+        return cause is not None and wanted and relief.pinned == pinned
 
     def _finds_no_room(self, relief: Task) -> bool:
         """A task that leaves a node may wait for room elsewhere; a new release takes the room of the old one."""
@@ -178,7 +224,7 @@ class _Step:
         if node is not None and node.availability.gives_up and self._service.spec.mode is not Mode.GLOBAL:
             return Reason.NODE_DRAINED
         if task.release == self._service.release:
-            return None
+            return Reason.MOVED if task.moves_to else None
         release = self._world.release(self._service.name, self._service.release)
         held = release is not None and release.phase in (ReleasePhase.PAUSED, ReleasePhase.FAILED)
         return None if held else Reason.OUTDATED
@@ -205,10 +251,14 @@ class _Step:
         # A slot that nobody serves is being worked on as well: none is emptied beside it, and a new release that does
         # not run goes no further. To start a task elsewhere takes nothing from anybody.
         careful, free = at_once - len(self._unready().union(busy)), at_once - len(set(busy))
-        room = {Reason.OUTDATED: careful, Reason.NODE_DRAINED: free if first else careful}
+        gentle = free if first else careful
+        room = {Reason.OUTDATED: careful, Reason.NODE_DRAINED: gentle, Reason.MOVED: gentle}
         for task in ready:
             cause = self._cause(task)
             assert cause is not None
+            if cause is Reason.MOVED and task.id not in self._turn:
+                self.looks.append(self._now + moves.TURN_LOOK_S)
+                continue
             if room[cause] <= 0:
                 continue
             room = {one: left - 1 for one, left in room.items()}
@@ -269,7 +319,7 @@ class _Step:
             slot=former.slot,
             generation=newest.generation + 1,
             release=release,
-            pinned=former.pinned if self._service.spec.mode is Mode.GLOBAL else "",
+            pinned=former.pinned if self._service.spec.mode is Mode.GLOBAL else former.moves_to,
             relieves=former.id,
             attempt=attempt,
             reason=Reason.STANDS_BY,
@@ -319,6 +369,8 @@ class _Step:
     def _words(self, task: Task, cause: Reason) -> str:
         if cause is Reason.OUTDATED:
             return f"release {task.release} gives way to {self._service.release}"
+        if cause is Reason.MOVED:
+            return f"moves to {task.moves_to}"
         node = self._world.nodes.get(task.node)
         return f"node {task.node} is {node.availability if node is not None else 'gone'}"
 

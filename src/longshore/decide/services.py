@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 
 from msgspec.structs import replace
 
-from longshore.decide import restart
+from longshore.decide import moves, restart
 from longshore.decide.dependencies import release_for
 from longshore.decide.placement.constraints import eligible
 from longshore.model.changes import Change, deleted, raise_wanted
@@ -135,7 +135,7 @@ def _new_task(service: Service, slot: int, pinned: str, here: list[Task], now: f
         slot=slot,
         generation=generation,
         release=service.release,
-        pinned=pinned,
+        pinned=pinned or (moves.target_of(newest, service) if newest is not None else ""),
         attempt=attempt,
         reason=reason,
         message=message,

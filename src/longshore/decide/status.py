@@ -42,7 +42,7 @@ def status_of(world: Snapshot, service: Service) -> ServiceStatus:
     if service.spec.mode is Mode.JOB:
         settled = len(finished) == count and live == 0
     else:
-        settled = filled == live == len(counting) == count
+        settled = filled == live == len(counting) == count and not any(task.moves_to for task in counting)
     release = world.release(service.name, service.release)
     trouble = _held(release) or ("" if settled else _trouble(service, wanted, spent, counting))
     under_way = service.spec.mode is Mode.JOB and len(finished) + filled >= count

@@ -192,7 +192,8 @@ def _living(task: Task, story: Sequence[Event]) -> str:
         case State.STARTING:
             return f"{task.id} is starting on {task.node}{row}{said}"
     if task.ready:
-        return f"{task.id} runs on {task.node} and is ready{row}"
+        move = f", and is to move to {task.moves_to}" if task.moves_to else ""
+        return f"{task.id} runs on {task.node} and is ready{row}{move}"
     if task.reason is Reason.UNHEALTHY:
         return f"{task.id} runs on {task.node}, but its check fails{said}"
     return f"{task.id} runs on {task.node}, but has not passed its check yet"

@@ -46,6 +46,7 @@ class Owner(StrEnum):
     ROLLOUT = "rollout"
     DEPLOYMENTS = "deployments"
     PLACEMENT = "placement"
+    REBALANCE = "rebalance"
     NODES = "nodes"
     WORKER = "worker"
     MANAGER = "manager"

@@ -203,9 +203,17 @@ class Task(Record, frozen=True, kw_only=True):
     generation: int
     release: int
     pinned: str = ""
-    """Global mode: the only node this task may go to. Writer: services, at creation."""
+    """The only node this task may go to: in global mode its own for life, else that of a move until it has ended.
+    Writer: services and rollout, at creation; cleared by rollout."""
     relieves: str = ""
     """Id of the task in its slot that it is to take over from; until then it does not count. Writer: rollout."""
+    moves_to: str = ""
+    """The node that it is to move to, for balance. Writer: the user or rebalance; cleared by rollout."""
+    moves_turn: int = 0
+    """Its place in the order of moves. Writer: as of `moves_to`."""
+    move_ended_at: float | None = None
+    """When its slot last moved for balance, to where it is now or, given up, not: it is left alone for a while. Writer:
+    rollout."""
     leaving_at: float | None = None
     """When it was taken out of rotation. Writer: rollout."""
     avoids: dict[str, float] = {}

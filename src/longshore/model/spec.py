@@ -210,6 +210,9 @@ class UpdateRules(_Wish, frozen=True, kw_only=True):
 class PlacementRules(_Wish, frozen=True, kw_only=True):
     constraints: tuple[str, ...] = ()
     """Each `node.name==X`, `node.name!=X`, `node.labels.KEY==X` or `node.labels.KEY!=X`; all must hold."""
+    rebalance: bool = False
+    """Its tasks are moved by the cluster itself where that makes it more even: when a node joins, returns or is active
+    again. Else only when a user asks for it."""
 
 
 class LogRotation(_Wish, frozen=True, kw_only=True):
@@ -278,8 +281,11 @@ class ServiceSpec(_Wish, frozen=True, kw_only=True):
 
 def same_containers(a: ServiceSpec, b: ServiceSpec) -> bool:
     """Whether tasks of `a` already are what `b` asks for: they differ at most in count, and in when and how tasks are
-    started and replaced."""
-    alike = msgspec.structs.replace(a, replicas=b.replicas, restart=b.restart, update=b.update, depends=b.depends)
+    started, replaced and moved."""
+    placement = msgspec.structs.replace(a.placement, rebalance=b.placement.rebalance)
+    alike = msgspec.structs.replace(
+        a, replicas=b.replicas, restart=b.restart, update=b.update, depends=b.depends, placement=placement
+    )
     return alike == b
 
 

@@ -19,6 +19,7 @@ from longshore.decide.placement.hostports import CHOSEN_FIRST
 from longshore.decide.placement.volumes import user_of
 from longshore.engine.fake_containers import Box
 from longshore.model.errors import Conflict, Invalid, NotFound, Unavailable
+from longshore.model.moves import RebalanceWish
 from longshore.model.objects import Availability
 from longshore.model.spec import (
     Condition,
@@ -75,6 +76,8 @@ STORM_LINES = 20
 DEAD = 0.4
 """Chance that a calm finds machines dead: some, or all but one."""
 SLOW_CALM = 0.3
+EVENED = 0.15
+"""For each line, chance that the user asks for a rebalance soon after."""
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -118,9 +121,10 @@ def script(seed: int, nodes: int, steps: int) -> tuple[Storm, ...]:
     ]
     lines.sort(key=lambda line: line.at)
     harms = random.Random(f"harm {seed}")
+    evened = random.Random(f"rebalances {seed}")
     return tuple(
         Storm(
-            lines=_harmed(lines[first : first + STORM_LINES], harms),
+            lines=_with_rebalances(_harmed(lines[first : first + STORM_LINES], harms), evened),
             dead=rng.randrange(nodes) if rng.random() < DEAD else 0,
             slow=rng.random() < SLOW_CALM,
         )
@@ -133,6 +137,15 @@ def _harmed(lines: list[Line], rng: random.Random) -> tuple[Line, ...]:
     drawn = [(line.at + rng.random(), harm.draw(rng)) for line in lines]
     more = [Line(round(at, 3), *found) for at, found in drawn if found is not None]
     return tuple(sorted((*lines, *more), key=lambda line: line.at))
+
+
+def _with_rebalances(lines: Sequence[Line], evened: random.Random) -> tuple[Line, ...]:
+    more = [
+        Line(round(line.at + 3 * evened.random(), 3), "rebalance", evened.getrandbits(30))
+        for line in lines
+        if evened.random() < EVENED
+    ]
+    return tuple(sorted([*lines, *more], key=lambda line: line.at))
 
 
 def _spec(pick: int) -> ServiceSpec:
@@ -158,7 +171,10 @@ def _spec(pick: int) -> ServiceSpec:
         resources=Resources(cpu=rng.choice((0.0, 0.25, 1.0)), memory=rng.choice((0, 64 << 20, 2 << 30))),
         ports=rng.choice(((), (Port(container=80),), (Port(container=80, host=HOST_PORTS[0]),))),
         health=rng.choice((None, HealthCheck(test=("CMD", "true"), interval_s=1.0))),
-        placement=PlacementRules(constraints=rng.choice(((), (), ("node.labels.zone==a",)))),
+        placement=PlacementRules(
+            constraints=rng.choice(((), (), ("node.labels.zone==a",))),
+            rebalance=pick % 5 == 0,
+        ),
         liveness=rng.choice((None, LIVENESS)),
         readiness=rng.choice((None, READINESS)),
         update=UpdateRules(
@@ -300,6 +316,11 @@ class Player:
     async def activate(self, pick: int) -> None:
         await self._set(self._site(pick).name, Availability.ACTIVE)
 
+    async def rebalance(self, pick: int) -> None:
+        wish = RebalanceWish(disruptive=pick % 2 == 0)
+        self._says("asks for a rebalance" + (" that may stop tasks first" if wish.disruptive else ""))
+        await self._insist(lambda operations: operations.rebalance(wish))
+
     async def _set(self, name: str, wanted: Availability) -> None:
         self._says(f"makes {name} {wanted}")
         done = await self._insist(lambda operations: operations.patch_node(name, NodePatch(availability=wanted)))
@@ -423,6 +444,7 @@ WISHES: dict[str, Callable[[Player, int], Awaitable[None]]] = {
     "availability": Player.availability,
     "activate": Player.activate,
     "forget": Player.forget,
+    "rebalance": Player.rebalance,
 }
 FAULTS: dict[str, Callable[[Player, int], Awaitable[None]]] = {
     "exit": Player.exit,

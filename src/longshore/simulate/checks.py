@@ -6,7 +6,7 @@ machines really run. Sentences only; nothing here mends. What must hold at every
 
 from collections import Counter, defaultdict
 
-from longshore.decide import restart
+from longshore.decide import moves, rebalance, restart
 from longshore.decide.dependencies import release_for, waits
 from longshore.decide.placement import explain
 from longshore.decide.placement.constraints import eligible
@@ -19,6 +19,8 @@ from longshore.model.snapshot import Snapshot
 from longshore.model.spec import Mode, ServiceSpec
 from longshore.simulate.world import World
 
+STAY_S = 100.0
+"""For so long what is at rest has to stay so."""
 _HELD = (ReleasePhase.PAUSED, ReleasePhase.FAILED)
 
 
@@ -30,6 +32,7 @@ def at_rest(world: World, wishes: dict[str, ServiceSpec]) -> list[str]:
         found += _service(world, snapshot, name, service)
     for name in sorted(snapshot.services_with_tasks.keys() - snapshot.services.keys()):
         found.append(f"{name} is removed, but has tasks")
+    found += _even(world, snapshot)
     found += _nodes(world, snapshot)
     found += _machines(world, snapshot)
     return found
@@ -80,6 +83,8 @@ def _task(world: World, snapshot: Snapshot, service: Service, task: Task, held_u
         found.append(f"{task.id} is to go, but is {task.state}")
     if task.live and node is not None and node.availability.gives_up and not _stands_by(snapshot, task):
         found.append(f"{task.id} is on {node.name}, which is drained")
+    if task.counts and (task.moves_to or moves.was_sent(task, service)):
+        found.append(f"{task.id} is still to move")
     if task.wanted is Wanted.REMOVED and (node is None or node.status is NodeStatus.READY):
         found.append(f"{task.id} is to be removed, and still known")
     if (task.counts or task.stands_by) and not task.ready:
@@ -145,6 +150,12 @@ def _waiting(world: World, snapshot: Snapshot, task: Task) -> list[str]:
         return [f"{task.id} waits without saying why"]
     scores = explain.explain(snapshot, task, world.now(), world.policy).scores
     return [f"{task.id} waits, but {sorted(scores)} have room"] if scores else []
+
+
+def _even(world: World, snapshot: Snapshot) -> list[str]:
+    """Services that opted in are as even as they get, also once what moved lately may move again."""
+    planned = rebalance.plan(snapshot, world.policy, world.clock.now() + STAY_S, automatic=True)
+    return [f"{move.task} is on {move.source}, and {move.target} is better" for move in planned.moves]
 
 
 def _nodes(world: World, snapshot: Snapshot) -> list[str]:

@@ -9,7 +9,7 @@ import asyncio
 import msgspec
 
 from longshore.simulate.chance import HOST_PORTS, Line, Player, Storm, script
-from longshore.simulate.checks import at_rest
+from longshore.simulate.checks import STAY_S, at_rest
 from longshore.simulate.clockwork import Stuck, run_in_virtual_time
 from longshore.simulate.story import Told, Voice
 from longshore.simulate.unruly import CALM, SLOW_CALM, StoreTroubles
@@ -169,7 +169,7 @@ class _Run:
         """Rest is rest: a while later the same tasks run, and nothing was written."""
         world = self.witness.world
         before = world.read().revision
-        await world.pass_time(REST_S / 4)
+        await world.pass_time(STAY_S)
         events = [event for kind, id, _ in world.read().objects() for event in world.durable.story(kind, id)]
         return at_rest(world, player.wished()) + [
             f"{event.by} changed {event.kind} {event.id} although all was as wished: {event.reason}"

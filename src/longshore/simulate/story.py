@@ -71,6 +71,8 @@ def _of_task(task: Task, before: Task | None, event: Event) -> str | None:
         if task.live and task.ready:
             return f"task {task.id} is running and ready"
         return _because(f"task {task.id} is {task.state}", event.reason, event.message)
+    if task.live and task.counts and task.moves_to != before.moves_to:
+        return _because(f"task {task.id} " + ("is to move" if task.moves_to else "stays"), event.reason, event.message)
     if task.live and task.ready is not before.ready:
         return _because(f"task {task.id} is {'ready' if task.ready else 'not ready'}", event.reason, event.message)
     return None
