@@ -613,7 +613,7 @@ def an_acknowledgement_covers_what_came_after_it(patch: pytest.MonkeyPatch) -> N
 @mutant(caught_by=3)
 def a_slot_goes_where_there_is_room(patch: pytest.MonkeyPatch) -> None:
     """Without a look at where its volume is."""
-    patch.setattr(Volumes, "_bound", lambda self, task, name: None)
+    patch.setattr(Volumes, "_tie", lambda self, task, name: None)
 
 
 @mutant(caught_by=42)

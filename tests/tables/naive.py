@@ -46,7 +46,7 @@ class Situation:
             return False
         return not [one for one in since if one.state is not State.REJECTED or one.container_id]
 
-    def bounds(self, task: Task, spec: ServiceSpec) -> list[tuple[str, list[str]]]:
+    def ties(self, task: Task, spec: ServiceSpec) -> list[tuple[str, list[str]]]:
         """The nodes that the task may go to, once for each thing that binds it, and what that is."""
         if task.pinned:
             return [("pinned to another node", [task.pinned])]
@@ -166,7 +166,7 @@ class Situation:
 
     def refusal(self, task: Task, spec: ServiceSpec, node: Node) -> tuple[float, str] | None:
         """Why `node` cannot take the task, and how far it came before it was refused."""
-        for place, (words, nodes) in enumerate(self.bounds(task, spec)):
+        for place, (words, nodes) in enumerate(self.ties(task, spec)):
             if node.name not in nodes:
                 return place / 10, words
         if node.status is NodeStatus.DOWN:

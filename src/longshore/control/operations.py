@@ -5,22 +5,32 @@ Knows the store, the clock and the decisions; not HTTP, not who asks. A caller t
 (`if_match`) is told when that is no longer the current one; nobody else hears of a conflict that another look resolves.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 from msgspec.structs import replace
 
 from longshore.control import tokens
+from longshore.control.showing import (
+    NOTHING_LEFT,
+    app_view,
+    node_view,
+    removed_view,
+    removing_view,
+    service_view,
+    token_view,
+    volume_view,
+)
 from longshore.decide import rebalance, wishes
-from longshore.decide.placement.volumes import forget, user_of
+from longshore.decide.placement.volumes import forget
 from longshore.decide.plan import DecideService, Place, plan
-from longshore.decide.status import app_phase, removing, status_of
+from longshore.decide.status import removing, status_of
 from longshore.decide.why import Explanation, sequel_of, waiting, why
 from longshore.decide.why_service import of_service
 from longshore.model.changes import Change, deleted
 from longshore.model.errors import Conflict, Invalid, NotFound, Unavailable
 from longshore.model.lifecycle import Owner, State, Wanted
 from longshore.model.moves import Rebalance, RebalanceWish
-from longshore.model.objects import Capacity, Kind, Node, NodeStats, Role, Service, Task, Token, Volume
+from longshore.model.objects import Kind, Node, NodeStats, Role, Service, Task
 from longshore.model.reasons import Reason
 from longshore.model.snapshot import Snapshot
 from longshore.model.spec import ServiceSpec
@@ -28,9 +38,7 @@ from longshore.model.views import (
     AppView,
     NodePatch,
     NodeView,
-    Phase,
     Plan,
-    ServiceStatus,
     ServiceView,
     ServiceWhy,
     ServiceWish,
@@ -133,13 +141,13 @@ class Operations:
             return wishes.remove_service(world, name)
 
         before = await self.land(decide)
-        return _view(before.services[name], removing(self._store.read(), name) or _NOTHING_LEFT)
+        return service_view(before.services[name], removing(self._store.read(), name) or NOTHING_LEFT)
 
     def service_view(self, name: str) -> ServiceView:
         """Also of a service that was removed, while its tasks still go."""
         world = self._store.read()
         service = world.services.get(name)
-        view = _view(service, status_of(world, service)) if service is not None else _removed_view(world, name)
+        view = service_view(service, status_of(world, service)) if service is not None else removed_view(world, name)
         if view is None:
             raise NotFound(f"there is no service {name}")
         return view
@@ -152,28 +160,28 @@ class Operations:
         for name in sorted(names):
             service = world.services.get(name)
             if service is None:
-                gone = _removed_view(world, name)
+                gone = removed_view(world, name)
                 views += [gone] if gone is not None else []
             elif app is None or service.app == app:
-                views.append(_view(service, status_of(world, service)))
+                views.append(service_view(service, status_of(world, service)))
         return views
 
     # -- apps
 
     async def apply_app(self, app: str, specs: Mapping[str, ServiceSpec], *, author: str = "") -> AppView:
         before = await self.land(lambda world, now: wishes.apply_app(world, app, specs, now, author=author))
-        return self.app_view(app) if specs else _removing_view(before, app)
+        return self.app_view(app) if specs else removing_view(before, app)
 
     async def remove_app(self, app: str) -> AppView:
         before = await self.land(lambda world, now: wishes.remove_app(world, app))
-        return _removing_view(before, app)
+        return removing_view(before, app)
 
     def app_view(self, app: str) -> AppView:
         world = self._store.read()
         services = wishes.services_of_app(world, app)
         if not services:
             raise NotFound(f"there is no app {app}")
-        return _app_view(world, app, services)
+        return app_view(world, app, services)
 
     def apps(self) -> list[AppView]:
         """By name."""
@@ -182,7 +190,7 @@ class Operations:
         for _, service in sorted(world.services.items()):
             if service.app:
                 services_of.setdefault(service.app, []).append(service)
-        return [_app_view(world, app, services) for app, services in sorted(services_of.items())]
+        return [app_view(world, app, services) for app, services in sorted(services_of.items())]
 
     def plan(self, app: str, specs: Mapping[str, ServiceSpec]) -> Plan:
         """What `apply_app` would do. Changes nothing."""
@@ -267,33 +275,12 @@ class Operations:
         node = world.nodes.get(name)
         if node is None:
             raise NotFound(f"there is no node {name}")
-        return self._node_view(world, node)
+        return node_view(world, node, self._usage(node.name))
 
     def nodes(self) -> list[NodeView]:
         """By name."""
         world = self._store.read()
-        return [self._node_view(world, node) for _, node in sorted(world.nodes.items())]
-
-    def _node_view(self, world: Snapshot, node: Node) -> NodeView:
-        live = [task for task in world.tasks_of_node(node.name).values() if task.live]
-        return NodeView(
-            name=node.name,
-            address=node.address,
-            labels=node.labels,
-            availability=node.availability,
-            status=node.status,
-            reason=node.reason,
-            message=node.message,
-            capacity=node.capacity,
-            reserved=_reserved(world, live),
-            used=self._usage(node.name),
-            tasks=len(live),
-            engine=node.engine,
-            worker_version=node.worker_version,
-            joined_at=node.joined_at,
-            changed_at=node.changed_at,
-            revision=node.revision,
-        )
+        return [node_view(world, node, self._usage(node.name)) for _, node in sorted(world.nodes.items())]
 
     # -- tokens
 
@@ -310,12 +297,12 @@ class Operations:
             reason=Reason.TOKEN_CREATED,
         )
         await self.land(lambda world, now: [change])
-        return replace(_token_view(token), secret=secret)
+        return replace(token_view(token), secret=secret)
 
     def tokens(self) -> list[TokenView]:
         """Oldest first."""
         known = self._store.read().tokens.values()
-        return [_token_view(token) for token in sorted(known, key=lambda token: (token.created_at, token.id))]
+        return [token_view(token) for token in sorted(known, key=lambda token: (token.created_at, token.id))]
 
     async def revoke_token(self, id: str) -> None:
         def decide(world: Snapshot, now: float) -> list[Change]:
@@ -331,7 +318,7 @@ class Operations:
     def volumes(self) -> list[VolumeView]:
         """By id."""
         world = self._store.read()
-        return [_volume_view(world, volume) for _, volume in sorted(world.volumes.items())]
+        return [volume_view(world, volume) for _, volume in sorted(world.volumes.items())]
 
     async def forget_volume(self, id: str) -> None:
         await self.land(lambda world, now: forget(world, id))
@@ -352,19 +339,6 @@ class Operations:
         raise Unavailable(f"others changed the same {LOOKS_MAX} times in a row; try again")
 
 
-_NOTHING_LEFT = ServiceStatus(
-    phase=Phase.REMOVING,
-    wanted=0,
-    running=0,
-    ready=0,
-    updated=0,
-    finished=0,
-    failed=0,
-    pending=0,
-    settled=True,
-)
-
-
 def _check_revision(what: str, current: Service | Node | None, if_match: int | None) -> None:
     if if_match is not None and (current is None or current.revision != if_match):
         now = f"is at revision {current.revision}" if current is not None else "does not exist"
@@ -379,85 +353,3 @@ def _check_token(wish: TokenWish) -> None:
     # Written so that NaN is refused too.
     if wish.lifetime_s is not None and not 0 < wish.lifetime_s <= TOKEN_LIFETIME_MAX_S:
         raise Invalid("a token lives for more than 0 seconds, up to a century; null is for ever", field="lifetime_s")
-
-
-def _view(service: Service, status: ServiceStatus) -> ServiceView:
-    return ServiceView(
-        name=service.name,
-        app=service.app,
-        spec=service.spec,
-        status=status,
-        release=service.release,
-        created_at=service.created_at,
-        updated_at=service.updated_at,
-        revision=service.revision,
-    )
-
-
-def _removed_view(world: Snapshot, name: str) -> ServiceView | None:
-    """A removed service, as far as its last release still tells."""
-    status, releases = removing(world, name), world.releases_of(name)
-    if status is None or not releases:
-        return None
-    last = releases[max(releases)]
-    return ServiceView(
-        name=name,
-        app="",
-        spec=last.spec,
-        status=status,
-        release=last.number,
-        created_at=last.created_at,
-        updated_at=last.created_at,
-        revision=last.revision,
-    )
-
-
-def _app_view(world: Snapshot, app: str, services: Sequence[Service]) -> AppView:
-    statuses = [status_of(world, service) for service in services]
-    return AppView(
-        name=app,
-        services=tuple(service.name for service in services),
-        phase=app_phase(status.phase for status in statuses),
-        settled=all(status.settled for status in statuses),
-    )
-
-
-def _removing_view(before: Snapshot, app: str) -> AppView:
-    names = tuple(service.name for service in wishes.services_of_app(before, app))
-    return AppView(name=app, services=names, phase=Phase.REMOVING, settled=False)
-
-
-def _reserved(world: Snapshot, live: Sequence[Task]) -> Capacity:
-    """In thousandths first, as placement counts them: a sum of rounded cores need not be the rounded sum."""
-    cpu_millis = memory = disk = 0
-    for task in live:
-        release = world.release(task.service, task.release)
-        if release is not None:
-            cpu_millis += release.spec.resources.cpu_millis
-            memory += release.spec.resources.memory
-            disk += release.spec.resources.disk
-    return Capacity(cpu=cpu_millis / 1000, memory=memory, disk=disk)
-
-
-def _volume_view(world: Snapshot, volume: Volume) -> VolumeView:
-    user = user_of(world, volume)
-    return VolumeView(
-        id=volume.id,
-        name=volume.name,
-        service=volume.service,
-        slot=volume.slot,
-        node=volume.node,
-        task=user.id if user is not None else "",
-        created_at=volume.created_at,
-    )
-
-
-def _token_view(token: Token) -> TokenView:
-    return TokenView(
-        id=token.id,
-        role=token.role,
-        node=token.node,
-        uses_left=token.uses_left,
-        created_at=token.created_at,
-        expires_at=token.expires_at,
-    )

@@ -9,7 +9,7 @@ import numpy as np
 
 from longshore.decide.placement.ask import ask_of
 from longshore.decide.placement.filters import no_node, rows_within, sieve
-from longshore.decide.placement.place import about_avoided, about_bounds, avoided
+from longshore.decide.placement.place import about_avoided, about_ties, avoided
 from longshore.decide.placement.scores import columns, policy_named, table_for
 from longshore.decide.placement.table import Busy
 from longshore.decide.placement.volumes import Volumes
@@ -27,7 +27,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     """Of the nodes that could take it, by name; the highest wins, and among equals the first by name."""
     sentence: str
     advice: str = ""
-    """What the user can do where the task is bound to nodes that do not take it."""
+    """What the user can do where the task is tied to nodes that do not take it."""
 
 
 def explain(world: Snapshot, task: Task, now: float, policy: str, busy: Busy | None = None) -> Explanation:
@@ -39,20 +39,20 @@ def explain(world: Snapshot, task: Task, now: float, policy: str, busy: Busy | N
     table = table_for(chooser, world, now, busy, without=task.id)
     ask = ask_of(task.service, release.spec)
     left = sieve(table, ask)
-    bounds = Volumes(world).bounds(task, release.spec)
-    refusals = left.verdicts(table, bounds)
+    ties = Volumes(world).ties(task, release.spec)
+    refusals = left.verdicts(table, ties)
     rows = np.flatnonzero(left.room > 0).tolist()
-    if bounds:
-        rows = [row for row in rows_within(table, bounds) if left.room[row] > 0]
+    if ties:
+        rows = [row for row in rows_within(table, ties) if left.room[row] > 0]
     if not rows:
-        advice = "; ".join(bound.advice for bound in bounds if bound.advice)
+        advice = "; ".join(tie.advice for tie in ties if tie.advice)
         return Explanation(refusals=refusals, scores={}, sentence=no_node(refusals, len(table)), advice=advice)
     every = chooser.score(columns(table, ask), ask)
     scores = {table.names[row]: every.item(row) for row in rows}
     avoids = avoided(world, task, release.spec, now)
     kept = [row for row in rows if table.names[row] not in avoids] or rows
     best = max(kept, key=every.item)  # the first of equals: rows are in order of name
-    why = about_bounds(task, bounds) or chooser.sentence(table, ask, best)
+    why = about_ties(task, ties) or chooser.sentence(table, ask, best)
     why += about_avoided(avoids, table.names[best])
     count = f"{len(rows)} of {len(table)} {'node fits' if len(table) == 1 else 'nodes fit'}"
     return Explanation(refusals=refusals, scores=scores, sentence=f"{count}; {why}")

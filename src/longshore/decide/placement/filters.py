@@ -2,7 +2,7 @@
 
 A filter returns room per node: how many more tasks that ask the same fit there by its rule alone; zero refuses. Room
 instead of yes or no is what makes a class of identical tasks one pass. A node is blamed once, on the first filter that
-refuses it. Knows no task but by what it asks and the nodes it is bound to; which node is better is a policy's.
+refuses it. Knows no task but by what it asks and the nodes it is tied to; which node is better is a policy's.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ from longshore.decide.placement.ask import Ask, HostPort
 from longshore.decide.placement.constraints import Constraint
 from longshore.decide.placement.hostports import CHOSEN_FIRST, CHOSEN_LAST
 from longshore.decide.placement.table import Counts, Mask, NodeTable
-from longshore.decide.placement.volumes import Bounds
+from longshore.decide.placement.volumes import Ties
 from longshore.model.views import Verdict
 
 PLENTY = 2**62
@@ -107,15 +107,15 @@ class Sieve(msgspec.Struct, frozen=True):
     refused_by: Counts
     """The first filter that refuses each node; the number of filters if none does."""
 
-    def verdicts(self, table: NodeTable, bounds: Bounds) -> tuple[Verdict, ...]:
-        """Which filter refuses which nodes, for a task with these bounds. The nearest miss comes first: what the nodes
-        lacked that passed most other filters; those out of bounds come last."""
-        left, outside = _within(table, bounds), []
-        for place, bound in enumerate(bounds):
-            nodes = [name for name in table.names if name not in bound.nodes]
-            earlier = [one.nodes for one in bounds[:place]]
+    def verdicts(self, table: NodeTable, ties: Ties) -> tuple[Verdict, ...]:
+        """Which filter refuses which nodes, for a task with these ties. The nearest miss comes first: what the nodes
+        lacked that passed most other filters; those outside its ties come last."""
+        left, outside = _within(table, ties), []
+        for place, tie in enumerate(ties):
+            nodes = [name for name in table.names if name not in tie.nodes]
+            earlier = [one.nodes for one in ties[:place]]
             blamed = tuple(name for name in nodes if all(name in one for one in earlier))
-            outside.append(Verdict(filter=bound.words, nodes=blamed))
+            outside.append(Verdict(filter=tie.words, nodes=blamed))
         inside = [
             Verdict(
                 filter=words,
@@ -125,29 +125,29 @@ class Sieve(msgspec.Struct, frozen=True):
         ]
         return tuple(verdict for verdict in (*inside, *reversed(outside)) if verdict.nodes)
 
-    def machines_without_port(self, table: NodeTable, ask: Ask, bounds: Bounds) -> frozenset[int]:
+    def machines_without_port(self, table: NodeTable, ask: Ask, ties: Ties) -> frozenset[int]:
         """The machines of nodes that lack a host port and nothing else."""
         first = len(self.words) - len(_port_filters(ask))
-        lacking = (self.refused_by >= first) & (self.refused_by < len(self.words)) & _within(table, bounds)
+        lacking = (self.refused_by >= first) & (self.refused_by < len(self.words)) & _within(table, ties)
         return frozenset(table.machine[lacking].tolist())
 
 
-def rows_within(table: NodeTable, bounds: Bounds) -> list[int]:
-    """The rows that a task with these bounds, at least one, may go to; in order."""
-    names = frozenset.intersection(*(bound.nodes for bound in bounds))
+def rows_within(table: NodeTable, ties: Ties) -> list[int]:
+    """The rows that a task with these ties, at least one, may go to; in order."""
+    names = frozenset.intersection(*(tie.nodes for tie in ties))
     return sorted(table.row_of[name] for name in names if name in table.row_of)
 
 
-def _within(table: NodeTable, bounds: Bounds) -> Mask:
-    if not bounds:
+def _within(table: NodeTable, ties: Ties) -> Mask:
+    if not ties:
         return np.ones(len(table), np.bool_)
     left = np.zeros(len(table), np.bool_)
-    left[rows_within(table, bounds)] = True
+    left[rows_within(table, ties)] = True
     return left
 
 
 def sieve(table: NodeTable, ask: Ask) -> Sieve:
-    """Put all nodes through all filters. The bounds, which are a task's own, are left to the caller."""
+    """Put all nodes through all filters. The ties, which are a task's own, are left to the caller."""
     filters = filters_for(ask)
     room = np.full(len(table), PLENTY, np.int64)
     refused_by = np.full(len(table), len(filters), np.int64)

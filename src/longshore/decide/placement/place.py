@@ -20,7 +20,7 @@ from longshore.decide.placement.ask import Ask, ask_of
 from longshore.decide.placement.filters import no_node, rows_within, sieve
 from longshore.decide.placement.scores import Policy, Vector, columns, numbers, policy_named, table_for
 from longshore.decide.placement.table import Busy, NodeTable, age
-from longshore.decide.placement.volumes import Bounds, Volumes
+from longshore.decide.placement.volumes import Ties, Volumes
 from longshore.model.changes import Change
 from longshore.model.lifecycle import Owner, State, Wanted
 from longshore.model.objects import Kind, PublishedPort, Task
@@ -50,7 +50,7 @@ def decide(world: Snapshot, now: float, policy: str, busy: Busy | None = None) -
         several = _Class(table, ask_of(service, release.spec), chooser)
         for task in alike:
             avoids = avoided(world, task, release.spec, now)
-            change, again = several.settle(task, volumes.bounds(task, release.spec), avoids, now)
+            change, again = several.settle(task, volumes.ties(task, release.spec), avoids, now)
             if change is not None:
                 if isinstance(change.after, Task) and change.after.node:
                     changes += volumes.place(task, release.spec, world.nodes[change.after.node], now)
@@ -83,18 +83,18 @@ class _Class:
         self._room = sieve(table, ask).room
         self._scores: Vector | None = None
         """None while nobody asks, or after something that moved the scores of all nodes."""
-        self._why_not: dict[Bounds, tuple[str, Again]] = {}
+        self._why_not: dict[Ties, tuple[str, Again]] = {}
 
     def settle(
-        self, task: Task, bounds: Bounds, avoids: Mapping[str, float], now: float
+        self, task: Task, ties: Ties, avoids: Mapping[str, float], now: float
     ) -> tuple[Change | None, Again]:
         """Place `task`, on a node that it avoids only if there is no other; or say why not. No change if that has been
         said already."""
-        row = self._best_of(bounds, avoids) if bounds else self._best(avoids)
+        row = self._best_of(ties, avoids) if ties else self._best(avoids)
         if row is None:
-            text, again = self._refusal(bounds)
+            text, again = self._refusal(ties)
             return _refused(task, text), again
-        message = about_bounds(task, bounds) or self._policy.sentence(self._table, self._ask, row)
+        message = about_ties(task, ties) or self._policy.sentence(self._table, self._ask, row)
         message += about_avoided(avoids, self._table.names[row])
         after = replace(
             task,
@@ -106,13 +106,13 @@ class _Class:
             reason=Reason.PLACED,
             message=message,
         )
-        if bounds or avoids:
+        if ties or avoids:
             self._scores = None  # a node was taken out of turn
         return _change(task, after), None
 
-    def _best_of(self, bounds: Bounds, avoids: Mapping[str, float]) -> int | None:
-        """The same of the few rows that a task is bound to."""
-        rows = [row for row in rows_within(self._table, bounds) if self._room[row] > 0]
+    def _best_of(self, ties: Ties, avoids: Mapping[str, float]) -> int | None:
+        """The same of the few rows that a task is tied to."""
+        rows = [row for row in rows_within(self._table, ties) if self._room[row] > 0]
         rows = [row for row in rows if self._table.names[row] not in avoids] or rows
         if len(rows) <= 1:
             return rows[0] if rows else None
@@ -157,20 +157,20 @@ class _Class:
                 self._scores[row] = self._policy.score(numbers(table, self._ask, row), self._ask)
         return ports
 
-    def _refusal(self, bounds: Bounds) -> tuple[str, Again]:
+    def _refusal(self, ties: Ties) -> tuple[str, Again]:
         """Why no node takes a task, and when a host port that another program held is to be tried again. Remembered,
         because it stays true: where the class has no room, none of it goes, so what refused goes on refusing."""
-        if bounds not in self._why_not:
+        if ties not in self._why_not:
             left = sieve(self._table, self._ask)
-            text = no_node(left.verdicts(self._table, bounds), len(self._table))
-            machines = left.machines_without_port(self._table, self._ask, bounds)
-            self._why_not[bounds] = text, self._table.ports.free_again(machines, self._ask)
-        return self._why_not[bounds]
+            text = no_node(left.verdicts(self._table, ties), len(self._table))
+            machines = left.machines_without_port(self._table, self._ask, ties)
+            self._why_not[ties] = text, self._table.ports.free_again(machines, self._ask)
+        return self._why_not[ties]
 
 
-def about_bounds(task: Task, bounds: Bounds) -> str:
+def about_ties(task: Task, ties: Ties) -> str:
     """Why a task is where it is, if it may go to few nodes only."""
-    return f"pinned to {task.pinned}" if task.pinned else ", ".join(bound.words for bound in bounds)
+    return f"pinned to {task.pinned}" if task.pinned else ", ".join(tie.words for tie in ties)
 
 
 def about_avoided(avoids: Mapping[str, float], node: str) -> str:

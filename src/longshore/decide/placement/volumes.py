@@ -22,7 +22,7 @@ from longshore.model.spec import Mode, ServiceSpec, volumes_of
 PINNED = "pinned to another node"
 
 
-class Bound(msgspec.Struct, frozen=True):
+class Tie(msgspec.Struct, frozen=True):
     """A task may go to some nodes only."""
 
     words: str
@@ -32,7 +32,7 @@ class Bound(msgspec.Struct, frozen=True):
     """What to do if none of these ever takes it."""
 
 
-Bounds = tuple[Bound, ...]
+Ties = tuple[Tie, ...]
 
 
 class Volumes:
@@ -47,12 +47,12 @@ class Volumes:
         for node in world.nodes.values():
             self._on[node.machine].add(node.name)
 
-    def bounds(self, task: Task, spec: ServiceSpec) -> Bounds:
+    def ties(self, task: Task, spec: ServiceSpec) -> Ties:
         """What holds `task` to some of the nodes, the strictest first."""
         if task.pinned:
-            return (Bound(PINNED, frozenset((task.pinned,))),)
-        found = (self._bound(task, name) for name in volumes_of(spec))
-        return tuple(bound for bound in found if bound is not None)
+            return (Tie(PINNED, frozenset((task.pinned,))),)
+        found = (self._tie(task, name) for name in volumes_of(spec))
+        return tuple(tie for tie in found if tie is not None)
 
     def place(self, task: Task, spec: ServiceSpec, node: Node, now: float) -> list[Change]:
         """The changes that say where the volumes of `task` are once it is placed on `node`."""
@@ -71,7 +71,7 @@ class Volumes:
             changes.append(_placed(made, known.revision if known is not None else 0))
         return changes
 
-    def _bound(self, task: Task, name: str) -> Bound | None:
+    def _tie(self, task: Task, name: str) -> Tie | None:
         """To the slot's own volume; if it has none yet, to those that other services mount by the same name."""
         known = {id: one for id, one in sorted(self._by_name[name].items()) if not self._is_unused(one)}
         own = known.get(volume_id(name, task.service, task.slot))
@@ -91,7 +91,7 @@ class Volumes:
         first = any(one.placed_at == volume.created_at for one in slot)
         return first and all(one.state is State.REJECTED and not one.container_id for one in slot)
 
-    def _to(self, name: str, volumes: Iterable[Volume]) -> Bound:
+    def _to(self, name: str, volumes: Iterable[Volume]) -> Tie:
         where, nodes, gone = [], set(), []
         for one in volumes:
             here = self._on.get(one.machine, set())
@@ -100,7 +100,7 @@ class Volumes:
             where.append(one.node if node is None or here else f"an engine that {one.node} had before")
             gone.append(f"`longshore volume forget {one.id}`")
         advice = f"where {name} is lost for good, {' and '.join(gone)} lets it start on an empty one elsewhere"
-        return Bound(f"volume {name} is on {' and '.join(dict.fromkeys(where))}", frozenset(nodes), advice)
+        return Tie(f"volume {name} is on {' and '.join(dict.fromkeys(where))}", frozenset(nodes), advice)
 
 
 def forget(world: Snapshot, id: str) -> list[Change]:
