@@ -77,7 +77,7 @@ def _task(world: World, snapshot: Snapshot, service: Service, task: Task, held_u
     gated = bool(waits(snapshot, service))
     if task.counts and task.release != service.release and not (task.ready and held) and not gated:
         found.append(f"{task.id} still runs release {task.release}")
-    if task.state is State.RUNNING and service.spec.mode is Mode.JOB:
+    if task.state is State.RUNNING and service.spec.mode is Mode.JOB and not gated:
         found.append(f"{task.id} has not finished")
     if task.live and task.wanted is not Wanted.RUNNING:
         found.append(f"{task.id} is to go, but is {task.state}")

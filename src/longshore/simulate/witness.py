@@ -311,7 +311,10 @@ class Witness:
             return
         if event.by is Owner.SERVICES and (service.spec.mode is Mode.GLOBAL) == bool(task.pinned):
             self.note(f"{task.id} is taken out although it serves and is wanted: {event.reason}")
-        if event.by is Owner.ROLLOUT and starts_first(service.spec) and "nothing fits beside it" not in event.message:
+        # Until the current release may start, the one that a task runs says how it gives way.
+        own = snapshot.release(task.service, task.release) if waits(snapshot, service) else None
+        first = starts_first(own.spec if own is not None else service.spec)
+        if event.by is Owner.ROLLOUT and first and "nothing fits beside it" not in event.message:
             self.note(f"{task.id} is taken out before another serves in its place")
 
     def _wants(self, service: Service, task: Task, snapshot: Snapshot) -> bool:
