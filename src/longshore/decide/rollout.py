@@ -61,6 +61,9 @@ class _Step:
         self._now = now
         self.changes: list[Change] = []
         self.looks: list[float] = []
+        self._steadying: set[int] = set()
+        """Slots whose next task runs and has only that moment to wait out. Others are begun meanwhile: else an update
+        would take so many moments more, and nobody serves less for it."""
         self._slots: dict[int, list[Task]] = defaultdict(list)
         for task in sorted(world.tasks_of_service(service.name).values(), key=lambda one: (one.slot, one.generation)):
             if service.spec.mode is Mode.GLOBAL or task.slot <= service.spec.replicas:
@@ -74,7 +77,8 @@ class _Step:
         outdated = [task for task in self.outdated() if task.slot not in held and task.id not in gone]
         useless = [task for task in outdated if not task.ready]
         self.give_way(useless)
-        self._begin([task for task in outdated if task.ready], [*held, *(task.slot for task in useless)])
+        busy = [*(held - self._steadying), *(task.slot for task in useless)]
+        self._begin([task for task in outdated if task.ready], busy)
 
     def clear_for_job(self) -> None:
         """A job's tasks serve nobody: each older one gives way at once, and nobody stands by."""
@@ -134,6 +138,7 @@ class _Step:
         at = (relief.started_at or self._now) + min(STEADY_S, self._rules.monitor_s)
         if at > self._now:
             self.looks.append(at)
+            self._steadying.add(relief.slot)
         return at <= self._now
 
     def _is_wanted(self, relief: Task, former: Task) -> bool:
