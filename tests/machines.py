@@ -14,16 +14,27 @@ import signal
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from ipaddress import IPv4Network
+from functools import cache
 from pathlib import Path
 from urllib.parse import quote
 
 from tests.clusters import eventually
 from tests.dockerd import DEMO, DEMO_2, EngineApi
+from tests.namespaces import (
+    GROUP,
+    child,
+    end,
+    free_network,
+    hold,
+    in_network,
+    remove_groups,
+    run,
+    sweep,
+    waiters_sleep,
+    wake_waiters,
+)
 
 PROGRAMS = ("dockerd", "containerd", "runc", "ip", "iptables", "nsenter", "unshare", "setpriv")
-CGROUPS = Path("/sys/fs/cgroup")
-GROUP = "longshore-machines-"
 DEADLINE_S = 60.0
 PREFIX = 24
 """Of the network of the cables. Each engine has others of its own for its containers."""
@@ -31,10 +42,8 @@ PREFIX = 24
 Images = Mapping[str, bytes]
 """By their names, as an engine saves them."""
 
-# The first process of a machine does nothing but be there: what it ignores the end of, the kernel clears away.
-_HOLD = "echo ready; trap '' CHLD; exec sleep infinity"
-# /run is empty after each start, as on any machine, and /etc/docker would have all engines bear one
-# id. Where nobody listens a question for a name is refused at once.
+# /run is empty after each start, as on any machine, and /etc/docker would have all engines bear one id. Where nobody
+# listens a question for a name is refused at once.
 _BOOT = """
 mount -t tmpfs -o mode=755 tmpfs /run
 mkdir -p /etc/docker
@@ -72,14 +81,14 @@ class Plug:
         far = ("name", "eth0", "address", f"02:00:00:00:00:{last:02x}", "netns", str(pid))
         switch.run("ip", "link", "add", self.name, "type", "veth", "peer", *far)
         switch.run("ip", "link", "set", self.name, "master", "switch", "up")
-        inside = _in_network(pid)
+        inside = in_network(pid)
         for words in (
             ("link", "set", "lo", "up"),
             ("address", "add", f"{self.address}/{PREFIX}", "dev", "eth0"),
             ("link", "set", "eth0", "up"),
             ("route", "add", "default", "via", switch.uplink),
         ):
-            _run(*inside, "ip", *words)
+            run(*inside, "ip", *words)
 
     def cut(self) -> None:
         """Pull the cable."""
@@ -93,29 +102,29 @@ class Switch:
     """What all cables lead to; this machine itself is on it with its first address."""
 
     def __init__(self) -> None:
-        self.network = _free_network()
+        self.network = free_network()
         self.uplink = str(self.network[1])
         self._port = f"ls{os.getpid()}"
-        self._holder = _hold("--net")
+        self._holder = hold("--net")
 
     def start(self) -> None:
         self.run("ip", "link", "add", "switch", "type", "bridge", "forward_delay", "0")
         self.run("ip", "link", "set", "switch", "up")
-        _run("ip", "link", "add", self._port, "type", "veth", "peer", "name", "uplink", "netns", str(self._holder.pid))
+        run("ip", "link", "add", self._port, "type", "veth", "peer", "name", "uplink", "netns", str(self._holder.pid))
         self.run("ip", "link", "set", "uplink", "master", "switch", "up")
-        _run("ip", "address", "add", f"{self.uplink}/{PREFIX}", "dev", self._port)
-        _run("ip", "link", "set", self._port, "up")
+        run("ip", "address", "add", f"{self.uplink}/{PREFIX}", "dev", self._port)
+        run("ip", "link", "set", self._port, "up")
 
     def run(self, *words: str) -> None:
-        _run(*_in_network(self._holder.pid), *words)
+        run(*in_network(self._holder.pid), *words)
 
     def plug(self, name: str, place: int) -> Plug:
         return Plug(self, name, str(self.network[place]))
 
     def close(self) -> None:
-        _end(self._holder)
+        end(self._holder)
         with suppress(AssertionError):  # it went with its other end
-            _run("ip", "link", "delete", self._port)
+            run("ip", "link", "delete", self._port)
 
 
 class Desk:
@@ -123,7 +132,7 @@ class Desk:
 
     def __init__(self, switch: Switch, name: str, place: int) -> None:
         self.plug = switch.plug(name, place)
-        self._holder = _hold("--net")
+        self._holder = hold("--net")
         self.plug.connect(self._holder.pid)
 
     @property
@@ -133,10 +142,10 @@ class Desk:
     @property
     def within(self) -> tuple[str, ...]:
         """What has a command run there."""
-        return _in_network(self._holder.pid)
+        return in_network(self._holder.pid)
 
     def close(self) -> None:
-        _end(self._holder)
+        end(self._holder)
 
 
 class Machine:
@@ -169,7 +178,7 @@ class Machine:
     @property
     def _first(self) -> int:
         assert self._holder is not None, f"{self.name} is off"
-        return _child(self._holder.pid)
+        return child(self._holder.pid)
 
     # -- on and off
 
@@ -181,7 +190,7 @@ class Machine:
         """Turn it on, and do not wait for its engine. After a crash the disk is as it was, unless it is one of its
         own."""
         (self.folder / "engine").mkdir(parents=True, exist_ok=True)
-        self._holder = _hold(*_OWN, boot=_BOOT, words=(str(self.folder), self._uplink, self._disk, self.name))
+        self._holder = hold(*_OWN, boot=_BOOT, words=(str(self.folder), self._uplink, self._disk, self.name))
         self.plug.connect(self._first)
         self.start_engine()
 
@@ -192,16 +201,16 @@ class Machine:
         os.kill(self._first, signal.SIGKILL)
         self._holder.wait()
         if self._dockerd is not None:
-            _end(self._dockerd)
+            end(self._dockerd)
 
     def freeze(self) -> None:
         """Everything stops, and answers as a machine does that hangs: the kernel still takes connections."""
-        _run(*self.within, "sh", "-c", "kill -STOP -1")
-        eventually(_waiters_sleep, "who waits for what is frozen has noticed")
+        run(*self.within, "sh", "-c", "kill -STOP -1")
+        eventually(waiters_sleep, "who waits for what is frozen has noticed")
 
     def thaw(self) -> None:
-        _run(*self.within, "sh", "-c", "kill -CONT -1")
-        _wake_waiters()
+        run(*self.within, "sh", "-c", "kill -CONT -1")
+        wake_waiters()
 
     # -- the engine
 
@@ -219,12 +228,12 @@ class Machine:
             f"--cgroup-parent=/{GROUP}{os.getpid()}/{self.name}",
             "--exec-opt=native.cgroupdriver=cgroupfs",
             f"--config-file={self.folder}/daemon.json",
-            *_FLAGS_OF_OLD,
+            *_flags_of_old(),
         ]
         (self.folder / "daemon.json").write_text("{}\n")
         # Numbers of processes that a killed engine wrote down would be taken for its own.
         stale = ("/run/docker.pid", "/run/docker/containerd/containerd.pid")
-        _run(*self.within, "rm", "-f", *stale)
+        run(*self.within, "rm", "-f", *stale)
         # Nothing here asks a registry, so a cluster of the engine's own must not either.
         environment = os.environ | {"DOCKER_SERVICE_PREFER_OFFLINE_IMAGE": "1"}
         with (self.folder / "dockerd.log").open("ab") as log:
@@ -266,13 +275,13 @@ class Machine:
     def freeze_engine(self) -> None:
         """It takes connections and answers nobody."""
         assert self._dockerd is not None
-        os.kill(_child(self._dockerd.pid), signal.SIGSTOP)
-        eventually(_waiters_sleep, "who waits for what is frozen has noticed")
+        os.kill(child(self._dockerd.pid), signal.SIGSTOP)
+        eventually(waiters_sleep, "who waits for what is frozen has noticed")
 
     def thaw_engine(self) -> None:
         assert self._dockerd is not None
-        os.kill(_child(self._dockerd.pid), signal.SIGCONT)
-        _wake_waiters()
+        os.kill(child(self._dockerd.pid), signal.SIGCONT)
+        wake_waiters()
 
     def tail(self) -> str:
         return "\n".join((self.folder / "dockerd.log").read_text(errors="replace").splitlines()[-20:])
@@ -283,19 +292,19 @@ class Machine:
         """What comes from an address is lost on its way in, published ports included; what goes there is not."""
         chance = ("-m", "statistic", "--mode", "random", "--probability", f"{percent / 100:.2f}")
         rule = ("-s", sender, *(chance if percent < 100 else ()), "-j", "DROP")
-        _run(*self.within, "iptables", "-w", "-t", "raw", "-I", "PREROUTING", *rule)
+        run(*self.within, "iptables", "-w", "-t", "raw", "-I", "PREROUTING", *rule)
 
     def lose_nothing(self) -> None:
-        _run(*self.within, "iptables", "-w", "-t", "raw", "-F", "PREROUTING")
+        run(*self.within, "iptables", "-w", "-t", "raw", "-F", "PREROUTING")
 
     def fill_disk(self) -> None:
         """Fill the engine's disk to the last block."""
         assert self._disk, f"{self.name} has no disk of its own"
         script = 'dd if=/dev/zero of="$1" bs=64k 2>/dev/null || :'
-        _run(*self.within, "sh", "-c", script, "sh", f"{self.folder}/engine/ballast")
+        run(*self.within, "sh", "-c", script, "sh", f"{self.folder}/engine/ballast")
 
     def free_disk(self) -> None:
-        _run(*self.within, "rm", "-f", f"{self.folder}/engine/ballast")
+        run(*self.within, "rm", "-f", f"{self.folder}/engine/ballast")
 
     def close(self) -> None:
         """Be rid of it in whatever state it is."""
@@ -311,7 +320,7 @@ class Machines:
     """A switch, and machines on it."""
 
     def __init__(self, folder: Path) -> None:
-        _sweep()
+        sweep()
         self.folder = folder
         self.switch = Switch()
         self.machines: dict[str, Machine] = {}
@@ -338,7 +347,7 @@ class Machines:
         for desk in self.desks:
             desk.close()
         self.switch.close()
-        eventually(lambda: _remove_groups(f"{GROUP}{os.getpid()}"), "the machines' cgroups are empty")
+        eventually(lambda: remove_groups(f"{GROUP}{os.getpid()}"), "the machines' cgroups are empty")
 
 
 @contextmanager
@@ -357,101 +366,9 @@ def saved_images(source: EngineApi) -> Images:
     return {name: source.ask("GET", f"/images/{quote(name)}/get") for name in (DEMO, DEMO_2)}
 
 
-# -- the kernel's side
-
-
-def _run(*words: str) -> None:
-    done = subprocess.run(words, capture_output=True, text=True, timeout=DEADLINE_S)
-    assert done.returncode == 0, f"{' '.join(words)}: {done.stderr.strip()}"
-
-
-def _hold(*own: str, boot: str = "", words: Sequence[str] = ()) -> subprocess.Popen[bytes]:
-    """A process that holds namespaces for as long as this program lives."""
-    begin = ("setpriv", "--pdeathsig", "KILL", "--", "unshare", *own, "--", "sh", "-ec", boot + _HOLD, "sh", *words)
-    holder = subprocess.Popen(begin, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    assert holder.stdout is not None
-    assert holder.stderr is not None
-    with holder.stdout, holder.stderr:
-        assert holder.stdout.readline() == b"ready\n", holder.stderr.read().decode(errors="replace")
-    return holder
-
-
-def _end(holder: subprocess.Popen[bytes]) -> None:
-    holder.kill()
-    holder.wait()
-
-
-def _child(pid: int) -> int:
-    """The one that `pid` waits for."""
-    return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
-
-
-def _waiters() -> Iterator[tuple[int, int]]:
-    """Processes of ours that wait for one inside a machine, and that one. nsenter stops itself when that is stopped."""
-    for task in Path("/proc/self/task").iterdir():
-        for pid in map(int, (task / "children").read_text().split()):
-            with suppress(OSError, IndexError):  # it ended, or its child did
-                yield pid, _child(pid)
-
-
-def _stopped(pid: int) -> bool:
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
-
-
-def _waiters_sleep() -> bool:
-    return all(_stopped(waiter) for waiter, child in _waiters() if _stopped(child))
-
-
-def _wake_waiters() -> None:
-    for waiter, child in _waiters():
-        if _stopped(waiter) and not _stopped(child):
-            os.kill(waiter, signal.SIGCONT)
-
-
-def _in_network(pid: int) -> tuple[str, ...]:
-    return ("nsenter", f"--net=/proc/{pid}/ns/net", "--")
-
-
-def _free_network() -> IPv4Network:
-    """One of 10.x.0.0/16 that this machine has no way to but the default one."""
-    taken = []
-    for line in Path("/proc/net/route").read_text().splitlines()[1:]:
-        _, target, _, _, _, _, _, mask, *_ = line.split()
-        numbers = [int.from_bytes(bytes.fromhex(one), "little") for one in (target, mask)]
-        if numbers[1]:
-            taken.append(IPv4Network((numbers[0] & numbers[1], numbers[1].bit_count())))
-    for step in range(100):
-        found = IPv4Network(f"10.{20 + (os.getpid() + step) % 100}.0.0/16")
-        if not any(found.overlaps(one) for one in taken):
-            return found
-    raise AssertionError("every network of 10.20.0.0 to 10.119.0.0 is taken")
-
-
-def _sweep() -> None:
-    """Remove the cgroups of runs that were killed."""
-    for path in [*CGROUPS.glob(f"*/{GROUP}*"), *CGROUPS.glob(f"{GROUP}*")]:
-        pid = path.name.removeprefix(GROUP)
-        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
-            _remove_groups(path.name)
-
-
-def _remove_groups(name: str) -> bool:
-    """Remove a group in every hierarchy with all that is below it; whether nothing of it is left."""
-    found = [*CGROUPS.glob(f"*/{name}"), *CGROUPS.glob(name)]
-    for top in found:
-        for place, _, _ in os.walk(top, topdown=False):
-            with suppress(OSError):  # something in it still ends
-                Path(place).rmdir()
-    return not any(one.exists() for one in found)
-
-
+@cache
 def _flags_of_old() -> tuple[str, ...]:
     """dockerd 20.10 lowers its own oom_score_adj, which ends it where that is not allowed; from 25 on the option is
     gone."""
-    if shutil.which("dockerd") is None:
-        return ()
     said = subprocess.run(["dockerd", "--help"], capture_output=True, text=True).stdout
     return ("--oom-score-adjust=0",) if "--oom-score-adjust" in said else ()
-
-
-_FLAGS_OF_OLD = _flags_of_old()

@@ -65,6 +65,15 @@ def _ports(world: Snapshot, task: Task) -> Iterator[tuple[Port, PublishedPort]]:
         yield from zip(release.spec.ports, task.ports, strict=False)
 
 
+def _lost(world: Snapshot, task: Task) -> Iterator[tuple[int, Server]]:
+    """Where a task was that is lost with its node, by the ports of the entries."""
+    node = world.nodes.get(task.node)
+    for wish, port in _ports(world, task):
+        if node is not None and wish.listen is not None:
+            address = node.address if _anywhere(port.ip) else port.ip
+            yield wish.listen, Server(task=task.id, address=address, port=port.host, lost=True)
+
+
 def _state(task: Task) -> EndpointState | None:
     if task.state is not State.RUNNING or not task.ready:
         return None
@@ -102,14 +111,9 @@ def _listeners_of(world: Snapshot, service: Service) -> Mapping[int, Listener]:
         if one.listen is not None:
             leaving = one.state is EndpointState.LEAVING
             servers[one.listen].append(Server(task=one.task, address=one.address, port=one.port, leaving=leaving))
-    for task in sorted(
-        (task for task in tasks if task.state is State.LOST), key=lambda one: (one.slot, one.generation)
-    ):
-        node = world.nodes.get(task.node)
-        for wish, port in _ports(world, task) if node is not None else ():
-            if wish.listen is not None:
-                address = node.address if _anywhere(port.ip) else port.ip
-                servers[wish.listen].append(Server(task=task.id, address=address, port=port.host, lost=True))
+    for task in sorted((one for one in tasks if one.state is State.LOST), key=lambda one: (one.slot, one.generation)):
+        for listen, server in _lost(world, task):
+            servers[listen].append(server)
     found = {}
     for listen, port in sorted(wished.items()):
         assert port.ingress is not None
