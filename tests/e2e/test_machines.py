@@ -4,6 +4,7 @@ What a world of the simulator claims is shown here once more by kernels, cables 
 deadline is what a machine with other work may need; `bench recovery` measures how long it takes.
 """
 
+import shutil
 import socket
 import time
 
@@ -18,6 +19,10 @@ from tests.clients import CLIENTS, requests
 from tests.clusters import eventually, free_port, sleeper
 from tests.dockerd import DEMO, DEMO_2
 from tests.sites import Site
+
+pytestmark = pytest.mark.skipif(
+    shutil.which("haproxy") is None, reason="HAProxy is not installed: apt-get install haproxy"
+)
 
 REPLICAS = 6
 IN_FLIGHT = 2 * CLIENTS
