@@ -1,9 +1,9 @@
 """Three machines on this one: from a machine's loss to full strength, and a rolling update, beside Docker Swarm.
 
 Each machine has a network, a cable and an engine of its own (`tests/machines.py`); Longshore's manager sits at a fourth
-place, Swarm's in the first engine. Both run the same image at their default settings, but not in turn: all of Longshore's
-updates come first, then all of Swarm's, as one machine is not to carry two orchestrators. The clock begins before the fault and stops when the event stream has told that as many tasks as wished run
-elsewhere.
+place, Swarm's in the first engine. Both run the same image at their default settings, but not in turn: all of
+Longshore's updates come first, then all of Swarm's, as one machine is not to carry two orchestrators. The clock begins
+before the fault and stops when the event stream has told that as many tasks as wished run elsewhere.
 """
 
 import time
