@@ -40,7 +40,7 @@ def main() -> int:
     began = time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix="run-", dir=STATE))
     try:
-        for name in asked.families or FAMILIES:
+        for name in asked.families or [one for one, family in FAMILIES.items() if not family.by_name_only]:
             family = FAMILIES[name]
             if family.needs_engine and not engine:
                 troubles[name] = f"skipped, {about}"

@@ -4,7 +4,7 @@ containers leaves an engine that is still tidying up."""
 from collections.abc import Callable
 from typing import NamedTuple
 
-from bench import api, cli, footprint, recovery, starts, store
+from bench import api, cli, footprint, machines, recovery, starts, store
 from bench.figure import Figure
 from bench.run import Run
 
@@ -14,6 +14,8 @@ class Family(NamedTuple):
 
     measure: Callable[[Run], list[Figure]]
     needs_engine: bool
+    by_name_only: bool = False
+    """Whether it takes too long to be measured unasked."""
 
 
 FAMILIES: dict[str, Family] = {
@@ -22,5 +24,6 @@ FAMILIES: dict[str, Family] = {
     api.FAMILY: Family(api.measure, needs_engine=False),
     cli.FAMILY: Family(cli.measure, needs_engine=False),
     recovery.FAMILY: Family(recovery.measure, needs_engine=True),
+    machines.FAMILY: Family(machines.measure, needs_engine=True, by_name_only=True),
     starts.FAMILY: Family(starts.measure, needs_engine=True),
 }

@@ -95,6 +95,8 @@ class Server:
     def __init__(self, name: str, log: Path, *words: str | Path) -> None:
         self.name = name
         self.words = words
+        self.within: tuple[str, ...] = ()
+        """What has a command run in another place, such as another network."""
         self.log = log
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -102,8 +104,9 @@ class Server:
         """Start it, and do not wait until it serves."""
         assert not self.alive, f"{self.name} runs"
         with self.log.open("ab") as out:
+            words = [*self.within, LONGSHORE, *self.words]
             self._process = subprocess.Popen(
-                [LONGSHORE, *self.words], stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=_environment()
+                words, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=_environment()
             )
         if self not in RUNNING:
             RUNNING.append(self)

@@ -4,12 +4,22 @@ from collections.abc import Generator
 
 import pytest
 
-pytest.register_assert_rewrite("tests.clusters")
+pytest.register_assert_rewrite("tests.clusters", "tests.sites")
 
 from tests.clusters import RUNNING, cluster, fake_fleet, fleet, real_cluster, shared_real_cluster  # noqa: E402
 from tests.dockerd import private_engine  # noqa: E402
+from tests.sites import shared_site, site  # noqa: E402
 
-__all__ = ["cluster", "fake_fleet", "fleet", "private_engine", "real_cluster", "shared_real_cluster"]
+__all__ = [
+    "cluster",
+    "fake_fleet",
+    "fleet",
+    "private_engine",
+    "real_cluster",
+    "shared_real_cluster",
+    "shared_site",
+    "site",
+]
 
 
 @pytest.hookimpl(wrapper=True)

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from longshore.agent.entry import CONFIG, PID, Entry
 from longshore.model.messages import Entries, Listener, Server
@@ -170,6 +171,24 @@ async def test_what_leaves_finishes_what_it_has(folder: Path) -> None:
         assert not slow.done()
         a.go.set()
         assert (await slow)[0] == "a"
+
+
+async def test_what_is_lost_is_not_waited_for(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that is gone closes no connection, so whoever asked it would wait for as long as it pleases."""
+    monkeypatch.setattr("longshore.agent.entry.LOST_S", 0.1)
+    monkeypatch.setattr("longshore.agent.entry.LEFTOVERS_S", 0.1)
+    port = free_port()
+    async with apps("a", "b") as (a, b), running(folder) as entry:
+        entry.tell(told(listener(port, a.server()), full=True))
+        await served_by(port, "a")
+        before = a.asked
+        slow = asyncio.create_task(ask(port, "/slow"))
+        await comes_to(lambda: a.asked > before)
+        gone = replace(a.server(), lost=True)
+        entry.tell(told(listener(port, gone, b.server())))
+        await served_by(port, "b")
+        with pytest.raises((OSError, ValueError)):
+            await slow
 
 
 async def test_a_reload_cuts_nothing(folder: Path) -> None:

@@ -1,14 +1,10 @@
 """One stable address for a service: whatever happens to its tasks, no request to an entry is lost."""
 
-import http.client
 import os
 import shutil
 import signal
 import socket
-import threading
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,6 +12,7 @@ import pytest
 from longshore.model.objects import Availability
 from longshore.model.spec import HttpProbe, Ingress, Port, Probe, ServiceSpec
 from longshore.model.views import EndpointState, NodePatch
+from tests.clients import requests
 from tests.clusters import Cluster, Fleet, eventually, free_port, sleeper
 from tests.dockerd import DEMO, DEMO_2
 
@@ -24,70 +21,6 @@ pytestmark = pytest.mark.skipif(
 )
 
 READY = Probe(http=HttpProbe(port=8080, path="/health"), interval_s=0.2, timeout_s=2.0)
-CLIENTS = 3
-ANSWER_S = 10.0
-
-
-class Requests:
-    """What came of the requests of several clients, one half of them on connections that they keep."""
-
-    def __init__(self, port: int) -> None:
-        self._port = port
-        self._stopped = threading.Event()
-        self.seconds: list[float] = []
-        self.versions: set[str] = set()
-        self.failures: list[str] = []
-
-    def client(self, keeps: bool) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=ANSWER_S)
-        while not self._stopped.wait(0.002):
-            began = time.perf_counter()
-            try:
-                connection.request("GET", "/")
-                answer = connection.getresponse()
-                text = answer.read()
-                if answer.status != 200 or not text.startswith(b"hello from"):
-                    self.failures.append(f"{answer.status} {text[:100]!r}")
-                self.versions.add(answer.headers.get("Longshore-Demo") or "1")
-            except (OSError, http.client.HTTPException) as failure:
-                self.failures.append(f"{type(failure).__name__}: {failure}")
-                connection.close()
-            self.seconds.append(time.perf_counter() - began)
-            if not keeps:
-                connection.close()
-        connection.close()
-
-    def told(self, seconds: float) -> str:
-        times = sorted(self.seconds)
-        p99 = times[int(len(times) * 0.99)] * 1000
-        return (
-            f"{len(times)} requests, {len(self.failures)} failed, {len(times) / seconds:.0f}/s, p99 {p99:.1f} ms, "
-            f"slowest {times[-1] * 1000:.0f} ms"
-        )
-
-    def stop(self) -> None:
-        self._stopped.set()
-
-
-@contextmanager
-def requests(port: int, what: str) -> Iterator[Requests]:
-    """Requests all the while; fails if one of them did."""
-    seen = Requests(port)
-    threads = [threading.Thread(target=seen.client, args=(number % 2 == 0,)) for number in range(2 * CLIENTS)]
-    began = time.perf_counter()
-    for thread in threads:
-        thread.start()
-    try:
-        eventually(lambda: len(seen.seconds) > 50)
-        yield seen
-        enough = len(seen.seconds) + 100
-        eventually(lambda: len(seen.seconds) > enough)
-    finally:
-        seen.stop()
-        for thread in threads:
-            thread.join()
-        print(f"{what}: {seen.told(time.perf_counter() - began)}")
-    assert not seen.failures, seen.failures[:5]
 
 
 def web(listen: int, image: str = DEMO, replicas: int = 3, **more: object) -> ServiceSpec:

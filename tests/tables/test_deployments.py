@@ -142,3 +142,16 @@ def test_a_slot_that_is_given_up_has_failed() -> None:
 def test_what_was_said_is_not_said_again() -> None:
     said = here(web(failures_max=2), failed(1), failed_slots=(1,), message="slots 1 failed so far")
     assert decide(said, "web", NOW)[0] == []
+
+
+def test_a_paused_release_goes_on_saying_why() -> None:
+    why = "a task of it failed: web.1.2: exited: exit code 1"
+    changes, _ = decide(here(web(), failed(2), phase=ReleasePhase.PAUSED, failed_slots=(1,), message=why), "web", NOW)
+    assert [(one.after.failed_slots, one.after.message) for one in changes if isinstance(one.after, Release)] == [
+        ((1, 2), why)
+    ]
+
+
+def test_that_there_is_none_to_come_back_to_is_said() -> None:
+    changes, _ = decide(here(web(), failed(1), task(2), before=ReleasePhase.FAILED), "web", NOW)
+    assert "none to come back to" in changes[0].message

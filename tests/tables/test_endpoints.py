@@ -94,6 +94,15 @@ def test_listeners_hold_ready_tasks_and_those_that_leave() -> None:
     assert told(world(node("n1"), web(replicas=3), *tasks)) == {80: ["web", "web.1.1", "[web.3.1]"]}
 
 
+def test_entries_are_told_of_the_lost_as_such() -> None:
+    gone = task(2, on="n2", state=State.LOST, ready=False, **at(2))
+    here = world(node("n1"), node("n2", status=NodeStatus.DOWN), web(replicas=2), task(1, **at(1)), gone)
+    assert [(one.task, one.port, one.lost) for one in listeners(here)[80].servers] == [
+        ("web.1.1", 1, False),
+        ("web.2.1", 2, True),
+    ]
+
+
 def test_a_port_is_listened_at_before_anything_is_ready() -> None:
     assert told(world(node("n1"), web(), service("api", ports=(PLAIN,)))) == {80: ["web"]}
 
@@ -242,10 +251,11 @@ def listener(*servers: Server, port: int = 80, mode: Ingress = Ingress.HTTP, **f
     return Listener(port=port, service="web", mode=mode, servers=servers, **fields)
 
 
-ONE, TWO, GOING = (
+ONE, TWO, GOING, LOST = (
     "web.1.1_10.0.0.1:30001",
     "web.2.1_10.0.0.1:30002",
     server(1, leaving=True),
+    replace(server(1), lost=True),
 )
 
 
@@ -275,6 +285,8 @@ ONE, TWO, GOING = (
         pytest.param([GOING], {}, [], id="leaves and was never there"),
         pytest.param([], {ONE: 8}, [f"set server to_80/{ONE} state maint", f"del server to_80/{ONE}"], id="gone"),
         pytest.param([], {ONE: 1}, [f"del server to_80/{ONE}"], id="gone and still in use a moment ago"),
+        pytest.param([LOST], {ONE: 0}, [f"set server to_80/{ONE} state maint", f"del server to_80/{ONE}"], id="lost"),
+        pytest.param([LOST], {}, [], id="lost and not there"),
         pytest.param(
             [GOING, server(2)],
             {ONE: 0},
@@ -291,8 +303,21 @@ def test_what_haproxy_is_told(wanted: list[Server], there: dict[str, int], expec
     assert list(haproxy.commands([listener(*wanted)], Shown("", servers={80: there}))) == expected
 
 
+def test_nobody_waits_for_ever_for_a_machine_that_is_gone() -> None:
+    there = Shown("", servers={80: {ONE: 1, TWO: 0}})
+    assert haproxy.lost([listener(LOST, server(2))], there) == {ONE}
+    assert haproxy.has_leftovers([listener(LOST, server(2))], there)
+    assert list(haproxy.commands([listener(LOST, server(2))], there, {ONE})) == [
+        f"shutdown sessions server to_80/{ONE}",
+        f"del server to_80/{ONE}",
+    ]
+
+
 def test_the_configuration() -> None:
-    text = haproxy.render([listener(port=5432, mode=Ingress.TCP), listener(server(1), GOING, server(2), ip="::")])
+    gone = replace(server(3), lost=True)
+    mixed = listener(server(1), GOING, server(2), gone, ip="::")
+    text = haproxy.render([listener(port=5432, mode=Ingress.TCP), mixed])
+    assert haproxy.name_of(gone) not in text
     assert text.index("at_80_::") < text.index("at_5432_0.0.0.0")
     assert "bind ipv6@[::]:80\n" in text
     assert f"server {TWO} 10.0.0.1:30002\n" in text

@@ -165,6 +165,24 @@ def test_where_most_nodes_fall_silent_at_once_nobody_is_given_up_until_they_are_
     play(scene, nodes=4)
 
 
+def test_the_last_to_be_heard_again_is_not_given_up_because_the_others_were_first() -> None:
+    """What a cut cable held back arrives at one moment from this node and seconds later from that one."""
+
+    async def scene(stage: Stage) -> None:
+        before = await settled(stage, 6)
+        for name in ("n1", "n2"):
+            stage.world.sites[name].mute()
+        await stage.world.pass_time(HEARTBEAT_TIMEOUT_S / 2)
+        stage.world.sites["n3"].mute()
+        await stage.world.until(lambda: held(stage) == ["n1", "n2"], HEARTBEAT_TIMEOUT_S)
+        await stage.world.until(lambda: not held(stage), 3 * HEARTBEAT_TIMEOUT_S)
+        await stage.world.pass_time(20.0)
+        assert stage.running() == before
+        assert stage.told("is down") == 0
+
+    play(scene, nodes=3)
+
+
 @pytest.mark.parametrize("harm", ["power_off", "kill_worker"])
 def test_the_user_says_which_of_them_are_gone_and_the_cluster_goes_on(harm: str) -> None:
     async def scene(stage: Stage) -> None:

@@ -34,6 +34,9 @@ ANSWER_S = 5.0
 TRY_AGAIN_S = 5.0
 """At most, between two looks at a port that another program holds."""
 LEFTOVERS_S = 1.0
+LOST_S = 2.0
+"""What a server whose node is gone has to finish what it was asked: a manager that cannot hear it may be the only one.
+Nobody else would end these connections."""
 BACK_OFF_FIRST_S = 0.2
 BACK_OFF_MAX_S = 10.0
 _COMMANDS_AT_ONCE = 50
@@ -61,6 +64,8 @@ class Entry:
         self._written = ""
         self._refused: dict[int, str] = {}
         """Ports that are not served, and why."""
+        self._lost: dict[str, float] = {}
+        """Servers that nobody hears any more, and since when."""
         self._port_wait_s = BACK_OFF_FIRST_S
         self._back_off_s = BACK_OFF_FIRST_S
 
@@ -135,13 +140,19 @@ class Entry:
 
     async def _change_servers(self, usable: Sequence[Listener], shown: Shown) -> bool:
         """Change what is behind the ports, and keep the file in step. Whether something is left to do."""
-        lines = list(haproxy.commands(usable, shown))
+        lines = list(haproxy.commands(usable, shown, self._overdue(haproxy.lost(usable, shown))))
         for first in range(0, len(lines), _COMMANDS_AT_ONCE):
             await self._ask("; ".join(lines[first : first + _COMMANDS_AT_ONCE]))
         self._write(usable)
         return bool(lines) and (
             haproxy.has_leftovers(usable, after := await self._shown()) or any(haproxy.commands(usable, after))
         )
+
+    def _overdue(self, lost: set[str]) -> set[str]:
+        """Those of the lost that were waited for long enough."""
+        now = asyncio.get_running_loop().time()
+        self._lost = {name: self._lost.get(name, now) for name in lost}
+        return {name for name, since in self._lost.items() if since + LOST_S <= now}
 
     # -- ports
 

@@ -9,7 +9,7 @@ again, and what is behind a name never changes.
 import csv
 import hashlib
 import ipaddress
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -79,23 +79,24 @@ def render(listeners: Sequence[Listener]) -> str:
         lines += [f"    {line}" for line in front]
         lines += [f"    bind {_host(one.ip)}:{one.port}", f"    default_backend {_backend(one.port)}"]
         lines += ["", f"backend {_backend(one.port)}", f"    mode {one.mode}", *(f"    {line}" for line in back)]
-        lines += [f"    server {name_of(server)} {place_of(server)}" for server in one.servers if not server.leaving]
+        lines += [f"    server {name_of(server)} {place_of(server)}" for server in one.servers if _serves(server)]
         parts.append("\n".join(lines) + "\n")
     return "\n".join(parts)
 
 
-def commands(listeners: Sequence[Listener], shown: Shown) -> Iterator[str]:
-    """What makes a process of the right shape serve these: first what is added, so that something always serves."""
+def commands(listeners: Sequence[Listener], shown: Shown, overdue: Collection[str] = ()) -> Iterator[str]:
+    """What makes a process of the right shape serve these: first what is added, so that something always serves.
+    Servers that are `overdue` have been waited for long enough."""
     for added in (True, False):
         for one in listeners:
             there = shown.servers.get(one.port, {})
-            yield from _arrivals(one, there) if added else _departures(one, there)
+            yield from _arrivals(one, there) if added else _departures(one, there, overdue)
 
 
 def _arrivals(one: Listener, there: Mapping[str, int]) -> Iterator[str]:
     for server in one.servers:
         target = f"{_backend(one.port)}/{name_of(server)}"
-        if server.leaving:
+        if not _serves(server):
             continue
         if name_of(server) not in there:
             yield f"add server {target} {place_of(server)}"
@@ -104,13 +105,15 @@ def _arrivals(one: Listener, there: Mapping[str, int]) -> Iterator[str]:
             yield f"set server {target} state ready"
 
 
-def _departures(one: Listener, there: Mapping[str, int]) -> Iterator[str]:
-    wanted = {name_of(server): server for server in one.servers}
+def _departures(one: Listener, there: Mapping[str, int], overdue: Collection[str]) -> Iterator[str]:
+    wanted = {name_of(server): server for server in one.servers if not server.lost}
     for name, state in there.items():
         target = f"{_backend(one.port)}/{name}"
         if name not in wanted:
             if not state & _MAINTAINED:
                 yield f"set server {target} state maint"
+            if name in overdue:
+                yield f"shutdown sessions server {target}"
             yield f"del server {target}"  # refused while it is in use, and asked again
         elif wanted[name].leaving and not state & (_DRAINED | _MAINTAINED):
             yield f"set server {target} state drain"
@@ -118,8 +121,23 @@ def _departures(one: Listener, there: Mapping[str, int]) -> Iterator[str]:
 
 def has_leftovers(listeners: Sequence[Listener], shown: Shown) -> bool:
     """Whether servers that are wanted no more are still to be deleted."""
-    wanted = {one.port: {name_of(server) for server in one.servers} for one in listeners}
+    wanted = {one.port: {name_of(server) for server in one.servers if not server.lost} for one in listeners}
     return any(names.keys() - wanted.get(port, set()) for port, names in shown.servers.items())
+
+
+def lost(listeners: Sequence[Listener], shown: Shown) -> set[str]:
+    """Servers that a process still has although their nodes are gone."""
+    return {
+        name_of(server)
+        for one in listeners
+        for server in one.servers
+        if server.lost and name_of(server) in shown.servers.get(one.port, {})
+    }
+
+
+def _serves(server: Server) -> bool:
+    """Whether it gets what is new."""
+    return not server.leaving and not server.lost
 
 
 # -- what a process answers

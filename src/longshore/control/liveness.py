@@ -3,7 +3,8 @@
 A node may be silent for the heartbeat timeout. One whose connection ended without a farewell may be away for a much
 shorter time: a worker that lives dials again at once, so one that does not is gone. Nobody is judged by what was not
 listened to: a manager that starts, that stood still, or whose store made its sessions wait, gives every node a fresh
-timeout. Knows one monotonic clock; not channels, not the store, and not what becomes of a node that is silent.
+timeout; so does one that was cut off, once it hears the first of them again. Knows one monotonic clock; not channels,
+not the store, and not what becomes of a node that is silent.
 """
 
 import asyncio
@@ -49,6 +50,14 @@ class Liveness:
     def heard(self, node: str) -> None:
         self._heard[node] = self._clock.monotonic()
         self._ended.pop(node, None)
+
+    def listen_anew(self) -> None:
+        """Give every node a fresh timeout."""
+        self._since = self._clock.monotonic()
+
+    def was_missed(self, node: str) -> bool:
+        """Whether it was heard once, and is quiet."""
+        return node in self._heard and bool(self.quiet((node,)))
 
     def broken(self, node: str) -> None:
         """The only connection of `node` ended, and its worker did not say that it would."""

@@ -14,6 +14,7 @@ from longshore.control.entries import EntryFeed
 from longshore.control.joining import admitted
 from longshore.control.liveness import Liveness
 from longshore.control.logs import LogStreams
+from longshore.decide.nodes import held as most_missed
 from longshore.decide.reports import heard
 from longshore.loop.together import together
 from longshore.model.changes import COMMIT_CHANGES_MAX, Change
@@ -158,6 +159,15 @@ class Sessions:
                 if task_id in session.sent:
                     session.changed.set()
 
+    def _hear(self, node: str) -> None:
+        """A node lives. If most were missed until now, what silenced them is over for the others too, but their words
+        do not arrive at one moment: the last of them is not to be given up for that."""
+        if self.liveness.was_missed(node):
+            world = self._store.read()
+            if most_missed(world, self.liveness.quiet(world.nodes)):
+                self.liveness.listen_anew()
+        self.liveness.heard(node)
+
     # -- one session
 
     async def serve(self, channel: ManagerChannel, token: Token | None, *, dialled: str = "") -> bool:
@@ -197,7 +207,7 @@ class Sessions:
             connected = hello.node in self._live
             changes = admitted(world, hello, token, now=self._clock.now(), connected=connected, dialled=dialled)
             # Before it is written down as ready: else the nodes controller, woken by that, finds it silent still.
-            self.liveness.heard(hello.node)
+            self._hear(hello.node)
             try:
                 if changes:
                     with self.liveness.waiting():
@@ -289,7 +299,7 @@ class Sessions:
         await session.channel.send(Acknowledge(seq=0))
         if beat.engine_error:
             return
-        self.liveness.heard(session.node)
+        self._hear(session.node)
         node = self._store.read().nodes.get(session.node)
         if node is None:
             raise Denied(f"node {session.node} was removed from this cluster", known=True)

@@ -42,7 +42,8 @@ def decide(world: Snapshot, name: str, now: float) -> tuple[list[Change], Again]
         after = replace(after, phase=ReleasePhase.DONE, message="", finished_at=now)
         return [_change(release, after, Reason.ROLLOUT_DONE)], None
     if failed != release.failed_slots:
-        words = f"slots {', '.join(map(str, failed))} failed so far"
+        paused = release.phase is ReleasePhase.PAUSED  # and says why already
+        words = release.message if paused else f"slots {', '.join(map(str, failed))} failed so far"
         return [_change(release, replace(release, failed_slots=failed, message=words), Reason.ROLLOUT_FAILED)], again
     looks = [at for at in (again, done_at) if at is not None]
     return [], min(looks, default=None)
@@ -118,6 +119,8 @@ def _failure(world: Snapshot, service: Service, release: Release, tasks: list[Ta
         ]
     if not any(task.counts and task.release != release.number for task in tasks):
         return []  # there is nothing to be spared from it
+    if rule is OnFailure.ROLLBACK and good is None:
+        words = f"{words}; no release before it was done, so there is none to come back to"
     return [_change(release, replace(release, phase=ReleasePhase.PAUSED, message=words), Reason.ROLLOUT_PAUSED)]
 
 

@@ -3,6 +3,9 @@
 A task is an endpoint while it runs, is ready and counts; one that leaves still is one, marked as such, so that it may
 finish what it has. Everything else (not ready, stopped, standing by, on a node that is gone) is none. Which port of a
 task answers for which of the service is told by the release that the task runs, not by the newest wish.
+
+Entries are told of lost tasks too, as such: nobody closes the connections to a machine that is gone, so whoever asked
+it would wait for ever.
 """
 
 from collections import defaultdict
@@ -11,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from longshore.decide.ingress import claims
 from longshore.model.lifecycle import State, Wanted
 from longshore.model.messages import Listener, Server
-from longshore.model.objects import Node, NodeStatus, Service, Task
+from longshore.model.objects import Node, NodeStatus, PublishedPort, Service, Task
 from longshore.model.snapshot import Snapshot
 from longshore.model.spec import Port
 from longshore.model.views import EndpointState, EndpointView
@@ -36,12 +39,10 @@ def endpoints(world: Snapshot, service: str) -> dict[str, EndpointView]:
 
 def endpoints_of(world: Snapshot, task: Task) -> Iterator[EndpointView]:
     """Those of one task."""
-    state = _state(task)
-    node, release = world.nodes.get(task.node), world.release(task.service, task.release)
-    if state is None or node is None or node.status is not NodeStatus.READY or release is None:
+    state, node = _state(task), world.nodes.get(task.node)
+    if state is None or node is None or node.status is not NodeStatus.READY:
         return
-    # Placement gives a task its ports in the order of its spec.
-    for wish, port in zip(release.spec.ports, task.ports, strict=False):
+    for wish, port in _ports(world, task):
         yield EndpointView(
             id=f"{task.id}:{port.container}/{port.protocol}",
             service=task.service,
@@ -55,6 +56,22 @@ def endpoints_of(world: Snapshot, task: Task) -> Iterator[EndpointView]:
             listen=wish.listen,
             state=state,
         )
+
+
+def _ports(world: Snapshot, task: Task) -> Iterator[tuple[Port, PublishedPort]]:
+    """What is wished of each port of a task, and what it got. Placement gives them in the order of the spec."""
+    release = world.release(task.service, task.release)
+    if release is not None:
+        yield from zip(release.spec.ports, task.ports, strict=False)
+
+
+def _lost(world: Snapshot, task: Task) -> Iterator[tuple[int, Server]]:
+    """Where a task was that is lost with its node, by the ports of the entries."""
+    node = world.nodes.get(task.node)
+    for wish, port in _ports(world, task):
+        if node is not None and wish.listen is not None:
+            address = node.address if _anywhere(port.ip) else port.ip
+            yield wish.listen, Server(task=task.id, address=address, port=port.host, lost=True)
 
 
 def _state(task: Task) -> EndpointState | None:
@@ -94,6 +111,9 @@ def _listeners_of(world: Snapshot, service: Service) -> Mapping[int, Listener]:
         if one.listen is not None:
             leaving = one.state is EndpointState.LEAVING
             servers[one.listen].append(Server(task=one.task, address=one.address, port=one.port, leaving=leaving))
+    for task in sorted((one for one in tasks if one.state is State.LOST), key=lambda one: (one.slot, one.generation)):
+        for listen, server in _lost(world, task):
+            servers[listen].append(server)
     found = {}
     for listen, port in sorted(wished.items()):
         assert port.ingress is not None

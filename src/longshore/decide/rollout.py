@@ -66,6 +66,9 @@ class _Step:
         self.looks: list[float] = []
         self._turn: list[str] = []
         """Tasks in the whole cluster that may move now, if any of this service is to."""
+        self._steadying: set[int] = set()
+        """Slots whose next task runs and has only that moment to wait out. Others are begun meanwhile: else an update
+        would take so many moments more, and nobody serves less for it."""
         self._slots: dict[int, list[Task]] = defaultdict(list)
         for task in sorted(world.tasks_of_service(service.name).values(), key=lambda one: (one.slot, one.generation)):
             if service.spec.mode is Mode.GLOBAL or task.slot <= service.spec.replicas:
@@ -85,7 +88,9 @@ class _Step:
         stranded = [task for task in ready if self._is_stranded(task)]
         for task in stranded:
             self._leave(task, self._words(task, Reason.NODE_DRAINED), Reason.NODE_DRAINED)
-        busy = [*held, *(task.slot for task in (*useless, *stranded))]
+        # At most as many again as may be under way at once: what does not run is found out before there are more.
+        passed_by = sorted(self._steadying)[: self._rules.parallelism or None]
+        busy = [*held.difference(passed_by), *(task.slot for task in (*useless, *stranded))]
         self._begin([task for task in ready if task not in stranded], busy)
 
     def clear_for_job(self) -> None:
@@ -184,6 +189,7 @@ class _Step:
         at = (relief.started_at or self._now) + min(STEADY_S, self._rules.monitor_s)
         if at > self._now:
             self.looks.append(at)
+            self._steadying.add(relief.slot)
         return at <= self._now
 
     def _is_wanted(self, relief: Task, former: Task) -> bool:

@@ -124,6 +124,8 @@ class Server(msgspec.Struct, frozen=True, kw_only=True):
     port: int
     leaving: bool = False
     """It finishes what it has and gets nothing new."""
+    lost: bool = False
+    """Its node is gone: what it was asked may never be answered, and is not waited for long."""
 
 
 class Listener(msgspec.Struct, frozen=True, kw_only=True):

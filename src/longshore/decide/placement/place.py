@@ -85,9 +85,7 @@ class _Class:
         """None while nobody asks, or after something that moved the scores of all nodes."""
         self._why_not: dict[Ties, tuple[str, Again]] = {}
 
-    def settle(
-        self, task: Task, ties: Ties, avoids: Mapping[str, float], now: float
-    ) -> tuple[Change | None, Again]:
+    def settle(self, task: Task, ties: Ties, avoids: Mapping[str, float], now: float) -> tuple[Change | None, Again]:
         """Place `task`, on a node that it avoids only if there is no other; or say why not. No change if that has been
         said already."""
         row = self._best_of(ties, avoids) if ties else self._best(avoids)
