@@ -19,6 +19,8 @@ REST_S = 400.0
 """After the last fault: longer than every back-off, retry and timeout there is."""
 NOTICE_S = 30.0
 """After this even a cut that nobody was told of has been noticed."""
+STAYS_S = 60.0
+"""For so long nothing may happen in the end: longer than the longest of what is done again and again."""
 LOOK_EVERY_S = 2.0
 
 
@@ -169,7 +171,7 @@ class _Run:
         """Rest is rest: a while later the same tasks run, and nothing was written."""
         world = self.witness.world
         before = world.read().revision
-        await world.pass_time(REST_S / 4)
+        await world.pass_time(STAYS_S)
         events = [event for kind, id, _ in world.read().objects() for event in world.durable.story(kind, id)]
         return at_rest(world, player.wished()) + [
             f"{event.by} changed {event.kind} {event.id} although all was as wished: {event.reason}"
