@@ -257,7 +257,7 @@ def who_stands_by_takes_over_before_it_is_ready(patch: pytest.MonkeyPatch) -> No
     patch.setattr(rollout._Step, "_tend", tend)
 
 
-@mutant(caught_by=7)
+@mutant(caught_by=60002)
 def who_stands_by_is_never_called(patch: pytest.MonkeyPatch) -> None:
     """Ready, it goes on standing by."""
     patch.setattr(rollout._Step, "_tend", lambda self, here: any(one.stands_by for one in here))

@@ -42,4 +42,5 @@ SEEDS: tuple[Kept, ...] = (
     ),
     Kept(2039, "what an earlier session still wrote landed after the news of the next, and undid them", 6, 120),
     Kept(50179, "a connection that waited for its cable spoke once more, and the end of it was taken for news", 4),
+    Kept(5055, "what the user's last act set off was still being written when rest began to be looked at", 4, 120),
 )

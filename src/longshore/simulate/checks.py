@@ -19,8 +19,8 @@ from longshore.model.snapshot import Snapshot
 from longshore.model.spec import Mode, ServiceSpec
 from longshore.simulate.world import World
 
-STAY_S = 100.0
-"""For so long what is at rest has to stay so."""
+STAY_S = 60.0
+"""For so long what is at rest has to stay so: longer than the longest of what is done again and again."""
 _HELD = (ReleasePhase.PAUSED, ReleasePhase.FAILED)
 
 

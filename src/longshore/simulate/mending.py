@@ -54,6 +54,8 @@ def _task(world: Snapshot, service: Service | None, task: Task, now: float) -> I
         yield f"{task.id} is not looked at by placement"
     if task.wanted is Wanted.REMOVED and not task.live and not task.container_id:
         yield f"{task.id} is gone, and is not forgotten"
+    if task.stands_by and (task.ready or not _is_served(world, task)):
+        yield f"{task.id} stands by, and is not called"
     if service is None:
         if task.wanted is not Wanted.REMOVED:
             yield f"{task.id} is not removed with its service"
@@ -61,6 +63,13 @@ def _task(world: Snapshot, service: Service | None, task: Task, now: float) -> I
         yield f"{task.id} has left, and is not stopped"
     elif task.counts and service.spec.mode is not Mode.GLOBAL and task.slot > service.spec.replicas:
         yield f"{task.id} is one too many"
+
+
+def _is_served(world: Snapshot, task: Task) -> bool:
+    """Whether another one of its slot serves."""
+    return any(
+        one.counts and one.ready and one.slot == task.slot for one in world.tasks_of_service(task.service).values()
+    )
 
 
 def _slots(world: Snapshot, service: Service, now: float) -> Iterator[str]:

@@ -168,6 +168,7 @@ class _Run:
     async def _stays(self, player: Player) -> list[str]:
         """Rest is rest: a while later the same tasks run, and nothing was written."""
         world = self.witness.world
+        await world.pass_time(LOOK_EVERY_S)  # what the user's last act set off has landed then, by a slow store too
         before = world.read().revision
         await world.pass_time(STAY_S)
         events = [event for kind, id, _ in world.read().objects() for event in world.durable.story(kind, id)]
