@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 import structlog
 
+from longshore.model import lease
 from longshore.ports import Clock
 
 log = structlog.get_logger("longshore.sessions")
@@ -32,6 +33,8 @@ class Liveness:
 
     def __init__(self, clock: Clock, *, timeout_s: float) -> None:
         self.beat_s = timeout_s / BEATS_PER_TIMEOUT
+        self.lease_s = lease.lease_of(timeout_s)
+        """What workers are told."""
         self._clock = clock
         self._timeout_s = timeout_s
         self._reconnect_s = max(RECONNECT_S, timeout_s * RECONNECT_PART)
@@ -81,6 +84,13 @@ class Liveness:
         if node in self._ended:
             due = min(due, self._ended[node] + self._reconnect_s)
         return max(due, self._since + self._timeout_s) - self._clock.monotonic()
+
+    def fence_left_s(self, node: str, lease_s: float) -> float:
+        """Seconds until the single-writer tasks of `node` may be given up, whose worker was told `lease_s` last. What
+        broke its connection did not stop them, so that shortens nothing."""
+        self._look()
+        wait_s = lease.wait_of(max(self.lease_s, lease_s))
+        return max(self._heard.get(node, self._since), self._since) + wait_s - self._clock.monotonic()
 
     def closed(self, node: str) -> bool:
         """Whether its connection broke and there is no other."""

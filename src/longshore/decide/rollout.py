@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from msgspec.structs import replace
 
 from longshore.decide import restart
+from longshore.decide.fence import is_fenced
 from longshore.decide.placement.constraints import eligible
 from longshore.model.changes import Change, raise_wanted
 from longshore.model.lifecycle import Owner, State, Wanted
@@ -44,6 +45,8 @@ def decide(world: Snapshot, name: str, now: float) -> tuple[list[Change], Again]
 
 def starts_first(spec: ServiceSpec) -> bool:
     """Whether a task of this spec may run beside the one that it relieves."""
+    if spec.single_writer:
+        return False
     if spec.update.order is not None:
         return spec.update.order is UpdateOrder.START_FIRST
     fixed = any(port.host is not None for port in spec.ports)
@@ -182,7 +185,8 @@ class _Step:
         """Begin with as many more slots as the rules allow."""
         if not ready or self._must_pause():
             return
-        first = starts_first(self._service.spec)
+        alone = any(is_fenced(self._world, task) for task in ready)  # by the release that they run
+        first = starts_first(self._service.spec) and not alone
         at_once = self._rules.parallelism or len(self._slots)
         # A slot that nobody serves is being worked on as well: none is emptied beside it, and a new release that does
         # not run goes no further. To start a task elsewhere takes nothing from anybody.

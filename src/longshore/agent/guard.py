@@ -1,0 +1,282 @@
+"""The guard: kills a node's single-writer containers when their lease ends, whatever else is dead or frozen by then.
+
+A process of its own, because a worker that was killed or stands still cannot stop anything. It knows one file, which
+the worker writes at each renewal, and must not know why; it imports nothing of ours and little of Python, so that it
+stays small: `python -I -S guard.py FOLDER`. It kills by the kernel, since an engine may be frozen too: every process
+whose cgroup bears the container's id. The engine is asked only about what the kernel does not show: containers that
+were never started, which it removes lest a start that is still on its way begins them, or processes out of reach.
+"""
+
+import fcntl
+import os
+import select
+import signal
+import socket
+import sys
+import time
+
+LEASE = "guard.lease"
+LOCK = "guard.lock"
+LOG = "guard.log"
+FORMAT = "longshore lease 1"
+POLL_S = 0.1
+ANSWER_S = 5.0
+KILL_S = 1.0
+GONE_S = 60.0
+"""An engine at whose address nobody has listened for so long does not start anything any more."""
+LOCK_S = 1.0
+"""For this long a lock that is held may be somebody's who only looks whether it is."""
+_ID = frozenset("0123456789abcdef")
+_ID_MIN = 32
+
+
+class Lease:
+    """As the file says it."""
+
+    def __init__(self, boot: str, ends_at: float, engine: str, containers: "list[str]") -> None:
+        self.boot = boot
+        self.ends_at = ends_at
+        self.engine = engine
+        self.containers = containers
+
+
+def written(boot: str, renewed_at: float, lease_s: float, engine: str, containers: "tuple[str, ...]") -> str:
+    """The file's text."""
+    return "\n".join([FORMAT, boot, f"{renewed_at!r} {lease_s!r}", engine, *containers, ""])
+
+
+def parsed(text: str) -> "tuple[str, float, float, str, list[str]] | None":
+    """What the file's text says: boot id, when it was renewed, for how long, engine, containers. None if it is of
+    another version."""
+    lines = text.splitlines()
+    if len(lines) < 4 or lines[0] != FORMAT:
+        return None
+    renewed_at, lease_s = lines[2].split(" ")
+    return lines[1], float(renewed_at), float(lease_s), lines[3], [line for line in lines[4:] if line]
+
+
+def boot_id() -> str:
+    """Another one after each start of the machine."""
+    with open("/proc/sys/kernel/random/boot_id") as file:  # noqa: PTH123  (pathlib is large)
+        return file.read().strip()
+
+
+def now() -> float:
+    """It goes on while the machine sleeps."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def main(folder: str) -> int:
+    """Guard `folder`'s lease. Returns in the starter once this guard, or another one, stands."""
+    os.chdir(folder)
+    lock = os.open(LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    if not _locked(lock):
+        return 0
+    if os.fork():
+        return 0  # the child holds the lock on
+    os.setsid()
+    for one in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(one, signal.SIG_IGN)
+    while True:
+        _guard()
+        # Who finds the lock held takes it that the lease is read: so it is read once more after it was let go.
+        fcntl.flock(lock, fcntl.LOCK_UN)
+        lease = _read()
+        if lease is None or lease.ends_at <= now() or not _locked(lock):
+            return 0
+
+
+def _locked(lock: int) -> bool:
+    end = now() + LOCK_S
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            if now() > end:
+                return False
+            time.sleep(0.02)
+        else:
+            return True
+
+
+def _guard() -> None:
+    """Until nothing is guarded any more, or all of it is dead."""
+    while (lease := _read()) is not None:
+        left = lease.ends_at - now()
+        if left > 0:
+            time.sleep(min(left, POLL_S))
+        elif _end(lease):
+            return
+
+
+def _read() -> "Lease | None":
+    """The lease as it is now; None if nothing is guarded."""
+    try:
+        with open(LEASE) as file:  # noqa: PTH123
+            found = parsed(file.read())
+    except FileNotFoundError:
+        return None
+    if found is None or found[0] != boot_id() or not found[4]:
+        return None
+    # What is no container's id would be found in the cgroups of others.
+    ids = [one for one in found[4] if len(one) >= _ID_MIN and _ID.issuperset(one)]
+    return Lease(found[0], found[1] + found[2], found[3], ids)
+
+
+def _end(lease: Lease) -> bool:
+    """Kill all of it; False if the lease was renewed meanwhile."""
+    left = dict.fromkeys(lease.containers)
+    _say(f"the lease ended {now() - lease.ends_at:.2f} s ago; ends {' '.join(left)}")
+    while left:
+        for id in kill(left):
+            _say(f"killed {id}")
+            left.pop(id, None)
+        for id in list(left):
+            ended = _ended_by_engine(lease.engine, id, list(left))
+            gone = ended is None and now() > lease.ends_at + GONE_S and not _processes([id])
+            if ended or gone:
+                left.pop(id, None)
+        renewed = _read()
+        if renewed is None or renewed.ends_at > now():
+            return False
+        if left:
+            time.sleep(POLL_S)
+    return True
+
+
+# -- by the kernel
+
+
+def kill(ids: "dict[str, None] | list[str]") -> "list[str]":
+    """Kill all processes of these containers, until none is left; which of them had any, and have none now. One that
+    does not die, as it waits for a disk, or is out of reach, keeps its container from being told of."""
+    had: dict[str, None] = {}
+    end = now() + KILL_S
+    while found := _processes(ids):
+        had.update(dict.fromkeys(id for _, id in found))
+        reached = [pid for pid, id in found if _killed(pid, id)]
+        if not reached or now() > end:
+            break
+    alive = {id for _, id in found}
+    return [id for id in had if id not in alive]
+
+
+def _processes(ids: "dict[str, None] | list[str]") -> "list[tuple[int, str]]":
+    """Those that are alive, with the container that each belongs to."""
+    found = []
+    for name in os.listdir("/proc"):  # noqa: PTH208
+        if name.isdigit():
+            groups = _proc(name, "cgroup")
+            id = next((one for one in ids if one in groups), "")
+            if id and not _is_zombie(name):
+                found.append((int(name), id))
+    return found
+
+
+def _killed(pid: int, id: str) -> bool:
+    """Whether it got the signal: it may have ended, and its number be another's, or it may be out of reach."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except OSError:
+        return False
+    try:
+        if id not in _proc(str(pid), "cgroup"):
+            return False
+        signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+        select.select([descriptor], [], [], POLL_S)
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def _is_zombie(pid: str) -> bool:
+    return _proc(pid, "stat").rpartition(")")[2].strip()[:1] in ("Z", "X", "")
+
+
+def _proc(pid: str, name: str) -> str:
+    try:
+        with open(f"/proc/{pid}/{name}", errors="replace") as file:  # noqa: PTH123
+            return file.read()
+    except OSError:
+        return ""
+
+
+# -- by the engine
+
+
+def _ended_by_engine(engine: str, id: str, all_ids: "list[str]") -> "bool | None":
+    """Whether the engine says that this container does not run and never will; None if there is no engine. One that
+    runs out of the kernel's reach is killed, one that was never started is removed."""
+    status, body = _ask(engine, "GET", f"/containers/{id}/json", all_ids)
+    if status < 0:
+        return None
+    if status == 404:
+        return True
+    state = body.partition(b'"State":{')[2][:200]
+    if status != 200 or not state:
+        return False
+    if b'"Status":"created"' in state:
+        _say(f"removes {id}, which was never started")
+        status, _ = _ask(engine, "DELETE", f"/containers/{id}?force=1&v=1", all_ids)
+        return status in (204, 404)
+    if b'"Running":true' in state:
+        _say(f"has the engine kill {id}")
+        _ask(engine, "POST", f"/containers/{id}/kill", all_ids)
+        return False
+    return True
+
+
+def _ask(engine: str, method: str, path: str, all_ids: "list[str]") -> "tuple[int, bytes]":
+    """Status and body; zero if there is no answer, less if there is nobody. While it is waited for, what the kernel
+    shows is killed: a start that was on its way may come before the answer."""
+    end = now() + ANSWER_S
+    answer = b""
+    try:
+        connection = _connected(engine)
+    except TimeoutError:
+        return 0, b""
+    except OSError:
+        return -1, b""
+    try:
+        with connection:
+            connection.sendall(f"{method} {path} HTTP/1.0\r\nHost: engine\r\nContent-Length: 0\r\n\r\n".encode())
+            while now() < end:
+                if not select.select([connection], [], [], POLL_S)[0]:
+                    kill(all_ids)
+                    continue
+                part = connection.recv(65536)
+                if not part:
+                    break
+                answer += part
+    except OSError:
+        return 0, b""
+    head, _, body = answer.partition(b"\r\n\r\n")
+    words = head.split(b" ", 2)
+    return (int(words[1]), body) if len(words) > 2 and words[1].isdigit() else (0, b"")
+
+
+def _connected(engine: str) -> socket.socket:
+    scheme, _, rest = engine.partition("://")
+    if scheme == "unix":
+        connection = socket.socket(socket.AF_UNIX)
+        connection.settimeout(ANSWER_S)
+        connection.connect(rest)
+        return connection
+    host, _, port = rest.rstrip("/").rpartition(":")
+    return socket.create_connection((host, int(port)), ANSWER_S)
+
+
+def _say(words: str) -> None:
+    """One line into its own log: whoever started it may be gone."""
+    line = f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} guard: {words}\n"
+    try:
+        with open(LOG, "a") as file:  # noqa: PTH123
+            file.write(line)
+    except OSError:
+        return  # a full disk must not keep it from killing
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
