@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import Callable, Collection
 
 import structlog
-from msgspec.structs import replace
 
 from longshore.model.errors import Unavailable
 from longshore.model.lease import Lease
@@ -34,7 +33,7 @@ class Fence:
         self._guard = guard
         self._lease = (guard.left() if guard is not None else None) or Lease()
         self._lease_s = self._lease.lease_s
-        self._over: set[str] = set()
+        self._over = {id for id, at in self._lease.containers.items() if at < self._lease.ends_at}
         """Ids of containers whose lease has ended."""
         self._fenced: Fenced = lambda: None
         self._wake: Callable[[], None] = lambda: None
@@ -50,14 +49,14 @@ class Fence:
         """The lease from now on. A shorter one holds at once, a longer one from the next renewal."""
         self._lease_s = lease_s
         if lease_s < self._lease.lease_s:
-            self._hold(replace(self._lease, lease_s=lease_s))
+            self._hold(self._lease.shortened(lease_s))
 
     def renew(self, sent_at: float) -> None:
         """A heartbeat was answered that was sent then."""
         was_over = self.is_over
         if was_over:
             self._end()
-        self._hold(replace(self._lease, renewed_at=max(self._lease.renewed_at, sent_at), lease_s=self._lease_s))
+        self._hold(self._lease.renewed(sent_at, self._lease_s))
         if was_over and not self.is_over:
             self._wake()
 
@@ -68,15 +67,20 @@ class Fence:
         """Whether what is fenced must not run, nor be started."""
         return self._clock.monotonic() >= self._lease.stop_at
 
+    @property
+    def presses(self) -> bool:
+        """Whether something runs that a manager's answer would keep from being stopped."""
+        return bool(self._lease.containers) and not self.is_over
+
     def ends(self, container_id: str) -> bool:
         """Whether this container is to be stopped, or was: its lease has ended."""
         if self.is_over:
             self._over.add(container_id)
         return container_id in self._over
 
-    def grace_s(self, asked_s: float) -> float:
-        """The grace that is left for a stop."""
-        return self._lease.grace_s(asked_s, self._clock.monotonic())
+    def grace_s(self, container_id: str, asked_s: float) -> float:
+        """The grace that is left for the stop of a container whose lease has ended."""
+        return self._lease.grace_s(container_id, asked_s, self._clock.monotonic())
 
     @property
     def words(self) -> str:
@@ -111,7 +115,7 @@ class Fence:
     def _ids(self) -> tuple[str, ...]:
         """Those that are fenced; those that an earlier life of this worker left, until they were looked at."""
         known = self._fenced()
-        return self._lease.containers if known is None else tuple(sorted(known))
+        return tuple(self._lease.containers if known is None else sorted(known))
 
     def _end(self) -> None:
         ended = set(self._ids()) - self._over
@@ -122,6 +126,6 @@ class Fence:
 
     def _hold(self, lease: Lease) -> None:
         """Keep the lease, and where the guard reads it if there is anything to guard, or was."""
-        before, self._lease = self._lease, replace(lease, containers=self._ids())
+        before, self._lease = self._lease, lease.covering(self._ids(), self._over, self._clock.monotonic())
         if self._guard is not None and (self._lease.containers or before.containers):
             self._guard.keep(self._lease)

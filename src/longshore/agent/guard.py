@@ -30,29 +30,21 @@ _ID = frozenset("0123456789abcdef")
 _ID_MIN = 32
 
 
-class Lease:
-    """As the file says it."""
-
-    def __init__(self, boot: str, ends_at: float, engine: str, containers: "list[str]") -> None:
-        self.boot = boot
-        self.ends_at = ends_at
-        self.engine = engine
-        self.containers = containers
-
-
-def written(boot: str, renewed_at: float, lease_s: float, engine: str, containers: "tuple[str, ...]") -> str:
+def written(boot: str, renewed_at: float, lease_s: float, engine: str, containers: "dict[str, float]") -> str:
     """The file's text."""
-    return "\n".join([FORMAT, boot, f"{renewed_at!r} {lease_s!r}", engine, *containers, ""])
+    ends = [f"{id} {at!r}" for id, at in containers.items()]
+    return "\n".join([FORMAT, boot, f"{renewed_at!r} {lease_s!r}", engine, *ends, ""])
 
 
-def parsed(text: str) -> "tuple[str, float, float, str, list[str]] | None":
-    """What the file's text says: boot id, when it was renewed, for how long, engine, containers. None if it is of
-    another version."""
+def parsed(text: str) -> "tuple[str, float, float, str, dict[str, float]] | None":
+    """What the file's text says: boot id, when the lease was renewed and for how long, the engine, and when each
+    container must be dead. None if it is of another version."""
     lines = text.splitlines()
     if len(lines) < 4 or lines[0] != FORMAT:
         return None
     renewed_at, lease_s = lines[2].split(" ")
-    return lines[1], float(renewed_at), float(lease_s), lines[3], [line for line in lines[4:] if line]
+    ends = dict(line.split(" ") for line in lines[4:])
+    return lines[1], float(renewed_at), float(lease_s), lines[3], {id: float(at) for id, at in ends.items()}
 
 
 def boot_id() -> str:
@@ -77,12 +69,12 @@ def main(folder: str) -> int:
     os.setsid()
     for one in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(one, signal.SIG_IGN)
+    guard = _Guard()
     while True:
-        _guard()
+        guard.watch()
         # Who finds the lock held takes it that the lease is read: so it is read once more after it was let go.
         fcntl.flock(lock, fcntl.LOCK_UN)
-        lease = _read()
-        if lease is None or lease.ends_at <= now() or not _locked(lock):
+        if not guard.left() or not _locked(lock):
             return 0
 
 
@@ -99,60 +91,118 @@ def _locked(lock: int) -> bool:
             return True
 
 
-def _guard() -> None:
-    """Until nothing is guarded any more, or all of it is dead."""
-    while (lease := _read()) is not None:
-        left = lease.ends_at - now()
-        if left > 0:
-            time.sleep(min(left, POLL_S))
-        elif _end(lease):
-            return
+class _Guard:
+    """One guard's life."""
 
+    def __init__(self) -> None:
+        self._dead: dict[str, None] = {}
+        """Containers that do not run and never will."""
+        self._told: dict[str, None] = {}
+        self._engine = ""
 
-def _read() -> "Lease | None":
-    """The lease as it is now; None if nothing is guarded."""
-    try:
-        with open(LEASE) as file:  # noqa: PTH123
-            found = parsed(file.read())
-    except FileNotFoundError:
-        return None
-    if found is None or found[0] != boot_id() or not found[4]:
-        return None
-    # What is no container's id would be found in the cgroups of others.
-    ids = [one for one in found[4] if len(one) >= _ID_MIN and _ID.issuperset(one)]
-    return Lease(found[0], found[1] + found[2], found[3], ids)
+    def watch(self) -> None:
+        """Until nothing is guarded any more, or all of it is dead."""
+        while left := self.left():
+            due = self._due(left)
+            if due:
+                self._end(due)
+            time.sleep(max(min(POLL_S, *(at - now() for at in left.values())), 0.01) if not due else POLL_S)
 
+    def left(self) -> "dict[str, float]":
+        """What is guarded now, and when each must be dead."""
+        try:
+            with open(LEASE) as file:  # noqa: PTH123
+                found = parsed(file.read())
+        except FileNotFoundError:
+            return {}
+        if found is None or found[0] != boot_id():
+            return {}
+        self._engine = found[3]
+        # What is no container's id would be found in the cgroups of others.
+        ids = [id for id in found[4] if len(id) >= _ID_MIN and _ID.issuperset(id) and id not in self._dead]
+        return {id: found[4][id] for id in ids}
 
-def _end(lease: Lease) -> bool:
-    """Kill all of it; False if the lease was renewed meanwhile."""
-    left = dict.fromkeys(lease.containers)
-    _say(f"the lease ended {now() - lease.ends_at:.2f} s ago; ends {' '.join(left)}")
-    while left:
-        for id in kill(left):
+    def _due(self, left: "dict[str, float]") -> "dict[str, float]":
+        return {id: at for id, at in left.items() if at <= now()}
+
+    def _end(self, due: "dict[str, float]") -> None:
+        """Kill what can be killed, and learn what need not be."""
+        for id, at in due.items():
+            if id not in self._told:
+                self._told[id] = None
+                _say(f"the lease of {id} ended {now() - at:.2f} s ago")
+        self._kill(due)
+        for id, at in due.items():
+            if id not in self._dead:
+                ended = self._ended_by_engine(id)
+                gone = ended is None and now() > at + GONE_S and not processes([id])
+                if ended or gone:
+                    self._dead[id] = None
+
+    def _kill(self, due: "dict[str, float]") -> None:
+        for id in kill([id for id in due if id not in self._dead]):
             _say(f"killed {id}")
-            left.pop(id, None)
-        for id in list(left):
-            ended = _ended_by_engine(lease.engine, id, list(left))
-            gone = ended is None and now() > lease.ends_at + GONE_S and not _processes([id])
-            if ended or gone:
-                left.pop(id, None)
-        renewed = _read()
-        if renewed is None or renewed.ends_at > now():
+            self._dead[id] = None
+
+    def _ended_by_engine(self, id: str) -> "bool | None":
+        """Whether the engine says that this container does not run and never will; None if there is no engine. One that
+        runs out of the kernel's reach is killed, one that was never started is removed."""
+        status, body = self._ask("GET", f"/containers/{id}/json")
+        if status < 0:
+            return None
+        if status == 404:
+            return True
+        state = body.partition(b'"State":{')[2][:200]
+        if status != 200 or not state:
             return False
-        if left:
-            time.sleep(POLL_S)
-    return True
+        if b'"Status":"created"' in state:
+            _say(f"removes {id}, which was never started")
+            status, _ = self._ask("DELETE", f"/containers/{id}?force=1&v=1")
+            return status in (204, 404)
+        if b'"Running":true' in state:
+            _say(f"has the engine kill {id}")
+            self._ask("POST", f"/containers/{id}/kill")
+            return False
+        return True
+
+    def _ask(self, method: str, path: str) -> "tuple[int, bytes]":
+        """Status and body; zero if there is no answer, less if there is nobody. While it is waited for, what is due is
+        killed: a start that was on its way may come before the answer, and the lease of others may end."""
+        end = now() + ANSWER_S
+        answer = b""
+        try:
+            connection = _connected(self._engine)
+        except TimeoutError:
+            return 0, b""
+        except OSError:
+            return -1, b""
+        try:
+            with connection:
+                connection.sendall(f"{method} {path} HTTP/1.0\r\nHost: engine\r\nContent-Length: 0\r\n\r\n".encode())
+                while now() < end:
+                    if not select.select([connection], [], [], POLL_S)[0]:
+                        self._kill(self._due(self.left()))
+                        continue
+                    part = connection.recv(65536)
+                    if not part:
+                        break
+                    answer += part
+        except OSError:
+            return 0, b""
+        head, _, body = answer.partition(b"\r\n\r\n")
+        words = head.split(b" ", 2)
+        return (int(words[1]), body) if len(words) > 2 and words[1].isdigit() else (0, b"")
 
 
 # -- by the kernel
 
 
-def kill(ids: "dict[str, None] | list[str]") -> "list[str]":
+def kill(ids: "list[str]") -> "list[str]":
     """Kill all processes of these containers, until none is left; which of them had any, and have none now. One that
     does not die, as it waits for a disk, or is out of reach, keeps its container from being told of."""
     had: dict[str, None] = {}
     end = now() + KILL_S
-    while found := _processes(ids):
+    while found := processes(ids):
         had.update(dict.fromkeys(id for _, id in found))
         reached = [pid for pid, id in found if _killed(pid, id)]
         if not reached or now() > end:
@@ -161,7 +211,7 @@ def kill(ids: "dict[str, None] | list[str]") -> "list[str]":
     return [id for id in had if id not in alive]
 
 
-def _processes(ids: "dict[str, None] | list[str]") -> "list[tuple[int, str]]":
+def processes(ids: "list[str]") -> "list[tuple[int, str]]":
     """Those that are alive, with the container that each belongs to."""
     found = []
     for name in os.listdir("/proc"):  # noqa: PTH208
@@ -204,57 +254,6 @@ def _proc(pid: str, name: str) -> str:
 
 
 # -- by the engine
-
-
-def _ended_by_engine(engine: str, id: str, all_ids: "list[str]") -> "bool | None":
-    """Whether the engine says that this container does not run and never will; None if there is no engine. One that
-    runs out of the kernel's reach is killed, one that was never started is removed."""
-    status, body = _ask(engine, "GET", f"/containers/{id}/json", all_ids)
-    if status < 0:
-        return None
-    if status == 404:
-        return True
-    state = body.partition(b'"State":{')[2][:200]
-    if status != 200 or not state:
-        return False
-    if b'"Status":"created"' in state:
-        _say(f"removes {id}, which was never started")
-        status, _ = _ask(engine, "DELETE", f"/containers/{id}?force=1&v=1", all_ids)
-        return status in (204, 404)
-    if b'"Running":true' in state:
-        _say(f"has the engine kill {id}")
-        _ask(engine, "POST", f"/containers/{id}/kill", all_ids)
-        return False
-    return True
-
-
-def _ask(engine: str, method: str, path: str, all_ids: "list[str]") -> "tuple[int, bytes]":
-    """Status and body; zero if there is no answer, less if there is nobody. While it is waited for, what the kernel
-    shows is killed: a start that was on its way may come before the answer."""
-    end = now() + ANSWER_S
-    answer = b""
-    try:
-        connection = _connected(engine)
-    except TimeoutError:
-        return 0, b""
-    except OSError:
-        return -1, b""
-    try:
-        with connection:
-            connection.sendall(f"{method} {path} HTTP/1.0\r\nHost: engine\r\nContent-Length: 0\r\n\r\n".encode())
-            while now() < end:
-                if not select.select([connection], [], [], POLL_S)[0]:
-                    kill(all_ids)
-                    continue
-                part = connection.recv(65536)
-                if not part:
-                    break
-                answer += part
-    except OSError:
-        return 0, b""
-    head, _, body = answer.partition(b"\r\n\r\n")
-    words = head.split(b" ", 2)
-    return (int(words[1]), body) if len(words) > 2 and words[1].isdigit() else (0, b"")
 
 
 def _connected(engine: str) -> socket.socket:

@@ -276,7 +276,7 @@ class Runner:
                     async with self._starts:
                         await self._start(task, container_id)
                 case Stop(container_id, grace_s):
-                    await self._engine.stop(container_id, self._grace_s(task, grace_s))
+                    await self._engine.stop(container_id, self._grace_s(task, container_id, grace_s))
                     await self._look_at(container_id)
                 case Remove(container_id):
                     await self._engine.remove(container_id)
@@ -285,10 +285,10 @@ class Runner:
             self._advance(task, Progress(State.REJECTED, _reason(step, failure), failure.message))
             log.warning("engine refused", node=self._node, task=task, reason=failure.message)
 
-    def _grace_s(self, task: str, asked_s: float) -> float:
+    def _grace_s(self, task: str, container_id: str, asked_s: float) -> float:
         progress = self._progress.get(task)
         ends = progress is not None and progress.reason is Reason.FENCED
-        return self._fence.grace_s(asked_s) if ends else asked_s
+        return self._fence.grace_s(container_id, asked_s) if ends else asked_s
 
     async def _start(self, task: str, container_id: str) -> None:
         if self._is_fenced(task):

@@ -41,6 +41,8 @@ class Liveness:
         self._since = self._looked = clock.monotonic()
         """Since when it has listened without a break, and when it last made sure of that."""
         self._heard: dict[str, float] = {}
+        self._answered: dict[str, float] = {}
+        """When a heartbeat was last heard, and is about to be answered: nothing else renews a worker's lease."""
         self._ended: dict[str, float] = {}
         """When the connection of a node that has no other broke."""
         self._waits: dict[object, float] = {}
@@ -52,6 +54,11 @@ class Liveness:
     def heard(self, node: str) -> None:
         self._heard[node] = self._clock.monotonic()
         self._ended.pop(node, None)
+
+    def beat(self, node: str) -> None:
+        """A heartbeat that counts as life. To be told before it is answered."""
+        self.heard(node)
+        self._answered[node] = self._clock.monotonic()
 
     def broken(self, node: str) -> None:
         """The only connection of `node` ended, and its worker did not say that it would."""
@@ -87,10 +94,10 @@ class Liveness:
 
     def fence_left_s(self, node: str, lease_s: float) -> float:
         """Seconds until the single-writer tasks of `node` may be given up, whose worker was told `lease_s` last. What
-        broke its connection did not stop them, so that shortens nothing."""
+        broke its connection did not stop them, so that shortens nothing; a worker that only says hello keeps none."""
         self._look()
         wait_s = lease.wait_of(max(self.lease_s, lease_s))
-        return max(self._heard.get(node, self._since), self._since) + wait_s - self._clock.monotonic()
+        return max(self._answered.get(node, self._since), self._since) + wait_s - self._clock.monotonic()
 
     def closed(self, node: str) -> bool:
         """Whether its connection broke and there is no other."""

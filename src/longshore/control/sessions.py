@@ -300,8 +300,7 @@ class Sessions:
     async def _beat(self, session: _Session, beat: Heartbeat) -> None:
         self._stats[session.node] = beat.stats
         if not beat.engine_error:
-            # Before the answer, from which the worker takes that it was heard.
-            self.liveness.heard(session.node)
+            self.liveness.beat(session.node)
         await session.channel.send(Acknowledge(seq=0))
         if beat.engine_error:
             return

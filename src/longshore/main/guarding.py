@@ -42,7 +42,7 @@ class FolderGuard:
         if found is None or found[0] != self._boot:
             return None
         _, renewed_at, lease_s, _, containers = found
-        return Lease(renewed_at=renewed_at, lease_s=lease_s, containers=tuple(containers))
+        return Lease(renewed_at=renewed_at, lease_s=lease_s, containers=containers)
 
     def keep(self, lease: Lease) -> None:
         text = guard.written(self._boot, lease.renewed_at, lease.lease_s, self._engine, lease.containers)

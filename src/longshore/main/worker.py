@@ -109,9 +109,7 @@ async def _run_held(settings: WorkerSettings, place: Path) -> None:
     starts = starts_at_once()
     entry = Entry(place)
 
-    def make(
-        identity: Identity, serve_entries: ServeEntries | None = None, guard: FolderGuard | None = None
-    ) -> Worker:
+    def make(identity: Identity, serve_entries: ServeEntries | None = None, guard: FolderGuard | None = None) -> Worker:
         return Worker(
             engine,
             clock,

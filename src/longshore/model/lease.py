@@ -8,8 +8,10 @@ never begins after the manager's, whatever the network does to either message, a
 """
 
 import math
+from collections.abc import Collection
 
 import msgspec
+from msgspec.structs import replace
 
 STOP_AFTER = 1.0
 """Heartbeat timeouts without an answer, after which a worker stops what is fenced."""
@@ -37,8 +39,9 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
     """When the newest heartbeat that was answered was sent."""
     lease_s: float = 0.0
     """Zero is none yet."""
-    containers: tuple[str, ...] = ()
-    """Ids of those that must be dead when it ends."""
+    containers: dict[str, float] = {}
+    """Ids of those that it is for, and when each must be dead: at its end, or earlier where one that ended before was
+    not renewed for them."""
 
     @property
     def silence_s(self) -> float:
@@ -54,6 +57,20 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
     def ends_at(self) -> float:
         return self.renewed_at + self.lease_s
 
-    def grace_s(self, asked_s: float, now: float) -> float:
+    def shortened(self, lease_s: float) -> "Lease":
+        """The same with a shorter time to go by."""
+        after = replace(self, lease_s=min(lease_s, self.lease_s))
+        return replace(after, containers={id: min(at, after.ends_at) for id, at in self.containers.items()})
+
+    def renewed(self, sent_at: float, lease_s: float) -> "Lease":
+        """After a heartbeat that was sent then was answered. For whom it counts is said with `covering`."""
+        return replace(self, renewed_at=max(self.renewed_at, sent_at), lease_s=lease_s)
+
+    def covering(self, ids: Collection[str], over: Collection[str], now: float) -> "Lease":
+        """For these containers. Those that are `over` keep the end that they had: that is final."""
+        ends = {id: self.containers.get(id, now) if id in over else self.ends_at for id in sorted(ids)}
+        return replace(self, containers=ends)
+
+    def grace_s(self, container_id: str, asked_s: float, now: float) -> float:
         """Of the grace that a stop would have, what the lease leaves: whole seconds, as engines know no others."""
-        return min(asked_s, max(math.floor(self.ends_at - now), 0))
+        return min(asked_s, max(math.floor(self.containers.get(container_id, now) - now), 0))

@@ -51,6 +51,10 @@ GAP_S = 6.0
 """Mean time from one line to the next."""
 AILS = 0.07
 """For each line, chance that a container does not answer soon after."""
+WRITERS = 0.3
+"""Chance that a service is a single writer, if it can be one."""
+FREEZES = 0.05
+"""For each line, chance that a worker stands still soon after; as great, that an engine ends."""
 STORM_LINES = 20
 DEAD = 0.4
 """Chance that a calm finds machines dead: some, or all but one."""
@@ -90,6 +94,13 @@ def script(seed: int, nodes: int, steps: int) -> tuple[Storm, ...]:
         for line in lines[1:]
         if ails.random() < AILS
     ]
+    freezes = random.Random(f"freezes {seed}")
+    lines += [
+        Line(round(line.at + freezes.random(), 3), verb, freezes.getrandbits(30))
+        for line in lines[1:]
+        for verb in ("freeze worker", "engine ends")
+        if freezes.random() < FREEZES
+    ]
     lines.sort(key=lambda line: line.at)
     return tuple(
         Storm(
@@ -112,7 +123,7 @@ def _spec(pick: int) -> ServiceSpec:
         restart = RestartPolicy(attempts_max=2)
     elif rng.random() < 0.15:
         command, restart = ("exit", "1"), RestartPolicy(attempts_max=3)
-    return ServiceSpec(
+    spec = ServiceSpec(
         image=rng.choice(("longshore/demo:1", "longshore/demo:2", "registry/app:7")),
         mode=mode,
         replicas=rng.randint(1, 6),
@@ -134,6 +145,9 @@ def _spec(pick: int) -> ServiceSpec:
             drain_s=rng.choice((None, 0.0, 1.5)),
         ),
     )
+    # From chance of its own, as above; whatever was drawn, none stands by beside a single writer.
+    single = mode is not Mode.GLOBAL and random.Random(f"writers {pick}").random() < WRITERS
+    return replace(spec, single_writer=True, update=replace(spec.update, order=None)) if single else spec
 
 
 class Player:
@@ -285,6 +299,21 @@ class Player:
         await asyncio.sleep(pick % 97 / 10)
         site.start_worker()
 
+    async def freeze_worker(self, pick: int) -> None:
+        """For some seconds; then it may find that its cable is out."""
+        site = self._site(pick)
+        site.freeze_worker()
+        await asyncio.sleep(pick % 127 / 10)
+        if pick // 2 % 2:
+            site.mute()
+        site.thaw_worker()
+
+    async def engine_ends(self, pick: int) -> None:
+        site = self._site(pick)
+        site.end_engine()
+        await asyncio.sleep(pick % 211 / 10)
+        site.heal_engine()
+
     async def kill_manager(self, pick: int) -> None:
         self._world.kill_manager()
         await asyncio.sleep(pick % 97 / 10)
@@ -360,6 +389,8 @@ FAULTS: dict[str, Callable[[Player, int], Awaitable[None]]] = {
     "vanish": Player.vanish,
     "ail": Player.ail,
     "kill worker": Player.kill_worker,
+    "freeze worker": Player.freeze_worker,
+    "engine ends": Player.engine_ends,
     "kill manager": Player.kill_manager,
     "power off": Player.power_off,
     "blackout": Player.blackout,

@@ -132,6 +132,7 @@ class _Run:
         for site in sites:
             site.machine.slow(1)
             site.machine.heal()
+            site.thaw_worker()
             for port in HOST_PORTS:
                 site.machine.release(port)
             site.power_on()

@@ -8,6 +8,7 @@ story as it goes. What must be true only in the end is in `simulate.checks`.
 import hashlib
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable
+from itertools import pairwise
 
 import msgspec
 
@@ -106,6 +107,8 @@ class Witness:
         world = self.world
         while True:
             await world.pass_time(LOOK_EVERY_S)
+            for sentence in self._two_writers():
+                self.note(sentence)
             if world.manager is None or world.clock.monotonic() - world.manager_since < PATIENCE_S:
                 continue
             for site in world.sites.values():
@@ -140,7 +143,7 @@ class Witness:
             else:
                 self._known[event.kind, event.id] = event.after
         if snapshot.revision == batch.revision:  # else there are more to come of the same moment
-            for sentence in (*broken(snapshot), *_doubled(snapshot), *self._running_twice()):
+            for sentence in (*broken(snapshot), *_doubled(snapshot), *self._running_twice(), *self._two_writers()):
                 self.note(sentence)
 
     def _check_event(self, event: Event, before: Object | None, snapshot: Snapshot) -> None:
@@ -262,6 +265,25 @@ class Witness:
         )
         return [f"the container {mark} runs {n} times" for mark, n in running.items() if n > 1]
 
+    def _may_be_over(self, site: Site) -> bool:
+        """Whether a worker had reason to think that it has no manager, now or just before it heard of one again."""
+        trouble = max(site.harmed_at, self.world.manager_since)
+        return self.world.manager is None or self.world.clock.monotonic() - trouble < QUIET_S
+
+    def _two_writers(self) -> list[str]:
+        """Where a single writer is in a slot, it had ended before the next one began."""
+        slots: dict[str, list[tuple[Site, Box]]] = defaultdict(list)
+        for site in self.world.sites.values():
+            for box in site.boxes(running=True):
+                slots[box.order.task.rpartition(".")[0]].append((site, box))
+        found = []
+        for slot, here in slots.items():
+            here.sort(key=lambda one: one[1].started_at)
+            for (_, before), (site, box) in pairwise(here):
+                if before.order.spec.single_writer and not site.guard.is_late(box):
+                    found.append(f"slot {slot} has two writers: {before.order.task} and {box.order.task}")
+        return found
+
     # -- acts on an engine
 
     def _asked(self, site: Site, verb: str, task_id: str, mark: str, box: Box | None) -> None:
@@ -269,7 +291,9 @@ class Witness:
         if task is None or task.node != site.name or self._mark(task) != mark:
             return
         wanted = task.live and task.wanted is Wanted.RUNNING
-        if verb in ("stop", "remove") and wanted and not (verb == "stop" and box is not None and _dead(site, box)):
+        fenced = box is not None and box.order.spec.single_writer and self._may_be_over(site)
+        dead = verb == "stop" and box is not None and _dead(site, box)
+        if verb in ("stop", "remove") and wanted and not dead and not fenced:
             self.note(f"the worker of {site.name} asks to {verb} the container of {task_id}, which is wanted")
         if verb == "create" and RANK[State.STARTING] <= RANK[task.state] < RANK[State.LOST]:
             self.note(f"the worker of {site.name} makes another container for {task_id}, which has had one")
