@@ -271,13 +271,13 @@ def a_new_manager_has_no_patience(patch: pytest.MonkeyPatch) -> None:
 # -- fences
 
 
-@mutant(caught_by=0)
+@mutant(caught_by=36)
 def a_guard_that_never_kills(patch: pytest.MonkeyPatch) -> None:
     """What its worker cannot stop goes on."""
     patch.setattr(SimulatedGuard, "_end", lambda self, container_id: True)
 
 
-@mutant(caught_by=0)
+@mutant(caught_by=6)
 def a_single_writer_is_given_up_with_its_node(patch: pytest.MonkeyPatch) -> None:
     """Where the connection broke, a second after that."""
     patch.setattr(Liveness, "fence_left_s", lambda self, node, lease_s: self.silence_left_s(node))
@@ -290,7 +290,7 @@ def a_lease_is_renewed_from_the_answer(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Fence, "renew", lambda self, sent_at: real(self, self._clock.monotonic()))
 
 
-@mutant(caught_by=0)
+@mutant(caught_by=36)
 def a_heartbeat_without_an_engine_renews_the_lease(patch: pytest.MonkeyPatch) -> None:
     """Though the manager does not count it as life."""
 
@@ -299,7 +299,7 @@ def a_heartbeat_without_an_engine_renews_the_lease(patch: pytest.MonkeyPatch) ->
             one = await self._worker.heartbeat()
             self._beats.append(self._worker.now())
             await self._channel.send(one)
-            await asyncio.sleep(self._beat_s)
+            await asyncio.sleep(self._beat_s)  # as the real one
 
     patch.setattr(worker._Session, "_beat", beat)
 

@@ -135,7 +135,13 @@ def test_the_former_is_let_go_before_the_other_counts() -> None:
         pytest.param({"mounts": (Mount(kind=MountKind.TMPFS, target="/d"),)}, True, id="memory"),
         pytest.param({"ports": (Port(container=80, host=80),), "update": UpdateRules(order=UpdateOrder.START_FIRST)}, True, id="the user knows better"),
         pytest.param({"update": UpdateRules(order=UpdateOrder.STOP_FIRST)}, False, id="the user wants it so"),
+        pytest.param({"single_writer": True}, False, id="a single writer"),
     ],
 )  # fmt: skip
 def test_who_may_start_first(spec: Any, first: bool) -> None:
     assert starts_first(ServiceSpec(image="x", **spec)) is first
+
+
+def test_none_stands_by_beside_a_single_writer_of_a_former_release() -> None:
+    former = Release(service="web", number=1, spec=replace(web(1).spec, single_writer=True))
+    assert said(decide(world(web(1), former, task(1)), "web", NOW)[0]) == ["web.1.1 wanted stopped"]
