@@ -116,10 +116,10 @@ class LeaseGuard(Protocol):
     """Ends containers when their lease ends, whatever has become of the worker and of the engine by then."""
 
     def left(self) -> Lease | None:
-        """The lease that an earlier life of this worker left, if the machine has run on since."""
+        """The lease that an earlier life of this worker left, if the machine has run on since. Raises Refused."""
 
     def keep(self, lease: Lease) -> None:
-        """The lease from now on. One without containers lets the guard go."""
+        """The lease from now on; one without containers lets the guard go. Raises Unavailable: the older one holds."""
 
     async def stand(self) -> None:
         """See to it that there is one, and that it knows the lease. Raises Unavailable."""

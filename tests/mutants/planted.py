@@ -312,13 +312,6 @@ def another_stands_by_beside_a_single_writer(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(rollout, "is_fenced", lambda world, task: False)
 
 
-@mutant(caught_by=0)
-def a_lease_that_has_ended_begins_again(patch: pytest.MonkeyPatch) -> None:
-    """For the same containers, which the manager may have given up meanwhile."""
-    patch.setattr(Fence, "_end", lambda self: None)
-    patch.setattr(Fence, "ends", lambda self, container_id: False)
-
-
 # -- placement
 
 

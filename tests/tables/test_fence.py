@@ -303,3 +303,5 @@ def test_the_file_says_what_was_written() -> None:
     assert guard.parsed(text) == ("boot", 100.125, 18.0, "unix:///run/docker.sock", ends)
     assert guard.parsed("another format\n" + text) is None
     assert guard.parsed("") is None
+    assert guard.parsed(text.replace("118.25", "118.25 9")) is None
+    assert guard.parsed(text.replace("118.25", "soon")) is None

@@ -49,14 +49,14 @@ class Fence:
         """The lease from now on. A shorter one holds at once, a longer one from the next renewal."""
         self._lease_s = lease_s
         if lease_s < self._lease.lease_s:
-            self._hold(self._lease.shortened(lease_s))
+            self._renew(self._lease.shortened(lease_s))
 
     def renew(self, sent_at: float) -> None:
         """A heartbeat was answered that was sent then."""
         was_over = self.is_over
         if was_over:
             self._end()
-        self._hold(self._lease.renewed(sent_at, self._lease_s))
+        self._renew(self._lease.renewed(sent_at, self._lease_s))
         if was_over and not self.is_over:
             self._wake()
 
@@ -123,6 +123,12 @@ class Fence:
             log.warning("stops single-writer tasks", reason=self.words, containers=sorted(ended))
             self._over |= ended
             self._wake()
+
+    def _renew(self, lease: Lease) -> None:
+        try:
+            self._hold(lease)
+        except Unavailable as failure:
+            log.warning("the guard knows an older lease", reason=failure.message)
 
     def _hold(self, lease: Lease) -> None:
         """Keep the lease, and where the guard reads it if there is anything to guard, or was."""

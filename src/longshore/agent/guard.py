@@ -38,13 +38,16 @@ def written(boot: str, renewed_at: float, lease_s: float, engine: str, container
 
 def parsed(text: str) -> "tuple[str, float, float, str, dict[str, float]] | None":
     """What the file's text says: boot id, when the lease was renewed and for how long, the engine, and when each
-    container must be dead. None if it is of another version."""
+    container must be dead. None if it is of another version, or torn by a power cut."""
     lines = text.splitlines()
     if len(lines) < 4 or lines[0] != FORMAT:
         return None
-    renewed_at, lease_s = lines[2].split(" ")
-    ends = dict(line.split(" ") for line in lines[4:])
-    return lines[1], float(renewed_at), float(lease_s), lines[3], {id: float(at) for id, at in ends.items()}
+    try:
+        renewed_at, lease_s = (float(one) for one in lines[2].split(" "))
+        ends = {id: float(at) for id, at in (line.split(" ") for line in lines[4:])}
+    except ValueError:
+        return None
+    return lines[1], renewed_at, lease_s, lines[3], ends
 
 
 def boot_id() -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 import structlog
 
 from longshore.agent import guard
-from longshore.model.errors import Unavailable
+from longshore.model.errors import Refused, Unavailable
 from longshore.model.lease import Lease
 
 log = structlog.get_logger("longshore.fence")
@@ -38,7 +38,7 @@ class FolderGuard:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise Unavailable(f"cannot read {self._folder / guard.LEASE}: {error.strerror}") from error
+            raise Refused(f"cannot read {self._folder / guard.LEASE}: {error.strerror}") from error
         if found is None or found[0] != self._boot:
             return None
         _, renewed_at, lease_s, _, containers = found
@@ -51,8 +51,8 @@ class FolderGuard:
             part.write_text(text)
             part.replace(self._folder / guard.LEASE)
         except OSError as error:
-            # The guard goes by the older one then: what it kills too early is safe.
-            log.warning("cannot write the lease", reason=error.strerror)
+            # The guard goes by the older one then, and what it kills too early is safe.
+            raise Unavailable(f"cannot write {self._folder / guard.LEASE}: {error.strerror}") from error
 
     async def stand(self) -> None:
         if self._stands():
