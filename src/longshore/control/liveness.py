@@ -38,8 +38,8 @@ class Liveness:
         self._clock = clock
         self._timeout_s = timeout_s
         self._reconnect_s = max(RECONNECT_S, timeout_s * RECONNECT_PART)
-        self._since = self._looked = clock.monotonic()
-        """Since when it has listened without a break, and when it last made sure of that."""
+        self._began = self._since = self._looked = clock.monotonic()
+        """When it started, since when it has listened without a break, and when it last made sure of that."""
         self._heard: dict[str, float] = {}
         self._answered: dict[str, float] = {}
         """When a heartbeat was last heard, and is about to be answered: nothing else renews a worker's lease."""
@@ -95,9 +95,9 @@ class Liveness:
     def fence_left_s(self, node: str, lease_s: float) -> float:
         """Seconds until the single-writer tasks of `node` may be given up, whose worker was told `lease_s` last. What
         broke its connection did not stop them, so that shortens nothing; a worker that only says hello keeps none."""
-        self._look()
+        # Nor does what this manager could not hear lengthen it, as it did not answer that either.
         wait_s = lease.wait_of(max(self.lease_s, lease_s))
-        return max(self._answered.get(node, self._since), self._since) + wait_s - self._clock.monotonic()
+        return self._answered.get(node, self._began) + wait_s - self._clock.monotonic()
 
     def closed(self, node: str) -> bool:
         """Whether its connection broke and there is no other."""
