@@ -67,7 +67,7 @@ def began(fleet: Fleet, *, replicas: int = 1, **more: object) -> Task:
     client = fleet.manager.client
     client.put_service("db", sleeper(single_writer=True, replicas=replicas, **more))
     (task,) = fleet.manager.settled("db")
-    eventually(lambda: guards(fleet, task.node), "a guard stands")
+    eventually(lambda: len(guards(fleet, task.node)) == 1, "a guard stands, and its starter has gone")
     return task
 
 

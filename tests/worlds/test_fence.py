@@ -161,6 +161,36 @@ def test_a_worker_that_finds_no_manager_renews_nothing() -> None:
     play(scene, nodes=2)
 
 
+EARLY_S = (0.03, 0.02, 0.015, 0.01, 0.005, 0.0)
+"""Before a heartbeat is due: from one of these moments on it is under way."""
+
+
+@pytest.mark.parametrize("early_s", EARLY_S)
+def test_an_answer_that_is_read_late_counts_from_when_it_was_asked_for(early_s: float) -> None:
+    read_late(early_s)
+
+
+def read_late(early_s: float) -> None:
+    """A worker stands still just after a heartbeat, reads its answer much later, and is cut off by then."""
+
+    async def scene(stage: Stage) -> None:
+        site, task = await writing(stage)
+        before = site.guard.lease.renewed_at
+        await stage.world.until(lambda: site.guard.lease.renewed_at > before, 2 * BEAT_S)
+        await stage.world.pass_time(BEAT_S - early_s)
+        site.freeze_worker()
+        await stage.world.pass_time((STOP_AFTER - 0.25) * T)
+        site.mute()  # else it would be heard again
+        site.thaw_worker()
+        await stage.world.pass_time(0.02)
+        site.freeze_worker()
+        await stage.world.until(lambda: given_up(stage, task), (GIVE_UP_AFTER + 0.1) * T)
+        await stage.serving(1, "db")
+        site.thaw_worker()
+
+    play(scene, nodes=2)
+
+
 def test_a_start_that_a_frozen_engine_does_late_is_ended_at_once() -> None:
     async def scene(stage: Stage) -> None:
         await stage.apply("db", SINGLE)

@@ -55,6 +55,7 @@ WRITERS = 0.3
 """Chance that a service is a single writer, if it can be one."""
 FREEZES = 0.05
 """For each line, chance that a worker stands still soon after; as great, that an engine ends."""
+MOMENT_S = 0.05
 STORM_LINES = 20
 DEAD = 0.4
 """Chance that a calm finds machines dead: some, or all but one."""
@@ -300,12 +301,16 @@ class Player:
         site.start_worker()
 
     async def freeze_worker(self, pick: int) -> None:
-        """For some seconds; then it may find that its cable is out."""
+        """For some seconds; and it may move for a moment meanwhile, read what came, and find that its cable is out."""
         site = self._site(pick)
         site.freeze_worker()
-        await asyncio.sleep(pick % 127 / 10)
+        await asyncio.sleep(pick % 97 / 20)
         if pick // 2 % 2:
             site.mute()
+            site.thaw_worker()
+            await asyncio.sleep(MOMENT_S)
+            site.freeze_worker()
+        await asyncio.sleep(pick % 127 / 10)
         site.thaw_worker()
 
     async def engine_ends(self, pick: int) -> None:
