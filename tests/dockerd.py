@@ -210,11 +210,16 @@ class PrivateEngine:
         done = subprocess.run([sys.executable, "-c", line, self._script], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
 
+    @property
+    def pid(self) -> int:
+        """Of its dockerd."""
+        pid: int | None = self._known["dockerd_pid"]()
+        assert pid is not None, "the private engine does not run"
+        return pid
+
     def kill(self) -> None:
         """As a crash would: nothing is told to containers or their keepers."""
-        pid = self._known["dockerd_pid"]()
-        assert pid is not None, "the private engine does not run"
-        os.kill(pid, signal.SIGKILL)
+        os.kill(self.pid, signal.SIGKILL)
         assert self._known["wait_until"](lambda: self._known["dockerd_pid"]() is None, 10.0)
 
     def copy_image(self, source: EngineApi, image: str) -> None:

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from longshore.model.changes import Batch, Change, Event, Guard
 from longshore.model.containers import Container, ContainerOrder, LogLine, Ran, Target
+from longshore.model.lease import Lease
 from longshore.model.messages import Down, Up
 from longshore.model.objects import Capacity, EngineFacts, Kind
 from longshore.model.snapshot import Snapshot
@@ -23,7 +24,7 @@ class Clock(Protocol):
         """Seconds since the epoch; may jump."""
 
     def monotonic(self) -> float:
-        """Seconds since an arbitrary point; never goes back."""
+        """Seconds since an arbitrary point of the machine's present run; never goes back."""
 
 
 class Store(Protocol):
@@ -115,6 +116,19 @@ class Engine(Protocol):
 
     async def close(self) -> None:
         """Give up connections. Containers are not touched."""
+
+
+class LeaseGuard(Protocol):
+    """Ends containers when their lease ends, whatever has become of the worker and of the engine by then."""
+
+    def left(self) -> Lease | None:
+        """The lease that an earlier life of this worker left, if the machine has run on since. Raises Refused."""
+
+    def keep(self, lease: Lease) -> None:
+        """The lease from now on; one without containers lets the guard go. Raises Unavailable: the older one holds."""
+
+    async def stand(self) -> None:
+        """See to it that there is one, and that it knows the lease. Raises Unavailable."""
 
 
 class Prober(Protocol):

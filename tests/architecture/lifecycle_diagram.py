@@ -81,8 +81,8 @@ worker's to report.
   another task by then, or will have one.
 - **The container may still run.** A node that is only cut off keeps everything running: that is what makes a restart of
   the manager harmless. Until it is back, two containers of one slot may run at the same time, and both may be reached.
-  A service for which that is wrong (one writer on shared storage, say) has no protection against it yet; fencing is on
-  the [roadmap](roadmap.md).
+  A service for which that is wrong (one writer on shared storage, say) is a
+  [single writer](operations.md#single-writers): its task is lost only once its container is dead.
 - **The node gives it up.** The first thing a worker hears in a session is its whole assignment. Containers whose task
   is LOST or unknown are stopped and removed. They are known by a [fingerprint](decisions/0007-fingerprints.md) and not
   by name, so a stale container is never taken for a new task's.

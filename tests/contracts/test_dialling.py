@@ -188,9 +188,9 @@ async def test_a_worker_is_no_node_that_is_to_be_elsewhere(tmp_path: Path) -> No
     async with serving(tmp_path, registered("n9", "127.0.0.1:7441")) as manager:
         world = manager.store.read()
         with pytest.raises(Denied, match=r"node n9 is to be at 127.0.0.1:7441, and this worker is at 10.0.0.1:7441"):
-            admitted(world, hello("n9"), None, now=0.0, connected=False, dialled="10.0.0.1:7441")
+            admitted(world, hello("n9"), None, now=0.0, connected=False, lease_s=9.0, dialled="10.0.0.1:7441")
         with pytest.raises(Denied, match="is n8, and n9 is to be there"):
-            admitted(world, hello("n8"), None, now=0.0, connected=False, dialled="127.0.0.1:7441")
-        (change,) = admitted(world, hello("n9"), None, now=0.0, connected=False, dialled="127.0.0.1:7441")
+            admitted(world, hello("n8"), None, now=0.0, connected=False, lease_s=9.0, dialled="127.0.0.1:7441")
+        (change,) = admitted(world, hello("n9"), None, now=0.0, connected=False, lease_s=9.0, dialled="127.0.0.1:7441")
         assert isinstance(change.after, Node)
         assert (change.after.status, change.after.dial) == (NodeStatus.READY, "127.0.0.1:7441")

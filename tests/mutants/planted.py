@@ -5,6 +5,7 @@ one function by one that does a little less, or a little wrong; what it breaks i
 whose world is known to notice, so that the usual run needs one world for each.
 """
 
+import asyncio
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any, NamedTuple
@@ -37,6 +38,7 @@ from longshore.model.reasons import Reason
 from longshore.model.snapshot import Snapshot
 from longshore.model.spec import Mode
 from longshore.simulate import world
+from longshore.simulate.guarding import SimulatedGuard
 
 Plant = Callable[[pytest.MonkeyPatch], None]
 
@@ -62,8 +64,8 @@ def _changes_without(patch: pytest.MonkeyPatch, module: Any, unwanted: Callable[
     """`module.decide`, without the changes that are `unwanted`."""
     real = module.decide
 
-    def decide(*arguments: Any) -> tuple[list[Change], float | None]:
-        changes, again = real(*arguments)
+    def decide(*arguments: Any, **more: Any) -> tuple[list[Change], float | None]:
+        changes, again = real(*arguments, **more)
         return [change for change in changes if not unwanted(change)], again
 
     patch.setattr(module, "decide", decide)
@@ -315,6 +317,43 @@ def a_new_manager_has_no_patience(patch: pytest.MonkeyPatch) -> None:
     """A node that it has not heard yet is down for it."""
     real = Liveness.silence_left_s
     patch.setattr(Liveness, "silence_left_s", lambda self, node: real(self, node) if node in self._heard else -1.0)
+
+
+# -- fences
+
+
+@mutant(caught_by=36)
+def a_guard_that_never_kills(patch: pytest.MonkeyPatch) -> None:
+    """What its worker cannot stop goes on."""
+    patch.setattr(SimulatedGuard, "_end", lambda self, container_id: True)
+
+
+@mutant(caught_by=36)
+def a_single_writer_is_given_up_with_its_node(patch: pytest.MonkeyPatch) -> None:
+    """Where the connection broke, a second after that."""
+    patch.setattr(Liveness, "fence_left_s", lambda self, node, lease_s: self.silence_left_s(node))
+
+
+@mutant(caught_by=36)
+def a_heartbeat_without_an_engine_renews_the_lease(patch: pytest.MonkeyPatch) -> None:
+    """Though the manager does not count it as life."""
+
+    async def beat(self: Any) -> None:
+        while True:
+            one = await self._worker.heartbeat()
+            self._beats.append(self._worker.now())
+            await self._channel.send(one)
+            await asyncio.sleep(self._beat_s)  # as the real one
+
+    patch.setattr(worker._Session, "_beat", beat)
+
+
+@mutant(caught_by=36)
+def another_stands_by_beside_a_single_writer(patch: pytest.MonkeyPatch) -> None:
+    """As beside any other."""
+    real = rollout.starts_first
+    patch.setattr(rollout, "starts_first", lambda spec: real(replace(spec, single_writer=False)))
+    patch.setattr(rollout, "is_fenced", lambda world, task: False)
 
 
 # -- placement

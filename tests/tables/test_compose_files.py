@@ -104,7 +104,7 @@ def test_every_supported_key() -> None:
             failures_max=2,
             on_failure=OnFailure.PAUSE,
         ),
-        placement=PlacementRules(constraints=("node.labels.disk==ssd",)),
+        placement=PlacementRules(constraints=("node.labels.disk==ssd",), rebalance=True),
         liveness=Probe(tcp=TcpProbe(port=80), start_period_s=20.0),
         readiness=Probe(
             http=HttpProbe(port=80, path="/health", headers={"Host": "web.example"}, accepts=(200, 204)),
@@ -122,6 +122,7 @@ def test_every_supported_key() -> None:
         health=HealthCheck(test=("NONE",)),
         depends=(Dependency(service="web", condition=Condition.READY),),
         readiness=Probe(exec=ExecProbe(command=("test", "-f", "/ready"))),
+        single_writer=True,
     )
     volumes = {"data": "every_data", "shared": "company-shared"}
     assert app == ComposeApp(name="every", services={"web": web, "old": old}, volumes=volumes)

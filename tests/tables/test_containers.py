@@ -257,3 +257,31 @@ def test_a_probe_knows_the_host_port_of_its_own_port_only() -> None:
     one = structs.replace(one, task=structs.replace(one.task, ports=ports))
     assert target_of(one, seen(), ASKED).published == ports[2]
     assert target_of(one, seen(), Probe(tcp=TcpProbe(port=82))).published is None
+
+
+# -- single writers
+
+OVER = Progress(State.STOPPED, Reason.FENCED, "no word from the manager for 5 s")
+WRITER = assigned(State.RUNNING, single_writer=True)
+LOST = assigned(State.LOST, single_writer=True, stop_grace_s=7.0)
+
+
+@pytest.mark.parametrize(
+    ("task", "containers", "progress", "step", "state"),
+    [
+        pytest.param(WRITER, [seen()], OVER, Stop("c1", 10.0), State.RUNNING, id="over: it is stopped, and has not ended before it has"),
+        pytest.param(WRITER, [seen(Status.EXITED, exit_code=137)], OVER, None, State.STOPPED, id="however it ended, it was stopped"),
+        pytest.param(assigned(single_writer=True), [seen(Status.CREATED)], OVER, Remove("c1"), State.STARTING, id="a start may be on its way: it is removed first"),
+        pytest.param(WRITER, [], OVER, None, State.STOPPED, id="then it has ended"),
+        pytest.param(LOST, [seen()], None, Stop("c1", 0.0), None, id="lost: another may write by now, so at once"),
+        pytest.param(assigned(State.LOST, stop_grace_s=7.0), [seen()], None, Stop("c1", 7.0), None, id="others in peace"),
+    ],
+)  # fmt: skip
+def test_a_single_writer(
+    task: Assigned, containers: list[Container], progress: Progress | None, step: object, state: State | None
+) -> None:
+    assert next_step(task, containers, progress, cluster="c", node="n1") == step
+    said = observe(task, containers, progress)
+    assert (said.state if said is not None else None) is state
+    if said is not None and state is State.STOPPED:
+        assert (said.reason, said.message) == (Reason.FENCED, OVER.message)

@@ -35,21 +35,21 @@ TASKS = [task(1), task(2, state=State.PLACED), ENDED]
     ],
 )  # fmt: skip
 def test_nodes(records: list[Object], left_s: float, expected: list[str], again: float | None) -> None:
-    changes, look = decide(world(service(replicas=3), *records), "n1", NOW, left_s)
+    changes, look = decide(world(service(replicas=3), *records), "n1", NOW, left_s, -1.0)
     assert (said(changes), look) == (expected, again)
 
 
 def test_a_lost_task_says_why_and_is_not_ready() -> None:
-    changes, _ = decide(world(service(), N1, task(1)), "n1", NOW, 0.0)
+    changes, _ = decide(world(service(), N1, task(1)), "n1", NOW, 0.0, -1.0)
     lost = changes[1].after
     assert lost is not None
     assert (lost.ready, lost.finished_at, "n1" in lost.message) == (False, NOW, True)  # type: ignore[union-attr]
 
 
 def test_it_is_told_how_a_node_was_found_to_be_gone() -> None:
-    changes, _ = decide(world(service(), N1), "n1", NOW, 0.0)
+    changes, _ = decide(world(service(), N1), "n1", NOW, 0.0, -1.0)
     assert changes[0].message == "node n1 has not been heard of for longer than the heartbeat timeout"
-    changes, _ = decide(world(service(), N1), "n1", NOW, 0.0, closed=True)
+    changes, _ = decide(world(service(), N1), "n1", NOW, 0.0, -1.0, closed=True)
     assert changes[0].message == "the connection of node n1 ended, and it has not come back"
 
 
@@ -88,7 +88,7 @@ def test_when_evictions_are_held(nodes: list[Node], quiet: str, expected: str) -
 
 def test_a_held_node_keeps_its_tasks_and_says_so_once() -> None:
     here = world(service(replicas=3), N1, *TASKS)
-    changes, look = decide(here, "n1", NOW, -1.0, held="2 of 3 nodes are silent at once")
+    changes, look = decide(here, "n1", NOW, -1.0, -1.0, held="2 of 3 nodes are silent at once")
     assert look == NOW + HELD_LOOK_S
     (kept,) = [change.after for change in changes]
     assert isinstance(kept, Node)
@@ -102,12 +102,12 @@ def test_a_held_node_keeps_its_tasks_and_says_so_once() -> None:
         "silent; evictions are held: 2 of 3 nodes are silent at once; `longshore node drain n1` gives its tasks up"
     )
     again = world(service(replicas=3), kept, *TASKS)
-    assert decide(again, "n1", NOW, -3.0, held="2 of 3 nodes are silent at once") == ([], NOW + HELD_LOOK_S)
-    changes, _ = decide(again, "n1", NOW, -3.0)
+    assert decide(again, "n1", NOW, -3.0, -1.0, held="2 of 3 nodes are silent at once") == ([], NOW + HELD_LOOK_S)
+    changes, _ = decide(again, "n1", NOW, -3.0, -1.0)
     assert said(changes) == ["n1 down", "web.1.1 lost", "web.2.1 lost"]
 
 
 @pytest.mark.parametrize("one", [DRAINED, LEAVING])
 def test_a_silent_node_that_the_user_gave_up_is_down_although_evictions_are_held(one: Node) -> None:
-    changes, _ = decide(world(service(), one, task(1)), "n1", NOW, -1.0, held="2 of 3 nodes are silent at once")
+    changes, _ = decide(world(service(), one, task(1)), "n1", NOW, -1.0, -1.0, held="2 of 3 nodes are silent at once")
     assert said(changes) == ["n1 down", "web.1.1 lost"]

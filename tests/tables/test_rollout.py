@@ -137,6 +137,7 @@ def test_the_former_is_let_go_before_the_other_counts() -> None:
         pytest.param({"mounts": (Mount(kind=MountKind.TMPFS, target="/d"),)}, True, id="memory"),
         pytest.param({"ports": (Port(container=80, host=80),), "update": UpdateRules(order=UpdateOrder.START_FIRST)}, True, id="the user knows better"),
         pytest.param({"update": UpdateRules(order=UpdateOrder.STOP_FIRST)}, False, id="the user wants it so"),
+        pytest.param({"single_writer": True}, False, id="a single writer"),
     ],
 )  # fmt: skip
 def test_who_may_start_first(spec: Any, first: bool) -> None:
@@ -223,3 +224,8 @@ def test_what_was_given_up_says_why_and_is_left_alone_for_a_while() -> None:
     assert (stays.moves_to, stays.move_ended_at, stays.counts) == ("", NOW, True)
     assert changes[0].reason is Reason.MOVE_GIVEN_UP
     assert changes[0].message == "web.1.2 did not come up on n2: exited: exit code 3"
+
+
+def test_none_stands_by_beside_a_single_writer_of_a_former_release() -> None:
+    former = Release(service="web", number=1, spec=replace(web(1).spec, single_writer=True))
+    assert said(decide(world(web(1), former, task(1)), "web", NOW)[0]) == ["web.1.1 wanted stopped"]

@@ -67,6 +67,21 @@ def failed(reason: Reason, message: str = "", *, state: State = State.FAILED, **
         ),
         pytest.param(task(1), [], None, "runs on n1 and is ready", id="running"),
         pytest.param(task(1, moves_to="n2"), [], None, "runs on n1 and is ready, and is to move to n2", id="to move"),
+        pytest.param(
+            task(1, reason=Reason.NODE_AWAITED, message="node n1 is down"),
+            [],
+            None,
+            "may still run on n1, and a single writer is not replaced before it has ended: node n1 is down",
+            id="a single writer on a node that is down",
+        ),
+        pytest.param(
+            failed(Reason.FENCED, "no word from the manager for 5 s", state=State.STOPPED),
+            [],
+            None,
+            "was stopped on n1 by its worker, as a single writer that has lost its manager: "
+            "no word from the manager for 5 s",
+            id="stopped by its worker",
+        ),
         pytest.param(task(1, ready=False), [], None, "runs on n1, but has not passed its check yet", id="not ready"),
         pytest.param(
             task(1, ready=False, reason=Reason.UNHEALTHY, message="HTTP 500"),

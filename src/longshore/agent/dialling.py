@@ -21,6 +21,8 @@ log = structlog.get_logger("longshore.worker")
 
 RETRY_FIRST_S = 0.1
 RETRY_MAX_S = 2.0
+RETRY_URGENT_S = 0.4
+"""The same while single-writer tasks are about to be stopped for want of a manager."""
 LASTED_S = 1.0
 """A session that lasted so long was one. One that ends sooner, as one that is refused does, is no success."""
 
@@ -60,7 +62,12 @@ async def keep_dialling(worker: Worker, manager_url: str, joining: Callable[[], 
                     wait_s = RETRY_FIRST_S
                 log.warning("no session", node=worker.name, manager=url, reason=failure.message, retry_s=wait_s)
                 await asyncio.sleep(wait_s)
-                wait_s = min(wait_s * 2, RETRY_MAX_S)
+                wait_s = next_wait_s(worker, wait_s)
+
+
+def next_wait_s(worker: Worker, wait_s: float) -> float:
+    """How long is waited after one more failure."""
+    return min(wait_s * 2, RETRY_URGENT_S if worker.fence.presses else RETRY_MAX_S)
 
 
 async def _knock(

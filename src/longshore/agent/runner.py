@@ -11,6 +11,7 @@ from collections import defaultdict
 
 import structlog
 
+from longshore.agent.fence import Fence
 from longshore.agent.outbox import Outbox
 from longshore.agent.probes import Probes
 from longshore.decide.containers import Progress, next_step, observe, to_probe
@@ -26,9 +27,10 @@ from longshore.model.containers import (
     Status,
     Step,
     Stop,
+    fingerprint,
 )
 from longshore.model.errors import Failure, NotFound, PortTaken, Refused, Unavailable
-from longshore.model.lifecycle import RANK, State
+from longshore.model.lifecycle import RANK, TERMINAL, State
 from longshore.model.messages import Assignment, Observation
 from longshore.model.reasons import Reason
 from longshore.ports import Engine, Prober
@@ -45,8 +47,11 @@ RECONNECT_S = 0.25
 class Runner:
     """One node's containers on one engine."""
 
-    def __init__(self, engine: Engine, prober: Prober, *, cluster: str, node: str, starts: asyncio.Semaphore) -> None:
+    def __init__(
+        self, engine: Engine, prober: Prober, fence: Fence, *, cluster: str, node: str, starts: asyncio.Semaphore
+    ) -> None:
         self.outbox = Outbox()
+        self._fence = fence
         self._engine = engine
         self._cluster = cluster
         self._node = node
@@ -61,6 +66,7 @@ class Runner:
         self._doubted: set[str] = set()
         """Tasks whose last step may have been done or not: nobody answered."""
         self._listed = asyncio.Event()
+        fence.mind(self._fenced, self._look_at_fenced)
 
     # -- what the manager says
 
@@ -107,6 +113,7 @@ class Runner:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._probes.run(), name=f"node {self._node}: probe")
                 group.create_task(self._watch(), name=f"node {self._node}: watch the engine")
+                group.create_task(self._fence.run(), name=f"node {self._node}: fence")
                 group.create_task(self._list_again(), name=f"node {self._node}: list again")
                 for number in range(TASKS_AT_ONCE):
                     group.create_task(self._work(), name=f"node {self._node}: work {number}")
@@ -195,16 +202,45 @@ class Runner:
         if assigned is not None and not seen:
             seen = await self._make_sure(assigned)
         if assigned is not None:
+            self._end_fenced(assigned, seen)
             self._say(assigned, seen)
             self._probes.follow(assigned, to_probe(assigned, seen, self._progress.get(task)))
         progress, checks = self._progress.get(task), self._probes.checks(task)
         step = next_step(assigned, seen, progress, checks, cluster=self._cluster, node=self._node)
+        if isinstance(step, Create | Start) and self._is_fenced(task) and self._fence.is_over:
+            return  # looked at again once the manager has answered
         if step is None:
             if not seen:
                 self._of_task.pop(task, None)
             return
         await self._take(task, step)
         self._queue.add(task)
+
+    def _end_fenced(self, assigned: Assigned, seen: list[Container]) -> None:
+        """Note that a single writer ends whose lease has ended. That is final, whatever is heard afterwards."""
+        id, progress = assigned.task.id, self._progress.get(assigned.task.id)
+        if not assigned.spec.single_writer or (progress is not None and progress.state in TERMINAL):
+            return
+        mark = fingerprint(assigned)
+        own = [one.id for one in seen if one.fingerprint == mark]
+        if own and self._fence.ends(own[0]):  # a task has one container
+            self._progress[id] = Progress(State.STOPPED, Reason.FENCED, self._fence.words)
+
+    def _is_fenced(self, task: str) -> bool:
+        assigned = (self._assigned or {}).get(task)
+        return assigned is not None and assigned.spec.single_writer
+
+    def _fenced(self) -> list[str] | None:
+        """Ids of the containers of single writers that may run; None until that is known."""
+        if self._assigned is None or not self._listed.is_set():
+            return None
+        found = (self._containers_of(id) for id, one in self._assigned.items() if one.spec.single_writer)
+        return [one.id for here in found for one in here if one.status is not Status.EXITED]
+
+    def _look_at_fenced(self) -> None:
+        for id, one in (self._assigned or {}).items():
+            if one.spec.single_writer:
+                self._queue.add(id)
 
     async def _look_again(self, task: str) -> None:
         """See what the step that nobody answered did: a container that it started may have ended since, and by an
@@ -250,12 +286,12 @@ class Runner:
                         # Seen without asking again: were the engine to fall silent now, the task would seem gone.
                         self._see(_created(container_id, order))
                         self._advance(task, Progress(State.STARTING, Reason.STARTING, prepared=True))
-                        await self._start(container_id)
+                        await self._start(task, container_id)
                 case Start(container_id):
                     async with self._starts:
-                        await self._start(container_id)
+                        await self._start(task, container_id)
                 case Stop(container_id, grace_s):
-                    await self._engine.stop(container_id, grace_s)
+                    await self._engine.stop(container_id, self._grace_s(task, container_id, grace_s))
                     await self._look_at(container_id)
                 case Remove(container_id):
                     await self._engine.remove(container_id)
@@ -264,7 +300,14 @@ class Runner:
             self._advance(task, Progress(State.REJECTED, _reason(step, failure), _words(step, failure)))
             log.warning("engine refused", node=self._node, task=task, reason=failure.message)
 
-    async def _start(self, container_id: str) -> None:
+    def _grace_s(self, task: str, container_id: str, asked_s: float) -> float:
+        progress = self._progress.get(task)
+        ends = progress is not None and progress.reason is Reason.FENCED
+        return self._fence.grace_s(container_id, asked_s) if ends else asked_s
+
+    async def _start(self, task: str, container_id: str) -> None:
+        if self._is_fenced(task):
+            await self._fence.cover()
         try:
             await self._engine.start(container_id)
         except NotFound:

@@ -8,6 +8,7 @@ says so, so that it may be away for a moment.
 
 import asyncio
 import hashlib
+from collections import deque
 from collections.abc import Awaitable, Callable
 
 import msgspec
@@ -15,6 +16,7 @@ import structlog
 
 from longshore import __version__
 from longshore.agent.commands import CommandProber
+from longshore.agent.fence import Fence
 from longshore.agent.prober import SocketProber
 from longshore.agent.runner import Runner
 from longshore.loop.together import together
@@ -38,7 +40,7 @@ from longshore.model.messages import (
     Welcome,
 )
 from longshore.model.objects import Capacity, NodeStats
-from longshore.ports import Clock, Engine, Prober, WorkerChannel
+from longshore.ports import Clock, Engine, LeaseGuard, Prober, WorkerChannel
 
 log = structlog.get_logger("longshore.worker")
 
@@ -83,13 +85,15 @@ class Worker:
         figures: Callable[[tuple[str, ...]], Awaitable[NodeStats]],
         prober: Prober | None = None,
         serve_entries: ServeEntries | None = None,
+        guard: LeaseGuard | None = None,
     ) -> None:
         """`share`: the part of the machine that this node offers, where several share one. `remember` keeps an
         identity safe. `figures` reads what is in use, given the ids of this node's containers. `prober` asks over real
         sockets and through the engine, unless told otherwise. `serve_entries` takes what the node serves, if it can be
-        an entry."""
+        an entry. `guard` ends single-writer tasks that this worker cannot."""
         self.identity = identity
         self.name = identity.node
+        self.fence = Fence(clock, guard)
         self._engine = engine
         self._clock = clock
         self._address = address
@@ -154,9 +158,15 @@ class Worker:
             self.identity = msgspec.structs.replace(self.identity, cluster=welcome.cluster)
             self._remember(self.identity)
             log.info("joined", node=self.name, cluster=welcome.cluster)
+        self.fence.told(welcome.lease_s)
         if self._runner is None:
             self._runner = Runner(
-                self._engine, self._prober, cluster=welcome.cluster, node=self.name, starts=self._starts
+                self._engine,
+                self._prober,
+                self.fence,
+                cluster=welcome.cluster,
+                node=self.name,
+                starts=self._starts,
             )
             self._welcomed.set()
 
@@ -203,6 +213,10 @@ class Worker:
             return Heartbeat(stats=stats, engine_error=failure.message)
         return Heartbeat(stats=stats)
 
+    def now(self) -> float:
+        """By the clock of its lease."""
+        return self._clock.monotonic()
+
     async def send_logs(self, wanted: LogsWanted, channel: WorkerChannel) -> None:
         """Send a container's log lines until they end."""
         error = ""
@@ -232,6 +246,8 @@ class _Session:
         self._said = said
         self._acknowledged = asyncio.Event()
         self._seq = 0
+        self._beats: deque[float | None] = deque()
+        """When each heartbeat that is not answered yet was sent; None for one that does not count as life."""
         self._logs: dict[int, asyncio.Task[None]] = {}
 
     async def run(self) -> None:
@@ -254,8 +270,10 @@ class _Session:
                     self._worker.runner.assign(message)
                 case Entries():
                     self._worker.serve_entries(message)
+                case Acknowledge(seq=0):
+                    self._answered()
                 case Acknowledge(seq=seq):
-                    if seq and seq == self._seq:
+                    if seq == self._seq:
                         self._acknowledged.set()
                 case LogsWanted():
                     self._logs[message.request] = asyncio.create_task(self._send_logs(message), name="logs")
@@ -266,6 +284,12 @@ class _Session:
                     _take_leave(message)
                 case Welcome():
                     raise Unavailable("the manager welcomed twice")
+
+    def _answered(self) -> None:
+        """A heartbeat was: the oldest that is not, as answers come in order."""
+        sent_at = self._beats.popleft() if self._beats else None
+        if sent_at is not None:
+            self._worker.fence.renew(sent_at)
 
     async def _send_logs(self, wanted: LogsWanted) -> None:
         try:
@@ -278,7 +302,9 @@ class _Session:
     async def _beat(self) -> None:
         beats = 0
         while True:
-            await self._channel.send(await self._worker.heartbeat())
+            beat = await self._worker.heartbeat()
+            self._beats.append(None if beat.engine_error else self._worker.now())
+            await self._channel.send(beat)
             if beats % DESCRIBE_EVERY_BEATS == 0:  # also at once: hello may have said what was so a while ago
                 await self._describe_again()
             beats += 1

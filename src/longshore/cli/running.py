@@ -77,6 +77,7 @@ class RunCommand(Command):
     "--mount", type=MOUNT, multiple=True, metavar="SOURCE:TARGET[:ro]", help="Volume or path; also type=…,target=…."
 )
 @click.option("--constraint", multiple=True, metavar="RULE", help="Such as node.labels.zone==a. All must hold.")
+@click.option("--single-writer", is_flag=True, help="Never run two of a slot, also where a node is cut off.")
 @click.option("--pull", type=click.Choice([str(pull) for pull in Pull]), default="missing", help="[missing]")
 @waiting(default=False)
 @pass_settings
@@ -93,6 +94,7 @@ def run(
     memory: int,
     mount: tuple[Mount, ...],
     constraint: tuple[str, ...],
+    single_writer: bool,
     pull: str,
     wait: bool,
     timeout_s: float,
@@ -114,6 +116,7 @@ def run(
         mounts=mount,
         placement=PlacementRules(constraints=constraint),
         pull=Pull(pull),
+        single_writer=single_writer,
     )
     name = name or name_of(image)
     with settings.client() as client:

@@ -1,12 +1,13 @@
 """`x-longshore`: what a service may be wished to have that Compose has no key for.
 
-Knows its keys, each of which is a field of the spec with a reader. Other `x-` keys are the user's own and are not read.
-Must not judge what was written beyond its spelling: which probes will do is admission's.
+Knows its keys, each of which is a field of the spec with a reader; but `rebalance` is one of its placement. Other `x-`
+keys are the user's own and are not read. Must not judge what was written beyond its spelling: which probes will do is
+admission's.
 """
 
 from collections.abc import Callable, Mapping
 
-import msgspec
+from msgspec.structs import replace
 
 from longshore.compose import table
 from longshore.compose.page import Fields, Value
@@ -27,7 +28,9 @@ def extended(spec: ServiceSpec, service: Fields) -> ServiceSpec:
     if fields is None:
         return spec
     said = {key: fields.read(key, reader, None) for key, reader in _READERS.items()}
-    return msgspec.structs.replace(spec, **{key: found for key, found in said.items() if found is not None})
+    own = replace(spec, **{key: found for key, found in said.items() if found is not None})
+    rebalance = fields.read("rebalance", Value.flag, spec.placement.rebalance)
+    return replace(own, placement=replace(spec.placement, rebalance=rebalance))
 
 
 def _probe(value: Value) -> Probe:
@@ -86,5 +89,6 @@ def _duration(value: Value) -> float:
 _READERS: Mapping[str, Callable[[Value], object]] = {
     "liveness": _probe,
     "readiness": _probe,
+    "single_writer": Value.flag,
 }
 """By key, which is the field of the spec as well."""

@@ -191,6 +191,8 @@ EXTENSION = Level(
     supported={
         "liveness": "asked by the worker; a container that fails it is stopped, and its task has failed",
         "readiness": "asked by the worker; a task is ready only while it passes",
+        "single_writer": "`true`: of each slot one task runs in the whole cluster, whatever fails; without it `false`",
+        "rebalance": "`true`: tasks move by themselves when a node joins or returns; without it `false`",
     },
     extensible=False,
 )

@@ -57,10 +57,12 @@ def controllers(policy: str, liveness: Liveness, busy: Callable[[str], float | N
 
 def _node(world: Snapshot, key: str, now: float, liveness: Liveness) -> Decision:
     left_s = liveness.silence_left_s(key)
+    node = world.nodes.get(key)
+    fence_left_s = liveness.fence_left_s(key, node.lease_s if node is not None else 0.0)
     if left_s > 0:
-        return nodes.decide(world, key, now, left_s)
+        return nodes.decide(world, key, now, left_s, fence_left_s)
     held = nodes.held(world, liveness.quiet(world.nodes))
-    return nodes.decide(world, key, now, left_s, closed=liveness.closed(key), held=held)
+    return nodes.decide(world, key, now, left_s, fence_left_s, closed=liveness.closed(key), held=held)
 
 
 def _all_services(world: Snapshot) -> Iterable[str]:

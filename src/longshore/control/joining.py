@@ -21,9 +21,17 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def admitted(
-    world: Snapshot, hello: Hello, token: Token | None, *, now: float, connected: bool, dialled: str = ""
+    world: Snapshot,
+    hello: Hello,
+    token: Token | None,
+    *,
+    now: float,
+    connected: bool,
+    lease_s: float,
+    dialled: str = "",
 ) -> list[Change]:
-    """The changes that let the worker in, by the token it came with (None: this manager dialled it, at `dialled`).
+    """The changes that let the worker in, by the token it came with (None: this manager dialled it, at `dialled`);
+    `lease_s` is what it is about to be told.
 
     Raises Denied or Invalid for good, Conflict if it may try again later.
     """
@@ -34,11 +42,11 @@ def admitted(
         _check_place(world, hello.node, dialled)
         if connected:
             raise Conflict(f"node {hello.node} is connected already; two of the workers to dial have one name")
-        return _node_changes(node, hello, now)
+        return _node_changes(node, hello, now, lease_s)
     if token.role is Role.NODE:
         if token.node != hello.node:
             raise Denied(f"this token speaks for node {token.node}, not for {hello.node}", known=True)
-        return _node_changes(node, hello, now)
+        return _node_changes(node, hello, now, lease_s)
     if token.role is not Role.JOIN:
         raise Denied("a worker joins with a join token (longshore token create)", known=True)
     if node is not None and (connected or node.status is NodeStatus.READY):
@@ -47,7 +55,7 @@ def admitted(
         )
     if not _SHA256.fullmatch(hello.token_sha256):
         raise Invalid("a worker that joins says the SHA-256 of its own token", field="token_sha256")
-    changes = _node_changes(node, hello, now)
+    changes = _node_changes(node, hello, now, lease_s)
     changes.append(_node_token(world, hello, now))
     changes.append(_used(world, token))
     return changes
@@ -70,7 +78,7 @@ def _node_token(world: Snapshot, hello: Hello, now: float) -> Change:
     return _token_change(made, world.tokens.get(made.id), Reason.TOKEN_CREATED)
 
 
-def _node_changes(node: Node | None, hello: Hello, now: float) -> list[Change]:
+def _node_changes(node: Node | None, hello: Hello, now: float, lease_s: float) -> list[Change]:
     first = node is None or not node.worker_version
     after = node or Node(name=hello.node)
     if first:
@@ -83,6 +91,8 @@ def _node_changes(node: Node | None, hello: Hello, now: float) -> list[Change]:
         capacity=hello.capacity,
         engine=hello.engine,
         worker_version=hello.version,
+        # Until it is heard to know the shorter one, it may go by the longer.
+        lease_s=max(after.lease_s, lease_s),
         status=NodeStatus.READY,
         reason=after.reason if was_ready and not after.held else reason,
         message="",

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 
 import structlog
 
+from longshore.model import lease
 from longshore.ports import Clock
 
 log = structlog.get_logger("longshore.sessions")
@@ -33,12 +34,16 @@ class Liveness:
 
     def __init__(self, clock: Clock, *, timeout_s: float) -> None:
         self.beat_s = timeout_s / BEATS_PER_TIMEOUT
+        self.lease_s = lease.lease_of(timeout_s)
+        """What workers are told."""
         self._clock = clock
         self._timeout_s = timeout_s
         self._reconnect_s = max(RECONNECT_S, timeout_s * RECONNECT_PART)
-        self._since = self._looked = clock.monotonic()
-        """Since when it has listened without a break, and when it last made sure of that."""
+        self._began = self._since = self._looked = clock.monotonic()
+        """When it started, since when it has listened without a break, and when it last made sure of that."""
         self._heard: dict[str, float] = {}
+        self._answered: dict[str, float] = {}
+        """When a heartbeat was last heard, and is about to be answered: nothing else renews a worker's lease."""
         self._ended: dict[str, float] = {}
         """When the connection of a node that has no other broke."""
         self._waits: dict[object, float] = {}
@@ -58,6 +63,11 @@ class Liveness:
     def was_missed(self, node: str) -> bool:
         """Whether it was heard once, and is quiet."""
         return node in self._heard and bool(self.quiet((node,)))
+
+    def beat(self, node: str) -> None:
+        """A heartbeat that counts as life. To be told before it is answered."""
+        self.heard(node)
+        self._answered[node] = self._clock.monotonic()
 
     def broken(self, node: str) -> None:
         """The only connection of `node` ended, and its worker did not say that it would."""
@@ -90,6 +100,13 @@ class Liveness:
         if node in self._ended:
             due = min(due, self._ended[node] + self._reconnect_s)
         return max(due, self._since + self._timeout_s) - self._clock.monotonic()
+
+    def fence_left_s(self, node: str, lease_s: float) -> float:
+        """Seconds until the single-writer tasks of `node` may be given up, whose worker was told `lease_s` last. What
+        broke its connection did not stop them, so that shortens nothing; a worker that only says hello keeps none."""
+        # Nor does what this manager could not hear lengthen it, as it did not answer that either.
+        wait_s = lease.wait_of(max(self.lease_s, lease_s))
+        return self._answered.get(node, self._began) + wait_s - self._clock.monotonic()
 
     def closed(self, node: str) -> bool:
         """Whether its connection broke and there is no other."""

@@ -205,7 +205,16 @@ class Sessions:
         while True:
             world = self._store.read()
             connected = hello.node in self._live
-            changes = admitted(world, hello, token, now=self._clock.now(), connected=connected, dialled=dialled)
+            lease_s = self.liveness.lease_s
+            changes = admitted(
+                world,
+                hello,
+                token,
+                now=self._clock.now(),
+                connected=connected,
+                lease_s=lease_s,
+                dialled=dialled,
+            )
             # Before it is written down as ready: else the nodes controller, woken by that, finds it silent still.
             self._hear(hello.node)
             try:
@@ -229,7 +238,13 @@ class Sessions:
         try:
             entry = self._entries.is_entry(node)
             await session.channel.send(
-                Welcome(cluster=cluster.id, node=node, heartbeat_s=self.liveness.beat_s, entry=entry)
+                Welcome(
+                    cluster=cluster.id,
+                    node=node,
+                    heartbeat_s=self.liveness.beat_s,
+                    lease_s=self.liveness.lease_s,
+                    entry=entry,
+                )
             )
             await together(
                 listen=self._listen(session),
@@ -296,15 +311,20 @@ class Sessions:
 
     async def _beat(self, session: _Session, beat: Heartbeat) -> None:
         self._stats[session.node] = beat.stats
+        if not beat.engine_error:
+            self._hear(session.node)
+            self.liveness.beat(session.node)
         await session.channel.send(Acknowledge(seq=0))
         if beat.engine_error:
             return
-        self._hear(session.node)
         node = self._store.read().nodes.get(session.node)
         if node is None:
             raise Denied(f"node {session.node} was removed from this cluster", known=True)
         if node.status is NodeStatus.DOWN or node.held:
             await self._write_node(session.node, lambda one: _returned(one, self._clock.now()), Reason.NODE_RETURNED)
+        if node.lease_s > self.liveness.lease_s:
+            lease_s = self.liveness.lease_s  # it beats as it was told in this session, so it knows
+            await self._write_node(session.node, lambda one: replace(one, lease_s=lease_s), Reason.NODE_CHANGED)
 
     async def _describe(self, name: str, message: Description) -> None:
         await self._write_node(

@@ -17,7 +17,7 @@ from operator import attrgetter
 import msgspec
 from msgspec.structs import replace
 
-from longshore.decide import grammar
+from longshore.decide import fence, grammar
 from longshore.decide.bounds import check_count, check_number, match, shown
 from longshore.decide.ingress import listen_of
 from longshore.decide.placement import constraints
@@ -56,6 +56,7 @@ def admit(spec: ServiceSpec, *, field: str = "spec") -> ServiceSpec:
         )
     if spec.hostname:
         _check_hostname(spec.hostname, f"{field}.hostname")
+    fence.check(spec, field)
     condition = RestartOn.ON_FAILURE if spec.mode is Mode.JOB else RestartOn.ANY
     return replace(
         spec,

@@ -67,7 +67,11 @@ def next_step(
         return None
     task = assigned.task
     if task.wanted is Wanted.REMOVED or task.state is State.LOST:
-        return _clear(container, grace_s) if container is not None else None
+        late = task.state is State.LOST and assigned.spec.single_writer  # another may have begun to write
+        return _clear(container, 0.0 if late else grace_s) if container is not None else None
+    fenced = progress is not None and progress.reason is Reason.FENCED
+    if fenced and container is not None and container.status is Status.CREATED:
+        return Remove(container.id)  # as below: a start may still be on its way
     if not task.live or (progress is not None and progress.state in _ENDED):
         # Kept for its logs. What runs was begun again by somebody, or by a start that outlived a killed worker.
         return Stop(container.id, grace_s) if container is not None and container.status is Status.RUNNING else None
@@ -143,8 +147,8 @@ def observe(
     if container.status is Status.RUNNING:
         return _running(assigned, container, checks)
     if container.status is Status.EXITED:
-        return _exited(assigned, container, checks)
-    if progress is not None and progress.state in _ENDED:
+        return _exited(assigned, container, progress, checks)
+    if progress is not None and progress.state in _ENDED and progress.reason is not Reason.FENCED:
         return _said(progress.state, assigned, progress.reason, progress.message, container)
     # Also if it is to be stopped: it has not ended before it is removed, see `next_step`.
     return _said(State.STARTING, assigned, Reason.STARTING, container=container)
@@ -190,9 +194,11 @@ def _is_off(health: HealthCheck) -> bool:
     return health.test[:1] == ("NONE",)
 
 
-def _exited(assigned: Assigned, container: Container, checks: Checks) -> Observation:
+def _exited(assigned: Assigned, container: Container, progress: Progress | None, checks: Checks) -> Observation:
     if assigned.task.wanted is not Wanted.RUNNING:
         return _said(State.STOPPED, assigned, Reason.STOPPED, container=container)
+    if progress is not None and progress.reason is Reason.FENCED:
+        return _said(State.STOPPED, assigned, Reason.FENCED, progress.message, container)
     if container.oom_killed:
         limit = assigned.spec.limits.memory
         words = f"it used more than its limit of {limit} bytes" if limit else "the machine ran out of memory"

@@ -7,12 +7,16 @@ session, not here. How a node that is drained gives its tasks up is `rollout`'s,
 Where most nodes are silent at once, it is more likely that the manager is cut off than that they died, and there is no
 room for their tasks either: then nobody is declared down, and that is said. A node that the user drains or removes is
 given up all the same.
+
+A single-writer task is given up only when its container is dead whatever has become of its worker, which takes longer
+than it takes to declare its node down: until then it stays live on a node that is down, and its slot waits.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from msgspec.structs import replace
 
+from longshore.decide import fence
 from longshore.model.changes import Change, deleted
 from longshore.model.lifecycle import Owner, State
 from longshore.model.objects import Availability, Kind, Node, NodeStatus, Role, Task
@@ -27,27 +31,41 @@ _Decision = tuple[list[Change], float | None]
 
 
 def decide(
-    world: Snapshot, name: str, now: float, silence_left_s: float, *, closed: bool = False, held: str = ""
+    world: Snapshot,
+    name: str,
+    now: float,
+    silence_left_s: float,
+    fence_left_s: float,
+    *,
+    closed: bool = False,
+    held: str = "",
 ) -> _Decision:
     """Changes for node `name` and its tasks, and when to look again.
 
     `silence_left_s`: seconds for which the node may still be silent; zero or less if it has been silent for too long,
     and then `closed` says whether because its connection broke, and `held` why nobody is declared down now, if so.
+    `fence_left_s`: seconds for which its single-writer tasks may still run there.
     """
     node = world.nodes.get(name)
     live = [task for task in world.tasks_of_node(name).values() if task.live]
     live.sort(key=lambda task: (task.service, task.slot, task.generation))
+    awaited = [task for task in live if fence_left_s > 0 and fence.is_fenced(world, task)]
+    over = [task for task in live if task not in awaited]
+    awaited_until = now + fence_left_s if awaited else None
     if node is None:
-        return [_lost(task, f"node {name} was removed", now) for task in live], None
+        return [_lost(task, f"node {name} was removed", now) for task in over], awaited_until
     if node.availability is Availability.LEAVING and not live:
         return forgotten(world, node, Owner.NODES), None
     if node.status is NodeStatus.DOWN:
-        return [_lost(task, node.message, now) for task in live], None
+        lost = [_lost(task, node.message, now) for task in over]
+        return [*lost, *_awaited(awaited, fence_left_s)], awaited_until
     if silence_left_s > 0:
-        return [], now + silence_left_s
+        return _awaited_no_more(live), now + silence_left_s
     if held and not node.availability.gives_up:
         return _kept(node, held), now + HELD_LOOK_S
-    return _down(node, live, closed, now), None
+    down = _down(node, closed, now)
+    lost = [_lost(task, down.message, now) for task in over]
+    return [down, *lost, *_awaited(awaited, fence_left_s)], awaited_until
 
 
 def held(world: Snapshot, quiet: Collection[str]) -> str:
@@ -78,14 +96,46 @@ def _kept(node: Node, held: str) -> list[Change]:
     return [] if after == node else [_told(node, after)]
 
 
-def _down(node: Node, live: list[Task], closed: bool, now: float) -> list[Change]:
+def _down(node: Node, closed: bool, now: float) -> Change:
     message = (
         f"the connection of node {node.name} ended, and it has not come back"
         if closed
         else f"node {node.name} has not been heard of for longer than the heartbeat timeout"
     )
-    down = replace(node, status=NodeStatus.DOWN, reason=Reason.NODE_SILENT, message=message, changed_at=now)
-    return [_told(node, down), *(_lost(task, message, now) for task in live)]
+    return _told(
+        node, replace(node, status=NodeStatus.DOWN, reason=Reason.NODE_SILENT, message=message, changed_at=now)
+    )
+
+
+def _awaited(tasks: Sequence[Task], left_s: float) -> list[Change]:
+    """Say of tasks what they wait for. Nothing if that is said."""
+    return [
+        _noted(
+            task,
+            Reason.NODE_AWAITED,
+            f"node {task.node} is down; {task.id} is given up in {left_s:.1f} s, when its worker has stopped it",
+        )
+        for task in tasks
+        if task.reason is not Reason.NODE_AWAITED
+    ]
+
+
+def _awaited_no_more(tasks: Sequence[Task]) -> list[Change]:
+    """The node is back in time. What its worker says of them it may have said before, and would not say again."""
+    return [_noted(task, Reason.NODE_RETURNED, "") for task in tasks if task.reason is Reason.NODE_AWAITED]
+
+
+def _noted(task: Task, reason: Reason, message: str) -> Change:
+    """The change of a task that goes on, and says why."""
+    return Change(
+        kind=Kind.TASK,
+        id=task.id,
+        before=task.revision,
+        after=replace(task, reason=reason, message=message),
+        by=Owner.NODES,
+        reason=reason,
+        message=message,
+    )
 
 
 def _told(before: Node, after: Node) -> Change:

@@ -28,7 +28,7 @@ from longshore.model.moves import LeftOut, Move, NodeBalance, Rebalance, Rebalan
 from longshore.model.objects import Kind, PublishedPort, ReleasePhase, Service, Task
 from longshore.model.reasons import Reason
 from longshore.model.snapshot import Snapshot
-from longshore.model.spec import Mode, MountKind, ServiceSpec
+from longshore.model.spec import Mode, ServiceSpec, volumes_of
 
 LEAST_GAIN = 0.25
 """Of a task: what a move has to make better."""
@@ -163,7 +163,7 @@ class _Rules:
             return ""
         if self._automatic and not service.spec.placement.rebalance:
             return ""
-        if _stays(service.spec):
+        if volumes_of(service.spec):
             return "it has a volume, which stays where it is"
         if not starts_first(service.spec) and not self._disruptive:
             return "it would be stopped before it is started elsewhere; --disruptive does that"
@@ -181,11 +181,6 @@ class _Rules:
     def avoided(self, task: Task) -> tuple[str, ...]:
         """Nodes on which its slot failed again and again."""
         return tuple(name for name, until in task.avoids.items() if until > self._now)
-
-
-def _stays(spec: ServiceSpec) -> bool:
-    """Whether its slots stay with what they wrote."""
-    return any(mount.kind is MountKind.VOLUME and mount.source for mount in spec.mounts)
 
 
 class _Pass:

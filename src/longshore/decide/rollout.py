@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from longshore.decide import moves, restart
 from longshore.decide.dependencies import release_for, waits
+from longshore.decide.fence import is_fenced
 from longshore.decide.placement.constraints import eligible
 from longshore.model.changes import Change, raise_wanted
 from longshore.model.lifecycle import Owner, State, Wanted
@@ -45,6 +46,8 @@ def decide(world: Snapshot, name: str, now: float) -> tuple[list[Change], Again]
 
 def starts_first(spec: ServiceSpec) -> bool:
     """Whether a task of this spec may run beside the one that it relieves."""
+    if spec.single_writer:
+        return False
     if spec.update.order is not None:
         return spec.update.order is UpdateOrder.START_FIRST
     fixed = any(port.host is not None for port in spec.ports)
@@ -274,7 +277,10 @@ class _Step:
                 self._leave(task, self._words(task, cause), cause)
 
     def _goes_first(self, former: Task) -> bool:
-        """Whether what follows a task may run beside it, by the rules of the release that follows."""
+        """Whether what follows a task may run beside it, by the rules of the release that follows. Beside a single
+        writer nobody may, whatever follows."""
+        if is_fenced(self._world, former):
+            return False
         same = self._world.release(self._service.name, former.release) if self._waits else None
         return starts_first(same.spec if same is not None else self._service.spec)
 

@@ -180,6 +180,8 @@ def _living(task: Task, story: Sequence[Event]) -> str:
     if task.wanted is not Wanted.RUNNING:
         return f"{task.id} is being stopped on {task.node}: {_stop_cause(task, story)}"
     said = f": {task.message}" if task.message else ""
+    if task.reason is Reason.NODE_AWAITED:
+        return f"{task.id} may still run on {task.node}, and a single writer is not replaced before it has ended{said}"
     row = f", after {task.attempt} in its slot that failed in a row" if task.attempt else ""
     row += f", away from {' and '.join(task.avoids)}" if task.avoids and task.node not in task.avoids else ""
     match task.state:
@@ -204,6 +206,8 @@ def _ended(task: Task, story: Sequence[Event], sequel: Sequel | None) -> str:
     code = f" with code {task.exit_code}" if task.exit_code is not None else ""
     on = f" on {task.node}"
     match task.state, task.reason:
+        case State.STOPPED, Reason.FENCED:
+            ending = f"was stopped{on} by its worker, as a single writer that has lost its manager{said}"
         case State.STOPPED, _:
             ending = f"was stopped{on}: {_stop_cause(task, story)}"
         case State.FINISHED, _:

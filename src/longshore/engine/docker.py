@@ -72,6 +72,7 @@ class DockerEngine:
     ) -> None:
         """`inside` is the id of the container that the engine itself runs in, if it is one of this machine. Raises
         Invalid for an address that is none, or is another machine's without TLS unless `plain_tcp`."""
+        self.url = url
         self._wire = Wire(
             url, tls=tls, plain_tcp=plain_tcp, connect_limit_s=connect_limit_s, answer_limit_s=answer_limit_s
         )

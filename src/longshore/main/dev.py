@@ -21,7 +21,7 @@ from longshore.main import dind, folder
 from longshore.main.clock import MachineClock
 from longshore.main.dind import Berth
 from longshore.main.manager import ManagerSettings, RunningManager, running_manager
-from longshore.main.worker import engine_url, fake_machine, open_engine, prober_of, starts_at_once
+from longshore.main.worker import engine_url, fake_machine, guard_of, open_engine, prober_of, starts_at_once
 from longshore.model.errors import Denied
 from longshore.model.views import TokenWish
 
@@ -102,6 +102,7 @@ def _worker(
         figures=Host(berth.engine, clock).read,
         prober=prober_of(berth.engine),
         serve_entries=doorway.tell,
+        guard=guard_of(berth.engine, where),
     )
 
 

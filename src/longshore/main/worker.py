@@ -23,6 +23,7 @@ from longshore.engine.fake import FakeEngine, FakeMachine, FakeProber
 from longshore.main import folder
 from longshore.main.alone import Alone
 from longshore.main.clock import MachineClock
+from longshore.main.guarding import FolderGuard
 from longshore.main.serving import is_loopback
 from longshore.model.errors import Invalid, Refused
 from longshore.ports import Clock, Engine, Prober
@@ -77,6 +78,12 @@ def prober_of(engine: Engine) -> Prober | None:
     return CommandProber(engine, FakeProber(engine.machine)) if isinstance(engine, FakeEngine) else None
 
 
+def guard_of(engine: Engine, where: Path) -> FolderGuard | None:
+    """What ends this engine's single-writer containers for a worker whose files are in `where`; simulated ones end with
+    their program."""
+    return FolderGuard(where, engine.url) if isinstance(engine, DockerEngine) else None
+
+
 def fake_machine(clock: Clock) -> FakeMachine:
     """A simulated machine for a real program: its delays are real seconds."""
     return FakeMachine(random.Random(0), clock)  # noqa: S311  (it shapes delays, not secrets)
@@ -103,7 +110,7 @@ async def _run_held(settings: WorkerSettings, place: Path) -> None:
     starts = starts_at_once()
     entry = Entry(place)
 
-    def make(identity: Identity, serve_entries: ServeEntries | None = None) -> Worker:
+    def make(identity: Identity, serve_entries: ServeEntries | None = None, guard: FolderGuard | None = None) -> Worker:
         return Worker(
             engine,
             clock,
@@ -115,9 +122,10 @@ async def _run_held(settings: WorkerSettings, place: Path) -> None:
             figures=Host(engine, clock).read,
             prober=prober_of(engine),
             serve_entries=serve_entries,
+            guard=guard,
         )
 
-    worker = make(standing, entry.tell)
+    worker = make(standing, entry.tell, guard_of(engine, place))
     try:
         async with asyncio.TaskGroup() as group:
             group.create_task(worker.run(), name="runner")

@@ -103,6 +103,8 @@ class Welcome(_Message, frozen=True, kw_only=True):
     cluster: str
     node: str
     heartbeat_s: float
+    lease_s: float = 0.0
+    """For how long after a heartbeat that was answered the containers of single-writer tasks may run."""
     entry: bool = False
     """Whether the node is an entry: then Entries follow, and until they do whatever it serves from before stays."""
 

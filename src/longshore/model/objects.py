@@ -116,6 +116,9 @@ class Node(Record, frozen=True, kw_only=True):
     """When a node that gives its tasks up stops those that found no other place yet. Writer: the user."""
     dial: str = ""
     """`host:port` at which the manager dials its worker; empty if the worker dials. Writer: the user."""
+    lease_s: float = 0.0
+    """The longest lease that its worker may still go by, in seconds. Writer: sessions, before a longer one is told and
+    after a shorter one was heard."""
     joined_at: float = 0.0
     changed_at: float = 0.0
     """When `status` last changed."""

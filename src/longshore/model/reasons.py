@@ -56,6 +56,7 @@ class Reason(StrEnum):
     NODE_HELD = "node silent, evictions held"
     NODE_DRAINED = "node drained"
     NODE_LOST = "node lost"
+    NODE_AWAITED = "node silent, task not given up yet"
     # the worker's reports
     ACCEPTED = "accepted by the worker"
     PULLING = "getting the image"
@@ -67,6 +68,7 @@ class Reason(StrEnum):
     FINISHED = "finished"
     EXITED = "exited"
     OOM_KILLED = "killed: out of memory"
+    FENCED = "no manager in reach"
     CONTAINER_GONE = "container disappeared"
     CONTAINER_REMOVED = "container removed"
     IMAGE_MISSING = "image not available"

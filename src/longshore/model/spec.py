@@ -272,6 +272,9 @@ class ServiceSpec(_Wish, frozen=True, kw_only=True):
     """A container that fails it is stopped, and its task has failed."""
     readiness: Probe | None = None
     """A task is ready only while its container passes it."""
+    single_writer: bool = False
+    """No two containers of a slot ever run at once, also where a node is cut off: its worker stops the task before the
+    manager starts another. The price is that it stops, too, where its manager is away."""
     restart: RestartPolicy = RestartPolicy()
     update: UpdateRules = UpdateRules()
     placement: PlacementRules = PlacementRules()

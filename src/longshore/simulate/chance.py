@@ -15,54 +15,24 @@ from msgspec.structs import replace
 from longshore.control.operations import Operations
 from longshore.decide.admission import admit
 from longshore.decide.nodes import HELD_LOOK_S
-from longshore.decide.placement.hostports import CHOSEN_FIRST
 from longshore.decide.placement.volumes import user_of
 from longshore.engine.fake_containers import Box
 from longshore.model.errors import Conflict, Invalid, NotFound, Unavailable
 from longshore.model.moves import RebalanceWish
 from longshore.model.objects import Availability
 from longshore.model.spec import (
-    Condition,
-    Dependency,
-    ExecProbe,
-    HealthCheck,
-    HttpProbe,
     Mode,
-    Mount,
-    MountKind,
-    OnFailure,
-    PlacementRules,
-    Port,
-    Probe,
-    Resources,
-    RestartPolicy,
     ServiceSpec,
-    TcpProbe,
-    UpdateOrder,
-    UpdateRules,
 )
 from longshore.model.views import NodePatch, ServiceWish
 from longshore.simulate import harm
 from longshore.simulate.site import Site
 from longshore.simulate.story import Voice
 from longshore.simulate.unruly import SLOW, StoreTroubles
+from longshore.simulate.wishing import HOST_PORTS, NAMES, wished
 from longshore.simulate.witness import Witness
 
 T = TypeVar("T")
-NAMES = ("web", "db", "api", "cron", "agent", "shop")
-NEVER = "never"
-"""A name that nobody ever gives to a service."""
-HOST_PORTS = (8080, CHOSEN_FIRST)
-"""What services ask for, and what placement gives first to those that ask for any."""
-LIVENESS = Probe(tcp=TcpProbe(port=80), interval_s=2.0, timeout_s=1.0, retries=2, start_period_s=1.0)
-READINESS = Probe(http=HttpProbe(port=80), interval_s=1.0, timeout_s=1.0, retries=2, successes=2)
-DATA = Mount(kind=MountKind.VOLUME, source="data", target="/data")
-"""One name for all: services that have it share it."""
-COMMANDS = (("true",), ("sh", "-c", "sleep 0.2; true"))
-COMMAND = 0.3
-"""Chance that a probe is a command."""
-DEPENDS = 0.15
-"""Chance that a service waits for another."""
 RETRY_S = 0.5
 GAP_S = 6.0
 """Mean time from one line to the next."""
@@ -70,8 +40,9 @@ AILS = 0.07
 """For each line, chance that a container does not answer soon after."""
 FORGETS = 0.04
 """For each line, chance that the user gives up a volume soon after, if there is one that nobody has."""
-MOUNTS = 0.12
-"""Chance that a service has a named volume."""
+FREEZES = 0.05
+"""For each line, chance that a worker stands still soon after; as great, that an engine ends."""
+MOMENT_S = 0.05
 STORM_LINES = 20
 DEAD = 0.4
 """Chance that a calm finds machines dead: some, or all but one."""
@@ -119,6 +90,13 @@ def script(seed: int, nodes: int, steps: int) -> tuple[Storm, ...]:
         for line in lines[1:]
         if forgets.random() < FORGETS
     ]
+    freezes = random.Random(f"freezes {seed}")
+    lines += [
+        Line(round(line.at + freezes.random(), 3), verb, freezes.getrandbits(30))
+        for line in lines[1:]
+        for verb in ("freeze worker", "engine ends")
+        if freezes.random() < FREEZES
+    ]
     lines.sort(key=lambda line: line.at)
     harms = random.Random(f"harm {seed}")
     evened = random.Random(f"rebalances {seed}")
@@ -146,64 +124,6 @@ def _with_rebalances(lines: Sequence[Line], evened: random.Random) -> tuple[Line
         if evened.random() < EVENED
     ]
     return tuple(sorted([*lines, *more], key=lambda line: line.at))
-
-
-def _spec(pick: int) -> ServiceSpec:
-    """Some service: of any mode, that fits or does not, that stays or ends."""
-    rng = random.Random(pick)
-    mode = rng.choice((*[Mode.REPLICATED] * 6, Mode.GLOBAL, Mode.GLOBAL, Mode.JOB))
-    command: tuple[str, ...] | None = None
-    restart = RestartPolicy()
-    if mode is Mode.JOB:
-        command = rng.choice((("sleep", "5"), ("true",), ("exit", "3")))
-        restart = RestartPolicy(attempts_max=2)
-    elif rng.random() < 0.15:
-        command, restart = ("exit", "1"), RestartPolicy(attempts_max=3)
-    volumes = random.Random(f"volumes {pick}")
-    return ServiceSpec(
-        mounts=(DATA,) if volumes.random() < MOUNTS else (),
-        image=rng.choice(("longshore/demo:1", "longshore/demo:2", "registry/app:7")),
-        mode=mode,
-        replicas=rng.randint(1, 6),
-        command=command,
-        restart=restart,
-        stop_grace_s=2.0,
-        resources=Resources(cpu=rng.choice((0.0, 0.25, 1.0)), memory=rng.choice((0, 64 << 20, 2 << 30))),
-        ports=rng.choice(((), (Port(container=80),), (Port(container=80, host=HOST_PORTS[0]),))),
-        health=rng.choice((None, HealthCheck(test=("CMD", "true"), interval_s=1.0))),
-        placement=PlacementRules(
-            constraints=rng.choice(((), (), ("node.labels.zone==a",))),
-            rebalance=pick % 5 == 0,
-        ),
-        liveness=rng.choice((None, LIVENESS)),
-        readiness=rng.choice((None, READINESS)),
-        update=UpdateRules(
-            order=rng.choice((None, None, UpdateOrder.START_FIRST, UpdateOrder.STOP_FIRST)),
-            parallelism=rng.choice((1, 1, 2, 0)),
-            delay_s=rng.choice((0.0, 0.0, 2.0)),
-            failures_max=rng.choice((0, 0, 1)),
-            on_failure=rng.choice((OnFailure.ROLLBACK, OnFailure.ROLLBACK, OnFailure.PAUSE, OnFailure.CONTINUE)),
-            drain_s=rng.choice((None, 0.0, 1.5)),
-        ),
-    )
-
-
-def _asked(pick: int, name: str) -> ServiceSpec:
-    """The same, with what came later: each from chance of its own, so that the rest of a seed's story is as it was."""
-    spec, ways, rng = _spec(pick), random.Random(f"ways {pick}"), random.Random(f"depends {pick}")
-    liveness, readiness = (
-        replace(probe, http=None, tcp=None, exec=ExecProbe(command=ways.choice(COMMANDS)))
-        if probe is not None and ways.random() < COMMAND
-        else probe
-        for probe in (spec.liveness, spec.readiness)
-    )
-    depends: tuple[Dependency, ...] = ()
-    if rng.random() < DEPENDS:
-        # Only on names before its own, so that no circle is ever asked for.
-        others = (*NAMES[: NAMES.index(name)] * 3, NEVER)
-        conditions = (Condition.STARTED, Condition.READY, Condition.READY, Condition.COMPLETED)
-        depends = (Dependency(service=rng.choice(others), condition=rng.choice(conditions)),)
-    return replace(spec, liveness=liveness, readiness=readiness, depends=depends)
 
 
 class Player:
@@ -265,7 +185,7 @@ class Player:
 
     async def apply(self, pick: int) -> None:
         name = NAMES[pick % len(NAMES)]
-        spec = _asked(pick, name)
+        spec = wished(pick, name)
         self._says(f"applies {name}: {spec.mode}, {spec.replicas} replicas, {spec.image}")
         await self._insist(lambda operations: operations.apply_service(name, ServiceWish(spec=spec)))
         self._acknowledged(name, admit(spec))
@@ -374,6 +294,25 @@ class Player:
         await asyncio.sleep(pick % 97 / 10)
         site.start_worker()
 
+    async def freeze_worker(self, pick: int) -> None:
+        """For some seconds; and it may move for a moment meanwhile, read what came, and find that its cable is out."""
+        site = self._site(pick)
+        site.freeze_worker()
+        await asyncio.sleep(pick % 97 / 20)
+        if pick // 2 % 2:
+            site.mute()
+            site.thaw_worker()
+            await asyncio.sleep(MOMENT_S)
+            site.freeze_worker()
+        await asyncio.sleep(pick % 127 / 10)
+        site.thaw_worker()
+
+    async def engine_ends(self, pick: int) -> None:
+        site = self._site(pick)
+        site.end_engine()
+        await asyncio.sleep(pick % 211 / 10)
+        site.heal_engine()
+
     async def kill_manager(self, pick: int) -> None:
         self._world.kill_manager()
         await asyncio.sleep(pick % 97 / 10)
@@ -451,6 +390,8 @@ FAULTS: dict[str, Callable[[Player, int], Awaitable[None]]] = {
     "vanish": Player.vanish,
     "ail": Player.ail,
     "kill worker": Player.kill_worker,
+    "freeze worker": Player.freeze_worker,
+    "engine ends": Player.engine_ends,
     "kill manager": Player.kill_manager,
     "power off": Player.power_off,
     "blackout": Player.blackout,

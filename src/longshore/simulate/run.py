@@ -8,11 +8,12 @@ import asyncio
 
 import msgspec
 
-from longshore.simulate.chance import HOST_PORTS, Line, Player, Storm, script
+from longshore.simulate.chance import Line, Player, Storm, script
 from longshore.simulate.checks import STAY_S, at_rest
 from longshore.simulate.clockwork import Stuck, run_in_virtual_time
 from longshore.simulate.story import Told, Voice
 from longshore.simulate.unruly import CALM, SLOW_CALM, StoreTroubles
+from longshore.simulate.wishing import HOST_PORTS
 from longshore.simulate.witness import Witness
 
 REST_S = 400.0
@@ -146,6 +147,7 @@ class _Run:
             site.mend()
             site.delay(0.0)
             site.lie(None)
+            site.thaw_worker()
             for port in HOST_PORTS:
                 site.machine.release(port)
             site.power_on()

@@ -13,8 +13,9 @@ from typing import TypeVar
 import msgspec
 from msgspec.structs import replace
 
-from longshore.simulate.chance import NAMES, Line, Storm, script
+from longshore.simulate.chance import Line, Storm, script
 from longshore.simulate.run import Outcome, run_world
+from longshore.simulate.wishing import NAMES
 
 T = TypeVar("T")
 WORLDS_MAX = 600

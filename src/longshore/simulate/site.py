@@ -7,21 +7,25 @@ happen then.
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from longshore.agent.commands import CommandProber
-from longshore.agent.dialling import RETRY_FIRST_S, RETRY_MAX_S
+from longshore.agent.dialling import RETRY_FIRST_S, next_wait_s
 from longshore.agent.worker import Identity, Worker
 from longshore.engine.fake import FakeMachine, FakeProber
 from longshore.engine.fake_containers import Box
 from longshore.engine.fake_machine import Image
+from longshore.engine.limits import ANSWER_LIMIT_S
 from longshore.model.containers import ContainerOrder
-from longshore.model.errors import Unavailable
+from longshore.model.errors import Failure, Unavailable
 from longshore.model.objects import NodeStats
 from longshore.ports import Clock
+from longshore.simulate.guarding import Freezer, FrozenChannel, SimulatedGuard
 from longshore.simulate.lies import Lie, Lies, LyingEngine
 from longshore.simulate.story import Voice
 from longshore.simulate.wire import Cable, Link
+
+T = TypeVar("T")
 
 STARTS_AT_ONCE = 4
 COMMANDS_AT_ONCE = 2
@@ -87,7 +91,14 @@ class Site:
         """Fingerprints of containers that somebody removed by hand."""
         self.ailed: set[str] = set()
         """Ids of containers that have at some time not answered as they should."""
+        self.guard = SimulatedGuard(machine, around.clock, self._guarded)
+        self.freezer = Freezer()
+        """Holds the worker's process up."""
         self._around = around
+
+    def _guarded(self, verb: str, box: Box) -> None:
+        self._around.tell(Voice.CLUSTER, f"the guard of {self.name} {verb} the container of {box.order.task}")
+        self.taken.add(box.order.fingerprint)
 
     def _harm(self, text: str) -> None:
         self.harmed_at = self._around.clock.monotonic()
@@ -118,12 +129,24 @@ class Site:
             self.running = None
             self._harm(f"the worker of {self.name} is stopped")
 
+    def freeze_worker(self) -> None:
+        """SIGSTOP: it is there, and does nothing."""
+        if self.running is not None and not self.freezer.frozen:
+            self.freezer.freeze()
+            self._harm(f"the worker of {self.name} is frozen")
+
+    def thaw_worker(self) -> None:
+        if self.freezer.frozen:
+            self.freezer.thaw()
+            self._harm(f"the worker of {self.name} moves again")
+
     def power_off(self) -> None:
         """The machine dies: its containers with it, and nobody says goodbye."""
         if self.on:
             if self.link is not None:
                 self.link.mute()
             self._end_worker()
+            self.guard.lose_power()
             self.machine.lose_power()
             self.on = False
             self._harm(f"machine {self.name} loses power")
@@ -201,13 +224,19 @@ class Site:
             self._harm(f"the engine of {self.name} restarts and is away for {down_s:.1f} s")
             self.machine.restart(down_s=down_s)
 
+    def end_engine(self) -> None:
+        """Its process ends, and its containers live on, until `heal_engine`."""
+        if self.on:
+            self._harm(f"the engine of {self.name} ends, and not its containers")
+            self.machine.down()
+
     def hang_engine(self) -> None:
         if self.on:
             self._harm(f"the engine of {self.name} hangs")
             self.machine.hang()
 
     def heal_engine(self) -> None:
-        """The end of a hang."""
+        """The end of a hang, or another start."""
         if self.on:
             self._harm(f"the engine of {self.name} answers")
             self.machine.heal()
@@ -266,6 +295,7 @@ class Site:
             remember=remember,
             figures=_no_figures,
             prober=CommandProber(engine, FakeProber(self.machine), at_once=COMMANDS_AT_ONCE),
+            guard=self.guard,
         )
         async with asyncio.TaskGroup() as group:
             group.create_task(worker.run(), name=f"runner {self.name}")
@@ -274,23 +304,28 @@ class Site:
     async def _dial(self, worker: Worker) -> None:
         wait_s = RETRY_FIRST_S
         while True:
+            await self.freezer.moved()
             try:
                 self.link = self._around.connect(self)
                 wait_s = RETRY_FIRST_S  # as of a session that lasted: here nobody is in the way of one that does not
-                await worker.serve(self.link.worker)
+                await worker.serve(FrozenChannel(self.link.worker, self.freezer))
             except Unavailable:
                 self.parted_at = self._around.clock.monotonic()
                 await asyncio.sleep(wait_s)
-                wait_s = min(wait_s * 2, RETRY_MAX_S)
+                wait_s = next_wait_s(worker, wait_s)
 
 
 class _Engine(LyingEngine):
-    """Lets a witness see what is asked of it."""
+    """Lets a witness see what is asked of it, and asks nothing while its process is frozen."""
 
     def __init__(self, site: Site, around: Surroundings) -> None:
         super().__init__(site.machine, site.lies)
         self._site = site
         self._around = around
+
+    async def _ask(self, begin: Callable[[], "asyncio.Future[T | Failure]"], limit_s: float = ANSWER_LIMIT_S) -> T:
+        await self._site.freezer.moved()
+        return await self._site.freezer.held(super()._ask(begin, limit_s))
 
     async def create(self, order: ContainerOrder) -> str:
         self._around.asked(self._site, "create", order.task, order.fingerprint, None)

@@ -9,6 +9,7 @@ import hashlib
 import math
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable
+from itertools import pairwise
 
 import msgspec
 
@@ -118,6 +119,8 @@ class Witness:
         world = self.world
         while True:
             await world.pass_time(LOOK_EVERY_S)
+            for sentence in self._two_writers():
+                self.note(sentence)
             if world.manager is None or world.clock.monotonic() - world.manager_since < PATIENCE_S:
                 continue
             snapshot, at = world.read(), world.clock.monotonic()
@@ -175,7 +178,13 @@ class Witness:
             self._open_at |= {(one.name, one.release): now for one in free}
             doubled = _doubled(snapshot, sorted(self._touched))
             self._touched.clear()
-            for sentence in (*broken(snapshot), *doubled, *self._running_twice(), *self._twins(snapshot)):
+            for sentence in (
+                *broken(snapshot),
+                *doubled,
+                *self._running_twice(),
+                *self._twins(snapshot),
+                *self._two_writers(),
+            ):
                 self.note(sentence)
 
     def _check_event(self, event: Event, before: Object | None, snapshot: Snapshot) -> None:
@@ -346,6 +355,25 @@ class Witness:
         )
         return [f"the container {mark} runs {n} times" for mark, n in running.items() if n > 1]
 
+    def _may_be_over(self, site: Site) -> bool:
+        """Whether a worker had reason to think that it has no manager, now or just before it heard of one again."""
+        trouble = max(site.harmed_at, self.world.manager_since)
+        return self.world.manager is None or self.world.clock.monotonic() - trouble < QUIET_S
+
+    def _two_writers(self) -> list[str]:
+        """Where a single writer is in a slot, it had ended before the next one began."""
+        slots: dict[str, list[tuple[Site, Box]]] = defaultdict(list)
+        for site in self.world.sites.values():
+            for box in site.boxes(running=True):
+                slots[box.order.task.rpartition(".")[0]].append((site, box))
+        found = []
+        for slot, here in slots.items():
+            here.sort(key=lambda one: one[1].started_at)
+            for (_, before), (site, box) in pairwise(here):
+                if before.order.spec.single_writer and not site.guard.is_late(box):
+                    found.append(f"slot {slot} has two writers: {before.order.task} and {box.order.task}")
+        return found
+
     # -- acts on an engine
 
     def _asked(self, site: Site, verb: str, task_id: str, mark: str, box: Box | None) -> None:
@@ -354,8 +382,9 @@ class Witness:
             return
         wanted = task.live and task.wanted is Wanted.RUNNING
         # What an engine that lied had begun once more is stopped again.
-        dead = box is not None and (_dead(site, box) or box.id in site.lies.misled)
-        if verb in ("stop", "remove") and wanted and not (verb == "stop" and dead):
+        dead = verb == "stop" and box is not None and (_dead(site, box) or box.id in site.lies.misled)
+        fenced = box is not None and box.order.spec.single_writer and self._may_be_over(site)
+        if verb in ("stop", "remove") and wanted and not dead and not fenced:
             self.note(f"the worker of {site.name} asks to {verb} the container of {task_id}, which is wanted")
         if verb == "create" and RANK[State.STARTING] <= RANK[task.state] < RANK[State.LOST]:
             self.note(f"the worker of {site.name} makes another container for {task_id}, which has had one")
