@@ -70,7 +70,7 @@ def _changes_without(patch: pytest.MonkeyPatch, module: Any, unwanted: Callable[
 # -- the store
 
 
-@mutant(caught_by=14)
+@mutant(caught_by=36)
 def no_compare_and_swap(patch: pytest.MonkeyPatch) -> None:
     """A decision that lands late overwrites what happened meanwhile."""
     real = Snapshot._check
@@ -171,7 +171,7 @@ def a_finished_job_runs_again(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(restart, "again", again)
 
 
-@mutant(caught_by=1)
+@mutant(caught_by=36)
 def a_global_service_does_not_notice_nodes(patch: pytest.MonkeyPatch) -> None:
     """A node that joins or returns gets no task of it."""
     real = controllers._service_keys
@@ -189,19 +189,19 @@ def a_rollout_stops_all_at_once(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(rollout._Step, "_begin", lambda self, ready, busy: self.give_way(ready))
 
 
-@mutant(caught_by=12)
+@mutant(caught_by=36)
 def a_rollout_forgets_the_slot_it_emptied(patch: pytest.MonkeyPatch) -> None:
     """Only the slots that are filled just now are waited for. (A real bug once.)"""
     patch.setattr(rollout._Step, "_unready", lambda self: set())
 
 
-@mutant(caught_by=0)
+@mutant(caught_by=6)
 def two_run_at_once_that_must_not(patch: pytest.MonkeyPatch) -> None:
     """A task is started beside the one that writes to the same volume."""
     patch.setattr(rollout, "starts_first", lambda spec: True)
 
 
-@mutant(caught_by=0)
+@mutant(caught_by=36)
 def who_stands_by_takes_over_before_it_is_ready(patch: pytest.MonkeyPatch) -> None:
     """The former is stopped as soon as the other exists."""
     real = rollout._Step._tend
@@ -226,7 +226,7 @@ def who_stands_by_is_never_called(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(rollout._Step, "_tend", lambda self, here: any(one.stands_by for one in here))
 
 
-@mutant(caught_by=0)
+@mutant(caught_by=4)
 def who_left_the_rotation_is_never_stopped(patch: pytest.MonkeyPatch) -> None:
     """Its drain delay has no end."""
     patch.setattr(rollout._Step, "_stop_what_has_left", lambda self: None)
@@ -248,7 +248,7 @@ def tasks_of_a_dead_node_are_not_lost(patch: pytest.MonkeyPatch) -> None:
     _changes_without(patch, nodes, lambda change: change.reason is Reason.NODE_LOST)
 
 
-@mutant(caught_by=6)
+@mutant(caught_by=47)
 def a_drained_node_keeps_its_tasks(patch: pytest.MonkeyPatch) -> None:
     """Draining only keeps new ones away."""
     real = rollout._Step._cause
@@ -361,13 +361,13 @@ def a_key_added_while_busy_is_lost(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(KeyQueue, "add", add)
 
 
-@mutant(caught_by=2)
+@mutant(caught_by=1)
 def a_failure_is_not_tried_again(patch: pytest.MonkeyPatch) -> None:
     """Neither a commit that the store did not answer nor a step that the engine did not."""
     patch.setattr(KeyQueue, "retry", lambda self, key: 1.0)
 
 
-@mutant(caught_by=18)
+@mutant(caught_by=3)
 def a_new_manager_looks_only_at_what_changes(patch: pytest.MonkeyPatch) -> None:
     """What was left undone when the last one died stays undone."""
     real = controllers.controllers
@@ -383,7 +383,7 @@ def _nothing(world: Snapshot) -> tuple[str, ...]:
 # -- sessions
 
 
-@mutant(caught_by=0)
+@mutant(caught_by=36)
 def the_end_of_an_old_session_ends_the_new_one_too(patch: pytest.MonkeyPatch) -> None:
     """The node's session is forgotten, whichever it is."""
     real = Sessions._hold
@@ -397,7 +397,7 @@ def the_end_of_an_old_session_ends_the_new_one_too(patch: pytest.MonkeyPatch) ->
     patch.setattr(Sessions, "_hold", hold)
 
 
-@mutant(caught_by=4)
+@mutant(caught_by=6)
 def reports_are_acknowledged_before_they_are_durable(patch: pytest.MonkeyPatch) -> None:
     """And if the store then fails, that is that."""
 
@@ -419,7 +419,7 @@ def reports_are_acknowledged_before_they_are_durable(patch: pytest.MonkeyPatch) 
     patch.setattr(Sessions, "_report", report)
 
 
-@mutant(caught_by=47)
+@mutant(caught_by=7)
 def a_worker_is_not_told_what_it_lost(patch: pytest.MonkeyPatch) -> None:
     """A node that was down under a living session goes on running tasks that are no longer its own."""
     patch.setattr(sessions, "_wish", lambda task: (task.created_at, task.wanted, False))
@@ -467,7 +467,7 @@ class _Forgetful(dict[str, float]):
             super().__setitem__(name, at)
 
 
-@mutant(caught_by=0)
+@mutant(caught_by=5)
 def a_broken_connection_is_the_end_of_a_node(patch: pytest.MonkeyPatch) -> None:
     """Nobody waits for its worker to dial again."""
     patch.setattr(Liveness, "broken", lambda self, node: self._ended.__setitem__(node, -1000.0))
@@ -491,7 +491,7 @@ def a_nodes_own_token_is_not_kept(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(sessions, "admitted", admitted)
 
 
-@mutant(caught_by=22)
+@mutant(caught_by=2)
 def a_wish_is_acknowledged_though_the_store_did_not_answer(patch: pytest.MonkeyPatch) -> None:
     """The user is told that it is done."""
     real = Operations.land
@@ -519,7 +519,7 @@ def a_worker_does_not_know_its_containers_again(patch: pytest.MonkeyPatch) -> No
     patch.setattr(containers, "fingerprint", mark)
 
 
-@mutant(caught_by=0)
+@mutant(caught_by=3)
 def a_worker_takes_any_container_of_the_name(patch: pytest.MonkeyPatch) -> None:
     """A stale container is taken for the new task's, because fingerprints are not looked at."""
     real_step, real_observe = containers.next_step, containers.observe
@@ -541,13 +541,13 @@ def a_container_that_vanished_is_made_again(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(containers, "reached", lambda assigned, progress: 0)
 
 
-@mutant(caught_by=0)
+@mutant(caught_by=36)
 def a_worker_acts_before_it_has_looked(patch: pytest.MonkeyPatch) -> None:
     """It begins without the list of what is there."""
     _at_birth(patch, lambda one: one._listed.set())
 
 
-@mutant(caught_by=9)
+@mutant(caught_by=36)
 def a_worker_acts_before_it_was_told(patch: pytest.MonkeyPatch) -> None:
     """Until the manager speaks, it takes nothing to be wanted."""
     _at_birth(patch, lambda one: setattr(one, "_assigned", {}))
@@ -563,7 +563,7 @@ def _at_birth(patch: pytest.MonkeyPatch, change: Callable[[Runner], None]) -> No
     patch.setattr(Runner, "__init__", init)
 
 
-@mutant(caught_by=36)
+@mutant(caught_by=12)
 def a_step_that_nobody_answered_counts_as_not_done(patch: pytest.MonkeyPatch) -> None:
     """So a container that it started, and that ended, is started once more. (A real bug once.)"""
 
@@ -586,7 +586,7 @@ def what_was_not_acknowledged_is_dropped_at_a_reconnection(patch: pytest.MonkeyP
     patch.setattr(Outbox, "forget_said", lambda self: None)
 
 
-@mutant(caught_by=2)
+@mutant(caught_by=36)
 def an_acknowledgement_covers_what_came_after_it(patch: pytest.MonkeyPatch) -> None:
     """News of a task that came while older news was under way are taken as delivered with it."""
 
