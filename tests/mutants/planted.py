@@ -60,8 +60,8 @@ def _changes_without(patch: pytest.MonkeyPatch, module: Any, unwanted: Callable[
     """`module.decide`, without the changes that are `unwanted`."""
     real = module.decide
 
-    def decide(*arguments: Any) -> tuple[list[Change], float | None]:
-        changes, again = real(*arguments)
+    def decide(*arguments: Any, **more: Any) -> tuple[list[Change], float | None]:
+        changes, again = real(*arguments, **more)
         return [change for change in changes if not unwanted(change)], again
 
     patch.setattr(module, "decide", decide)
