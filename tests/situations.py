@@ -73,7 +73,15 @@ def service(
 
 def volume(name: str, on: str, service: str = "web", slot: int = 1, *, machine: str = "", at: float = 1.0) -> Volume:
     """A volume of a slot on a node, which has an engine of its own unless `machine` names one."""
-    return Volume(name=name, service=service, slot=slot, node=on, machine=machine or f"engine-of-{on}", created_at=at)
+    return Volume(
+        name=name,
+        service=service,
+        slot=slot,
+        node=on,
+        machine=machine or f"engine-of-{on}",
+        task=task_id(service, slot, 1),
+        created_at=at,
+    )
 
 
 def mounting(*volumes: str, read_only: bool = False) -> tuple[Mount, ...]:

@@ -27,6 +27,9 @@ def outcome(*records: Object) -> list[str]:
     for change in decide(world(*records), NOW, DEFAULT)[0]:
         after = change.after
         if isinstance(after, Volume):
+            if after.created_at < NOW:
+                assert after.task, "a volume that stays where it is has another task from now on"
+                continue
             told.append(f"{after.name} of {after.service}.{after.slot} on {after.node}")
         else:
             told.append(f"{change.id} on {after.node}" if after.node else f"{change.id}: {after.message}")  # type: ignore[union-attr]

@@ -5,7 +5,8 @@ it). What they tell of a node's life goes to `liveness`; the store learns ready 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 
 import structlog
 from msgspec.structs import replace
@@ -58,6 +59,8 @@ class _Session:
         self.sent: dict[str, _Wish] = {}
         """What the worker was told of each task, as far as it matters to it."""
         self.logs = LogStreams(channel)
+        self.writes: asyncio.Queue[Callable[[], Awaitable[None]]] = asyncio.Queue()
+        """What the worker said and is to be written down."""
         self.said_farewell = False
         """Whether its worker stops on purpose, and means to be back."""
 
@@ -248,6 +251,7 @@ class Sessions:
             )
             await together(
                 listen=self._listen(session),
+                write=self._write(session),
                 assign=self._assign(session),
                 entries=self._entries.tell(node, session.channel),
             )
@@ -295,9 +299,9 @@ class Sessions:
                 case Heartbeat():
                     await self._beat(session, message)
                 case Reports():
-                    await self._report(session, message)
+                    session.writes.put_nowait(partial(self._report, session, message))
                 case Description():
-                    await self._describe(session.node, message)
+                    session.writes.put_nowait(partial(self._describe, session.node, message))
                 case LogLines():
                     session.logs.lines(message.request, message.lines)
                 case LogEnd():
@@ -321,10 +325,23 @@ class Sessions:
         if node is None:
             raise Denied(f"node {session.node} was removed from this cluster", known=True)
         if node.status is NodeStatus.DOWN or node.held:
-            await self._write_node(session.node, lambda one: _returned(one, self._clock.now()), Reason.NODE_RETURNED)
+            session.writes.put_nowait(partial(self._return, session.node))
         if node.lease_s > self.liveness.lease_s:
-            lease_s = self.liveness.lease_s  # it beats as it was told in this session, so it knows
-            await self._write_node(session.node, lambda one: replace(one, lease_s=lease_s), Reason.NODE_CHANGED)
+            session.writes.put_nowait(partial(self._shorten_lease, session.node))
+
+    async def _write(self, session: _Session) -> None:
+        """Write down what the worker says, in its order. Beside listening: a store that stalls keeps no heartbeat from
+        being heard and answered."""
+        while True:
+            await (await session.writes.get())()
+
+    async def _return(self, name: str) -> None:
+        await self._write_node(name, lambda one: _returned(one, self._clock.now()), Reason.NODE_RETURNED)
+
+    async def _shorten_lease(self, name: str) -> None:
+        """It beats as it was told in this session, so it knows."""
+        lease_s = self.liveness.lease_s
+        await self._write_node(name, lambda one: replace(one, lease_s=lease_s), Reason.NODE_CHANGED)
 
     async def _describe(self, name: str, message: Description) -> None:
         await self._write_node(
@@ -338,8 +355,7 @@ class Sessions:
                 return
             change = Change(kind=Kind.NODE, id=name, before=node.revision, after=after, by=Owner.WORKER, reason=reason)
             try:
-                with self.liveness.waiting():
-                    await self._store.commit([change])
+                await self._store.commit([change])
             except Conflict:
                 continue
             return
@@ -347,9 +363,8 @@ class Sessions:
     async def _report(self, session: _Session, reports: Reports) -> None:
         """Make observations durable, then acknowledge them."""
         # In turn: what an earlier session of the node still writes would land after newer news, and undo them.
-        with self.liveness.waiting():
-            async with self._writing.setdefault(session.node, asyncio.Lock()):
-                await self._write_observations(session, reports)
+        async with self._writing.setdefault(session.node, asyncio.Lock()):
+            await self._write_observations(session, reports)
         await session.channel.send(Acknowledge(seq=reports.seq))
 
     async def _write_observations(self, session: _Session, reports: Reports) -> None:

@@ -301,6 +301,8 @@ class Volume(Record, frozen=True, kw_only=True):
     """The node that it was placed on."""
     machine: str
     """Of that node: nodes that share an engine share its volumes."""
+    task: str
+    """The newest task that was placed with it. So who places one and who has the volume forgotten cannot both win."""
     created_at: float = 0.0
     """When the first task of the slot was placed with it."""
 

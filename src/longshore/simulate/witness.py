@@ -15,6 +15,7 @@ import msgspec
 
 from longshore.control.liveness import RECONNECT_S
 from longshore.decide.dependencies import waits
+from longshore.decide.fence import is_fenced
 from longshore.decide.placement.constraints import eligible
 from longshore.decide.rollout import starts_first
 from longshore.engine.fake_containers import Box
@@ -322,7 +323,8 @@ class Witness:
             self.note(f"{task.id} is taken out although it serves and is wanted: {event.reason}")
         # Until the current release may start, the one that a task runs says how it gives way.
         own = snapshot.release(task.service, task.release) if waits(snapshot, service) else None
-        first = starts_first(own.spec if own is not None else service.spec)
+        # And nobody runs beside a single writer, whatever follows it.
+        first = starts_first(own.spec if own is not None else service.spec) and not is_fenced(snapshot, task)
         if event.by is Owner.ROLLOUT and first and "nothing fits beside it" not in event.message:
             self.note(f"{task.id} is taken out before another serves in its place")
 

@@ -62,13 +62,18 @@ class Volumes:
         for name in volumes_of(spec):
             id = volume_id(name, task.service, task.slot)
             known = self._by_name[name].get(id)
-            if known is not None and known.machine == node.machine:
-                continue
-            made = Volume(
-                name=name, service=task.service, slot=task.slot, node=node.name, machine=node.machine, created_at=now
+            stays = known is not None and known.machine == node.machine
+            placed = Volume(
+                name=name,
+                service=task.service,
+                slot=task.slot,
+                node=node.name,
+                machine=node.machine,
+                task=task.id,
+                created_at=known.created_at if known is not None and stays else now,
             )
-            self._by_name[name][id] = made
-            changes.append(_placed(made, known.revision if known is not None else 0))
+            self._by_name[name][id] = placed
+            changes.append(_placed(placed, known.revision if known is not None else 0))
         return changes
 
     def _tie(self, task: Task, name: str) -> Tie | None:
@@ -128,5 +133,5 @@ def _placed(volume: Volume, before: int) -> Change:
         after=volume,
         by=Owner.PLACEMENT,
         reason=Reason.VOLUME_PLACED,
-        message=f"on {volume.node}",
+        message=f"with {volume.task} on {volume.node}",
     )
