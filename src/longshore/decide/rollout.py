@@ -67,6 +67,8 @@ class _Step:
         """Whether nothing may give way to the current release yet. What it has begun goes on."""
         self.changes: list[Change] = []
         self.looks: list[float] = []
+        self._emptied: set[int] = set()
+        """Slots that this look empties."""
         self._turn: list[str] = []
         """Tasks in the whole cluster that may move now, if any of this service is to."""
         self._steadying: set[int] = set()
@@ -178,6 +180,7 @@ class _Step:
             moved = Reason.MOVED if former is not None and former.moves_to else Reason.RELIEVED
             self._change(relief, self._taken_over(relief), moved, f"takes over from {relief.relieves}")
         elif self._finds_no_room(relief):
+            self._emptied.add(relief.slot)
             self._raise(relief, Wanted.REMOVED, Reason.NO_NODE, "no room to start it first")
             self._leave(former, f"gives way, as nothing fits beside it: {relief.message}")
         return True
@@ -210,7 +213,8 @@ class _Step:
         unplaced = relief.state is State.NEW and relief.reason is Reason.NO_NODE
         if not unplaced or self._waits or self._rules.order is not None or former is None:
             return False
-        if self._cause(former) is not Reason.OUTDATED or len(self._unready()) >= max(self._rules.parallelism, 1):
+        unserved = self._unready() | self._emptied
+        if self._cause(former) is not Reason.OUTDATED or len(unserved) >= max(self._rules.parallelism, 1):
             return False
         at = relief.created_at + NO_ROOM_S
         if at > self._now:

@@ -21,6 +21,8 @@ REST_S = 400.0
 NOTICE_S = 30.0
 """After this even a cut that nobody was told of has been noticed."""
 LOOK_EVERY_S = 2.0
+SETTLE_S = 10.0
+"""In this time what the user's last act set off has landed, by a slow store too, and releases have proved themselves."""
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -160,6 +162,7 @@ class _Run:
         wrong = at_rest(world, player.wished())
         while wrong and not world.bugs and world.clock.monotonic() < deadline:
             await world.pass_time(LOOK_EVERY_S)
+            await player.give_up_held()
             wrong = at_rest(world, player.wished())
         if last and not wrong:
             wrong = await self._stays(player)
@@ -170,7 +173,7 @@ class _Run:
     async def _stays(self, player: Player) -> list[str]:
         """Rest is rest: a while later the same tasks run, and nothing was written."""
         world = self.witness.world
-        await world.pass_time(LOOK_EVERY_S)  # what the user's last act set off has landed then, by a slow store too
+        await world.pass_time(SETTLE_S)
         before = world.read().revision
         await world.pass_time(STAY_S)
         events = [event for kind, id, _ in world.read().objects() for event in world.durable.story(kind, id)]
