@@ -8,6 +8,7 @@ which the next run removes. The switch has a namespace of its own, as the engine
 whatever is forwarded there.
 """
 
+import json
 import os
 import shutil
 import signal
@@ -230,7 +231,9 @@ class Machine:
             f"--config-file={self.folder}/daemon.json",
             *_flags_of_old(),
         ]
-        (self.folder / "daemon.json").write_text("{}\n")
+        # Before 24 an engine's id is in a file outside its data; a machine that is started again is to have the same.
+        settings = {"deprecated-key-path": f"{self.folder}/key.json"} if _flags_of_old() else {}
+        (self.folder / "daemon.json").write_text(json.dumps(settings))
         # Numbers of processes that a killed engine wrote down would be taken for its own.
         stale = ("/run/docker.pid", "/run/docker/containerd/containerd.pid")
         run(*self.within, "rm", "-f", *stale)

@@ -9,10 +9,10 @@ from longshore.decide import rollout
 from longshore.decide.placement.explain import explain
 from longshore.decide.placement.place import decide
 from longshore.decide.placement.scores import DEFAULT
-from longshore.decide.placement.volumes import forget
+from longshore.decide.placement.volumes import forget, set_place
 from longshore.model.errors import Conflict, NotFound
 from longshore.model.lifecycle import State
-from longshore.model.objects import Availability, Node, NodeStatus, Object, Service, Volume
+from longshore.model.objects import Availability, Node, NodeStatus, Object, Service, Task, Volume
 from longshore.model.spec import Mode, UpdateOrder, UpdateRules
 from tests import situations
 from tests.situations import mounting, said, service, volume
@@ -194,3 +194,13 @@ def test_a_drained_node_stops_what_has_its_volume_there(spec: dict[str, Any], ex
     drained = node("n1", availability=Availability.DRAINED)
     world_ = world(drained, *THREE[1:], one, situations.task(of="db"))
     assert said(rollout.decide(world_, "db", NOW)[0]) == expected
+
+
+def test_the_user_says_where_a_volume_is() -> None:
+    here = world(*THREE, DB, volume("data", "n1", "db"), task("db"))
+    (change,) = set_place(here, "db.1.data", "n2")
+    following, _ = here.apply([change], (), NOW)
+    assert [one.after.node for one in decide(following, NOW, DEFAULT)[0] if isinstance(one.after, Task)] == ["n2"]
+    assert set_place(here, "db.1.data", "n1") == []
+    with pytest.raises(NotFound, match="there is no node n9"):
+        set_place(here, "db.1.data", "n9")

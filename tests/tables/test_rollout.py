@@ -116,6 +116,13 @@ def test_a_release_that_fits_nowhere_beside_the_former(age_s: float, rules: Any,
     assert said(changes) == expected
 
 
+def test_one_look_empties_no_more_slots_than_may_be_empty() -> None:
+    waits = [relief(slot, state=State.NEW, on=None, created_at=NOW - NO_ROOM_S, **WAITS) for slot in (1, 3)]
+    unserved = task(2, 2, State.NEW, release=2, on=None, **WAITS)
+    changes, _ = decide(world(node("n1"), web(3, parallelism=2), task(1), unserved, task(3), *waits), "web", NOW)
+    assert said(changes) == ["-web.1.2", "web.1.1 wanted stopped"]
+
+
 def test_the_former_is_let_go_before_the_other_counts() -> None:
     """A commit may hold only so many changes, and between two commits no slot may be filled twice."""
     changes, _ = decide(world(web(1), task(1), relief(state=State.RUNNING)), "web", NOW)

@@ -11,7 +11,7 @@ from longshore.cli.units import age
 
 @click.group("volume", cls=CommandGroup)
 def volume() -> None:
-    """See where named volumes are, and forget those that are lost."""
+    """See where named volumes are; say where they are now, or that they are lost."""
 
 
 @volume.command("ls", examples=("longshore volume ls", "longshore volume ls --json"))
@@ -31,6 +31,23 @@ def ls(settings: Settings) -> None:
         now = time.time()
         rows = [(one.id, one.name, one.node, one.task, age(one.created_at, now)) for one in found]
         show(("VOLUME", "NAME", "NODE", "TASK", "AGE"), rows)
+
+
+@volume.command("place", examples=("longshore volume place db.1.shop_data n2",))
+@click.argument("id", metavar="VOLUME")
+@click.argument("node")
+@pass_settings
+def place(settings: Settings, id: str, node: str) -> None:
+    """Say that a volume is on another node from now on.
+
+    For one that you have copied there, or found again under a new engine. Nothing is copied by this.
+    """
+    with settings.client() as client:
+        view = client.place_volume(id, node)
+    if settings.as_json:
+        show_json(view)
+    else:
+        click.echo(f"{id} is on {view.node}, where its next task will start")
 
 
 @volume.command("forget", examples=("longshore volume forget db.1.shop_data",))

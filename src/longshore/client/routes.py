@@ -41,6 +41,7 @@ from longshore.model.views import (
     ServiceWish,
     TokenView,
     TokenWish,
+    VolumePatch,
     VolumeView,
     Why,
 )
@@ -292,6 +293,9 @@ class Client:
 
     def volumes(self) -> Iterator[VolumeView]:
         return self._pages("/v1/volumes", Page[VolumeView])
+
+    def place_volume(self, id: str, node: str) -> VolumeView:
+        return decoded(self._send("PATCH", _path("volumes", id), VolumePatch(node=node)).body, VolumeView)
 
     def forget_volume(self, id: str) -> None:
         self._send("DELETE", _path("volumes", id), None)

@@ -21,7 +21,7 @@ from longshore.control.showing import (
     volume_view,
 )
 from longshore.decide import rebalance, wishes
-from longshore.decide.placement.volumes import forget
+from longshore.decide.placement.volumes import forget, set_place
 from longshore.decide.plan import DecideService, Place, plan
 from longshore.decide.status import removing, status_of
 from longshore.decide.why import Explanation, sequel_of, waiting, why
@@ -319,6 +319,14 @@ class Operations:
         """By id."""
         world = self._store.read()
         return [volume_view(world, volume) for _, volume in sorted(world.volumes.items())]
+
+    async def place_volume(self, id: str, node: str) -> VolumeView:
+        await self.land(lambda world, now: set_place(world, id, node))
+        world = self._store.read()
+        volume = world.volumes.get(id)
+        if volume is None:
+            raise NotFound(f"volume {id} was forgotten meanwhile")
+        return volume_view(world, volume)
 
     async def forget_volume(self, id: str) -> None:
         await self.land(lambda world, now: forget(world, id))

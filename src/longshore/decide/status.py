@@ -165,6 +165,8 @@ def _troubled(service: Service, wanted: Slots, spent: set[int], counting: list[T
     failed = []
     for slot, here in wanted.items():
         ended = [task for task in here if task.release == service.release and not task.live]
+        if any(task.counts and task.reason is Reason.NO_NODE for task in here):
+            ended = [task for task in ended if task.state is not State.LOST]  # what it waits for is said below
         if ended and _ended_badly(service, ended[-1]) and not any(task.counts and _serves(task) for task in here):
             failed.append((slot in spent, ended[-1].finished_at or 0.0, slot, ended[-1]))
     if failed:

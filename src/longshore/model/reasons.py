@@ -21,6 +21,7 @@ class Reason(StrEnum):
     NODE_CHANGED = "node changed"
     NODE_REMOVED = "node removed"
     VOLUME_FORGOTTEN = "volume forgotten"
+    VOLUME_MOVED = "volume is elsewhere now"
     TOKEN_CREATED = "token created"
     TOKEN_REVOKED = "token revoked"
     TOKEN_USED = "token used"

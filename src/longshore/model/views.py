@@ -348,6 +348,13 @@ class VolumeView(msgspec.Struct, frozen=True, kw_only=True):
     created_at: float
 
 
+class VolumePatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Body of `PATCH /v1/volumes/{id}`."""
+
+    node: str
+    """On which it is from now on."""
+
+
 class ClusterView(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     version: str

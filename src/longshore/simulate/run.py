@@ -22,7 +22,7 @@ NOTICE_S = 30.0
 """After this even a cut that nobody was told of has been noticed."""
 LOOK_EVERY_S = 2.0
 SETTLE_S = 10.0
-"""In this time what the user's last act set off has landed, by a slow store too, and releases have proved themselves."""
+"""In this time the user's last act has landed, by a slow store too, and releases have proved themselves."""
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 import msgspec
+from msgspec.structs import replace
 
 from longshore.model.changes import Change, deleted
 from longshore.model.errors import Conflict, NotFound
@@ -104,19 +105,48 @@ class Volumes:
             node = self._world.nodes.get(one.node)
             where.append(one.node if node is None or here else f"an engine that {one.node} had before")
             gone.append(f"`longshore volume forget {one.id}`")
-        advice = f"where {name} is lost for good, {' and '.join(gone)} lets it start on an empty one elsewhere"
+        advice = f"where {name} is lost for good, {' and '.join(gone)} lets it start on an empty one elsewhere; "
+        advice += "`longshore volume place` says that it is on another node now"
         return Tie(f"volume {name} is on {' and '.join(dict.fromkeys(where))}", frozenset(nodes), advice)
 
 
 def forget(world: Snapshot, id: str) -> list[Change]:
     """Let a slot start on an empty volume elsewhere. Raises NotFound, and Conflict while a task has the volume."""
+    volume = _free(world, id)
+    return [deleted(Kind.VOLUME, id, volume.revision, Owner.USER, Reason.VOLUME_FORGOTTEN)]
+
+
+def set_place(world: Snapshot, id: str, name: str) -> list[Change]:
+    """Take a volume to be on a node, to which the user has brought it. Raises NotFound, and Conflict while a task has
+    the volume."""
+    volume, node = _free(world, id), world.nodes.get(name)
+    if node is None:
+        raise NotFound(f"there is no node {name}")
+    after = replace(volume, node=name, machine=node.machine)
+    if after == volume:
+        return []
+    told = f"{volume.node} to {name}"
+    return [
+        Change(
+            kind=Kind.VOLUME,
+            id=id,
+            before=volume.revision,
+            after=after,
+            by=Owner.USER,
+            reason=Reason.VOLUME_MOVED,
+            message=told,
+        )
+    ]
+
+
+def _free(world: Snapshot, id: str) -> Volume:
     volume = world.volumes.get(id)
     if volume is None:
         raise NotFound(f"there is no volume {id}; `longshore volume ls` shows those that there are")
     user = user_of(world, volume)
     if user is not None:
         raise Conflict(f"{user.id} has volume {id} on {user.node}; scale {user.service} down or remove it first")
-    return [deleted(Kind.VOLUME, id, volume.revision, Owner.USER, Reason.VOLUME_FORGOTTEN)]
+    return volume
 
 
 def user_of(world: Snapshot, volume: Volume) -> Task | None:
