@@ -36,7 +36,7 @@ SERVING = (task(1, release=2), task(2, release=2))
         ),
         pytest.param(
             [WEB, ROLLING, task(1, release=2), CRASHED],
-            "web is degraded, 1 of 2 ready: web.2.4: exited: exit code 7. Release 2 is being rolled out.",
+            "web is degraded, 1 of 2 ready. Release 2 is being rolled out.",
             "web.2.4",
             id="a task in trouble",
         ),

@@ -13,23 +13,20 @@ from longshore.model.views import Phase, ServiceStatus
 
 def of_service(world: Snapshot, service: Service) -> tuple[str, Task | None]:
     """The explanation in sentences, and the task to go on with: the one in trouble, else the first; None without."""
-    status = status_of(world, service)
-    task = troubled(world, service)
+    status, task = status_of(world, service), troubled(world, service)
+    # What a task is to be explained for, and what a release is held up by, have sentences of their own.
+    said = "" if task is not None or status.rollout is ReleasePhase.PAUSED else status.message
     if task is None:
         tasks = world.tasks_of_service(service.name).values()
         task = min(tasks, key=lambda one: (one.slot, -one.generation), default=None)
-    return ". ".join((_standing(service, status), *_of_release(world, service))) + ".", task
+    return ". ".join((_standing(service, status, said), *_of_release(world, service))) + ".", task
 
 
-def _standing(service: Service, status: ServiceStatus) -> str:
+def _standing(service: Service, status: ServiceStatus, said: str) -> str:
     if status.phase is Phase.COMPLETE:
         return f"{service.name} is complete"
-    count = f"{status.ready} of {status.wanted} ready"
-    # A release that is held up has a sentence of its own.
-    said = f": {status.message}" if status.message and status.rollout is not ReleasePhase.PAUSED else ""
-    if status.settled:
-        return f"{service.name} is as wished, {count}{said}"
-    return f"{service.name} is {status.phase}, {count}{said}"
+    how = "as wished" if status.settled else status.phase
+    return f"{service.name} is {how}, {status.ready} of {status.wanted} ready" + (f": {said}" if said else "")
 
 
 def _of_release(world: Snapshot, service: Service) -> list[str]:
