@@ -235,14 +235,18 @@ class Witness:
             self.note(f"{after.name} is declared down, and nothing was done to it")
 
     def _check_held(self, node: Node) -> None:
-        """Evictions are held only where most nodes that were ready had reason to be silent."""
+        """Evictions are held only where most nodes that were ready had reason to be silent. When that was decided, one
+        that has changed since may have been either."""
         now = self.world.clock.monotonic()
-        nodes = [one for one in self.world.read().nodes.values() if not one.availability.gives_up]
-        ready = [one.name for one in nodes if one.status is NodeStatus.READY]
-        since = {name: max(self.world.sites[name].harmed_at, self.world.manager_since) for name in ready}
-        troubled = sum(not self.world.sites[name].on or now - since[name] < QUIET_S for name in ready)
-        if 2 * troubled <= len(ready):
-            self.note(f"evictions are held for {node.name}, and {troubled} of {len(ready)} nodes are in trouble")
+        ready, troubled = 0, 0
+        for one in self.world.read().nodes.values():
+            site = self.world.sites[one.name]
+            ill = not site.on or now - max(site.harmed_at, self.world.manager_since) < QUIET_S
+            changed = one.name != node.name and now - self._node_changed[one.name] < self._unaware_s()
+            if ill if changed else one.status is NodeStatus.READY and not one.availability.gives_up:
+                ready, troubled = ready + 1, troubled + ill
+        if 2 * troubled <= ready:
+            self.note(f"evictions are held for {node.name}, and {troubled} of {ready} nodes are in trouble")
 
     def _check_made(self, task: Task) -> None:
         """Whatever goes wrong, a slot does not get one task after the other without end."""
