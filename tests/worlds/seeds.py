@@ -42,5 +42,9 @@ SEEDS: tuple[Kept, ...] = (
     ),
     Kept(2039, "what an earlier session still wrote landed after the news of the next, and undid them", 6, 120),
     Kept(50179, "a connection that waited for its cable spoke once more, and the end of it was taken for news", 4),
+    Kept(50119, "what a heartbeat said of its node was written later than it was heard, as if it were news", 6, 120),
+    Kept(50215, "what a heartbeat said of its node was written later than it was heard, as if it were news", 6, 120),
+    Kept(50313, "the witness took who was ready when a hold landed for who was when it was decided", 4),
+    Kept(70008, "the witness took what was wished when a task's end landed for what was when it was decided", 1),
     Kept(5055, "what the user's last act set off was still being written when rest began to be looked at", 4, 120),
 )

@@ -4,11 +4,12 @@ Staged with exact times in a world without chance.
 """
 
 import pytest
+from msgspec.structs import replace
 
 from longshore.control.liveness import RECONNECT_S
 from longshore.decide.nodes import HELD_LOOK_S
 from longshore.model.lifecycle import State
-from longshore.model.objects import Availability, Kind
+from longshore.model.objects import Availability, Kind, Node
 from longshore.model.reasons import Reason
 from longshore.simulate.unruly import StoreTroubles
 from longshore.simulate.world import HEARTBEAT_TIMEOUT_S
@@ -128,7 +129,7 @@ def test_a_manager_that_just_started_waits_a_full_timeout_also_for_a_broken_conn
 
 
 def test_a_store_that_stalls_makes_nobody_silent() -> None:
-    """Sessions that wait for it hear no heartbeats meanwhile."""
+    """Beats are heard and answered while what their workers reported waits."""
 
     async def scene(stage: Stage) -> None:
         await settled(stage, 6)
@@ -141,6 +142,50 @@ def test_a_store_that_stalls_makes_nobody_silent() -> None:
         await stage.world.pass_time(20.0)
         assert stage.told("is down") == stage.told("held") == 0
         await stage.serving(6, within_s=30.0)
+
+    play(scene, nodes=3)
+
+
+@pytest.mark.parametrize(("stalled_s", "returns"), [(9.0, 1), (13.0, 0)])
+def test_a_node_is_back_since_it_was_heard_and_not_since_that_was_written(stalled_s: float, returns: int) -> None:
+    """What is written after another thing that waits is old news by then; the node may be silent again."""
+
+    async def scene(stage: Stage) -> None:
+        await settled(stage, 3)
+        site = stage.world.sites["n1"]
+        stage.world.set_troubles(replace(PROMPT, land_s=(stalled_s, stalled_s)))
+        site.exit(site.boxes(running=True)[0], 1)
+        await stage.world.pass_time(0.1)
+        stage.world.set_troubles(PROMPT)  # only the report of that waits
+        site.hang_engine()
+        await stage.world.until(lambda: "n1" not in stage.ready_nodes(), HEARTBEAT_TIMEOUT_S + 0.2)
+        site.heal_engine()
+        await stage.world.pass_time(1.5)
+        site.power_off()
+        died, before = stage.world.now(), len(stage.world.durable.story(Kind.NODE, "n1"))
+        await stage.world.pass_time(stalled_s - 5.0)
+        written = [event.after for event in stage.world.durable.story(Kind.NODE, "n1")][before:]
+        assert len(written) == returns
+        assert all(isinstance(node, Node) and node.changed_at < died for node in written)
+        await stage.world.pass_time(20.0)
+
+    play(scene, nodes=3)
+
+
+def test_a_store_that_loses_what_a_worker_says_ends_no_session() -> None:
+    async def scene(stage: Stage) -> None:
+        await settled(stage, 3)
+        site = stage.world.sites["n1"]
+        site.hang_engine()
+        await stage.world.until(lambda: "n1" not in stage.ready_nodes(), HEARTBEAT_TIMEOUT_S + 0.2)
+        link = site.link
+        stage.world.set_troubles(replace(PROMPT, lost_before=1.0))
+        site.heal_engine()
+        await stage.world.pass_time(4.0)
+        assert "n1" not in stage.ready_nodes()
+        stage.world.set_troubles(PROMPT)
+        await stage.world.until(lambda: "n1" in stage.ready_nodes(), 1.0)
+        assert site.link is link
 
     play(scene, nodes=3)
 

@@ -325,7 +325,7 @@ class Sessions:
         if node is None:
             raise Denied(f"node {session.node} was removed from this cluster", known=True)
         if node.status is NodeStatus.DOWN or node.held:
-            session.writes.put_nowait(partial(self._return, session.node))
+            session.writes.put_nowait(partial(self._return, session.node, self._clock.now()))
         if node.lease_s > self.liveness.lease_s:
             session.writes.put_nowait(partial(self._shorten_lease, session.node))
 
@@ -335,8 +335,13 @@ class Sessions:
         while True:
             await (await session.writes.get())()
 
-    async def _return(self, name: str) -> None:
-        await self._write_node(name, lambda one: _returned(one, self._clock.now()), Reason.NODE_RETURNED)
+    async def _return(self, name: str, heard_at: float) -> None:
+        """It was heard at `heard_at`. If it has fallen silent again until this has its turn, that is old news."""
+
+        def returned(one: Node) -> Node:
+            return _returned(one, heard_at) if self.liveness.silence_left_s(name) > 0 else one
+
+        await self._write_node(name, returned, Reason.NODE_RETURNED)
 
     async def _shorten_lease(self, name: str) -> None:
         """It beats as it was told in this session, so it knows."""
@@ -357,6 +362,11 @@ class Sessions:
             try:
                 await self._store.commit([change])
             except Conflict:
+                continue
+            except Unavailable as failure:
+                # Not the session's end: the node would be judged by a connection that it did not break.
+                log.warning("the record of a node waits for the store", node=name, reason=failure.message)
+                await asyncio.sleep(STORE_RETRY_S)
                 continue
             return
 
@@ -396,10 +406,11 @@ def _assigned(world: Snapshot, task: Task) -> Assigned:
     return Assigned(task=task, spec=release.spec)
 
 
-def _returned(node: Node, now: float) -> Node:
-    if node.status is NodeStatus.READY and not node.held:
+def _returned(node: Node, heard_at: float) -> Node:
+    down = node.status is NodeStatus.DOWN
+    if (down and node.changed_at > heard_at) or not (down or node.held):
         return node
-    changed_at = node.changed_at if node.status is NodeStatus.READY else now
+    changed_at = heard_at if down else node.changed_at
     return replace(node, status=NodeStatus.READY, reason=Reason.NODE_RETURNED, message="", changed_at=changed_at)
 
 

@@ -84,6 +84,8 @@ class Witness:
         """When each node's record was last written, by the true time."""
         self._taken_back: dict[str, list[tuple[ServiceSpec, ServiceSpec]]] = defaultdict(list)
         """By service: what was wished and failed, and what it was rolled back to."""
+        self._replicas: dict[str, list[tuple[float, int]]] = defaultdict(list)
+        """By service: until when, by the true time, how many were wished before."""
         self._volumes: dict[str, str] = {}
         """By id of a volume: the machine on which its slot first ran with it."""
         self._open_at: dict[tuple[str, int], float] = {}
@@ -199,6 +201,8 @@ class Witness:
             self._volumes.pop(event.id, None)
         if isinstance(after, Node):
             self._node_changed[after.name] = self.world.clock.monotonic()
+        if isinstance(before, Service) and before.spec.mode is not Mode.GLOBAL:
+            self._replicas[event.id].append((self.world.clock.monotonic(), before.spec.replicas))
         if isinstance(after, Node) and isinstance(before, Node):
             self._check_node(after, before)
         elif isinstance(after, Service) and isinstance(before, Service) and event.by is Owner.DEPLOYMENTS:
@@ -235,14 +239,18 @@ class Witness:
             self.note(f"{after.name} is declared down, and nothing was done to it")
 
     def _check_held(self, node: Node) -> None:
-        """Evictions are held only where most nodes that were ready had reason to be silent."""
+        """Evictions are held only where most nodes that were ready had reason to be silent. When that was decided, one
+        that has changed since may have been either."""
         now = self.world.clock.monotonic()
-        nodes = [one for one in self.world.read().nodes.values() if not one.availability.gives_up]
-        ready = [one.name for one in nodes if one.status is NodeStatus.READY]
-        since = {name: max(self.world.sites[name].harmed_at, self.world.manager_since) for name in ready}
-        troubled = sum(not self.world.sites[name].on or now - since[name] < QUIET_S for name in ready)
-        if 2 * troubled <= len(ready):
-            self.note(f"evictions are held for {node.name}, and {troubled} of {len(ready)} nodes are in trouble")
+        ready, troubled = 0, 0
+        for one in self.world.read().nodes.values():
+            site = self.world.sites[one.name]
+            ill = not site.on or now - max(site.harmed_at, self.world.manager_since) < QUIET_S
+            changed = one.name != node.name and now - self._node_changed[one.name] < self._unaware_s()
+            if ill if changed else one.status is NodeStatus.READY and not one.availability.gives_up:
+                ready, troubled = ready + 1, troubled + ill
+        if 2 * troubled <= ready:
+            self.note(f"evictions are held for {node.name}, and {troubled} of {ready} nodes are in trouble")
 
     def _check_made(self, task: Task) -> None:
         """Whatever goes wrong, a slot does not get one task after the other without end."""
@@ -331,7 +339,10 @@ class Witness:
     def _wants(self, service: Service, task: Task, snapshot: Snapshot) -> bool:
         """Whether a service still wants something in the place of `task`."""
         if service.spec.mode is not Mode.GLOBAL:
-            return task.slot <= service.spec.replicas
+            # Who decided may have seen the service just before more were wished again.
+            since = self.world.clock.monotonic() - self._unaware_s()
+            seen = [count for until, count in self._replicas[service.name] if until > since]
+            return task.slot <= min((service.spec.replicas, *seen))
         node = snapshot.nodes.get(task.pinned)
         # Who decided may have seen the node just before it came back.
         long = self.world.clock.monotonic() - self._node_changed.get(task.pinned, 0.0) > self._unaware_s()
