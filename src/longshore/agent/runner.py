@@ -88,6 +88,7 @@ class Runner:
         for id in sorted(gone):
             self._assigned.pop(id, None)
             self._forget(id)
+        self._tell_fence()
         for id in sorted(put.keys() | gone | (set(self._of_task) if message.full else set())):
             self._queue.add(id)
 
@@ -149,6 +150,7 @@ class Runner:
             self._of_task[one.task].add(one.id)
             tasks.add(one.task)
         self._listed.set()
+        self._tell_fence()
         for task in sorted(tasks):
             self._queue.add(task)
 
@@ -236,6 +238,11 @@ class Runner:
             return None
         found = (self._containers_of(id) for id, one in self._assigned.items() if one.spec.single_writer)
         return [one.id for here in found for one in here if one.status is not Status.EXITED]
+
+    def _tell_fence(self) -> None:
+        """It need not look before a single writer is assigned, once that is known of all."""
+        if self._assigned is not None and self._listed.is_set():
+            self._fence.concern(any(one.spec.single_writer for one in self._assigned.values()))
 
     def _look_at_fenced(self) -> None:
         for id, one in (self._assigned or {}).items():
