@@ -113,11 +113,9 @@ class Fence:
             await self._concerned.wait()
             at += LOOK_EVERY_S * max(1, math.ceil((loop.time() - at) / LOOK_EVERY_S))
             await asyncio.sleep(at - loop.time())
-            if not self._ids():
-                continue
             if self.is_over:
                 self._end()
-            elif self._guard is not None and at - stood_at >= GUARD_EVERY_S:
+            elif self._guard is not None and at - stood_at > GUARD_EVERY_S - LOOK_EVERY_S / 2 and self._ids():
                 stood_at = at
                 try:
                     await self._guard.stand()

@@ -66,6 +66,7 @@ class JumpLoop(asyncio.SelectorEventLoop):
     _ready: deque[_Due]
     _stopping: bool
     get_debug = staticmethod(bool)
+    """False, without a call into Python: every future asks."""
 
     def __init__(self) -> None:
         super().__init__()
