@@ -7,6 +7,7 @@ Knows containers by their ids alone; which are meant, and what is done with them
 """
 
 import asyncio
+import math
 from collections.abc import Callable, Collection
 
 import structlog
@@ -37,11 +38,21 @@ class Fence:
         """Ids of containers whose lease has ended."""
         self._fenced: Fenced = lambda: None
         self._wake: Callable[[], None] = lambda: None
+        self._concerned = asyncio.Event()
+        """Whether there may be something to keep to the lease."""
+        self._concerned.set()
 
     def mind(self, fenced: Fenced, wake: Callable[[], None]) -> None:
         """From now on `fenced` tells the ids of the containers that are meant, None while that is not known, and `wake`
         has them looked at."""
         self._fenced, self._wake = fenced, wake
+
+    def concern(self, concerned: bool) -> None:
+        """Whether any container may be meant from now on. Until it is said, some may."""
+        if concerned:
+            self._concerned.set()
+        else:
+            self._concerned.clear()
 
     # -- what the manager says
 
@@ -96,15 +107,16 @@ class Fence:
 
     async def run(self) -> None:
         """Notice when the lease is over, and when the guard is gone, until cancelled."""
-        looks = 0
+        loop = asyncio.get_running_loop()
+        at = stood_at = loop.time()
         while True:
-            await asyncio.sleep(LOOK_EVERY_S)
-            looks += 1
-            if not self._ids():
-                continue
+            await self._concerned.wait()
+            at += LOOK_EVERY_S * max(1, math.ceil((loop.time() - at) / LOOK_EVERY_S))
+            await asyncio.sleep(at - loop.time())
             if self.is_over:
                 self._end()
-            elif self._guard is not None and looks % round(GUARD_EVERY_S / LOOK_EVERY_S) == 0:
+            elif self._guard is not None and at - stood_at > GUARD_EVERY_S - LOOK_EVERY_S / 2 and self._ids():
+                stood_at = at
                 try:
                     await self._guard.stand()
                 except Unavailable as failure:

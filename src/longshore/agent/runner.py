@@ -56,13 +56,19 @@ class Runner:
         self._cluster = cluster
         self._node = node
         self._starts = starts
-        self._queue: KeyQueue[str] = KeyQueue()
+        self._queue: KeyQueue[str] = KeyQueue(self._hire)
+        self._group: asyncio.TaskGroup | None = None
+        """None until it runs."""
+        self._hands = self._idle = 0
+        """Coroutines that work on tasks, made when there is work for them; those of them that have none."""
         self._probes = Probes(prober, self._queue.add)
         self._assigned: dict[str, Assigned] | None = None
         """None until the manager has said it once: until then nothing is started, stopped or removed."""
         self._progress: dict[str, Progress] = {}
         self._containers: dict[str, Container] = {}
         self._of_task: dict[str, set[str]] = defaultdict(set)
+        self._writers: tuple[str, ...] = ()
+        """Single writers that are assigned."""
         self._doubted: set[str] = set()
         """Tasks whose last step may have been done or not: nobody answered."""
         self._listed = asyncio.Event()
@@ -88,6 +94,8 @@ class Runner:
         for id in sorted(gone):
             self._assigned.pop(id, None)
             self._forget(id)
+        self._writers = tuple(id for id, one in self._assigned.items() if one.spec.single_writer)
+        self._tell_fence()
         for id in sorted(put.keys() | gone | (set(self._of_task) if message.full else set())):
             self._queue.add(id)
 
@@ -115,10 +123,17 @@ class Runner:
                 group.create_task(self._watch(), name=f"node {self._node}: watch the engine")
                 group.create_task(self._fence.run(), name=f"node {self._node}: fence")
                 group.create_task(self._list_again(), name=f"node {self._node}: list again")
-                for number in range(TASKS_AT_ONCE):
-                    group.create_task(self._work(), name=f"node {self._node}: work {number}")
+                self._group = group
+                self._hire()
         finally:
             self._queue.close()
+
+    def _hire(self) -> None:
+        """As many as there are tasks in line, and no more than may be worked on."""
+        while self._group is not None and len(self._queue) > self._idle and self._hands < TASKS_AT_ONCE:
+            self._hands += 1
+            self._idle += 1
+            self._group.create_task(self._work(), name=f"node {self._node}: work {self._hands}")
 
     async def _watch(self) -> None:
         while True:
@@ -149,6 +164,7 @@ class Runner:
             self._of_task[one.task].add(one.id)
             tasks.add(one.task)
         self._listed.set()
+        self._tell_fence()
         for task in sorted(tasks):
             self._queue.add(task)
 
@@ -181,6 +197,7 @@ class Runner:
         await self._listed.wait()  # what is already there must be known before anything is started
         while True:
             task = await self._queue.get()
+            self._idle -= 1
             try:
                 await self._tend(task)
                 self._queue.forget(task)
@@ -189,6 +206,7 @@ class Runner:
                 wait_s = self._queue.retry(task)
                 log.warning("step put off", node=self._node, task=task, reason=failure.message, retry_s=wait_s)
             finally:
+                self._idle += 1
                 self._queue.done(task)
 
     async def _tend(self, task: str) -> None:
@@ -234,13 +252,17 @@ class Runner:
         """Ids of the containers of single writers that may run; None until that is known."""
         if self._assigned is None or not self._listed.is_set():
             return None
-        found = (self._containers_of(id) for id, one in self._assigned.items() if one.spec.single_writer)
+        found = (self._containers_of(id) for id in self._writers)
         return [one.id for here in found for one in here if one.status is not Status.EXITED]
 
+    def _tell_fence(self) -> None:
+        """It need not look before a single writer is assigned, once that is known of all."""
+        if self._assigned is not None and self._listed.is_set():
+            self._fence.concern(bool(self._writers))
+
     def _look_at_fenced(self) -> None:
-        for id, one in (self._assigned or {}).items():
-            if one.spec.single_writer:
-                self._queue.add(id)
+        for id in self._writers:
+            self._queue.add(id)
 
     async def _look_again(self, task: str) -> None:
         """See what the step that nobody answered did: a container that it started may have ended since, and by an

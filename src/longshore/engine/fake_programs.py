@@ -11,6 +11,7 @@ process, which gets no signal that it has not asked for:
 """
 
 import shlex
+from functools import lru_cache
 
 import msgspec
 
@@ -30,6 +31,7 @@ class Program(msgspec.Struct, frozen=True, kw_only=True):
     """The program that is not there, if it is not."""
 
 
+@lru_cache(maxsize=1024)
 def program_of(arguments: tuple[str, ...]) -> Program:
     match arguments:
         case (name, *_) if "missing" in name:

@@ -6,7 +6,7 @@ belongs to one event loop, and its delays are that loop's timers, so virtual tim
 """
 
 import asyncio
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
@@ -18,7 +18,9 @@ BACKOFF_MAX_S = 15.0
 class KeyQueue(Generic[K]):
     """The keys of one controller."""
 
-    def __init__(self) -> None:
+    def __init__(self, wanted: Callable[[], None] = lambda: None) -> None:
+        """`wanted` is called for each key that gets in line."""
+        self._wanted = wanted
         self._line: asyncio.Queue[K] = asyncio.Queue()
         # One key wakes one of those that wait, or a worker with 64 of them would be busy waking them.
         self._waiting: set[K] = set()
@@ -37,7 +39,15 @@ class KeyQueue(Generic[K]):
             return
         self._waiting.add(key)
         if key not in self._busy:
-            self._line.put_nowait(key)
+            self._put(key)
+
+    def _put(self, key: K) -> None:
+        self._line.put_nowait(key)
+        self._wanted()
+
+    def __len__(self) -> int:
+        """How many keys are in line."""
+        return self._line.qsize()
 
     def _add_later(self, key: K, delay_s: float) -> None:
         if key in self._waiting and key not in self._busy:
@@ -66,7 +76,7 @@ class KeyQueue(Generic[K]):
         """The work on `key` has ended, well or not."""
         self._busy.discard(key)
         if key in self._waiting:
-            self._line.put_nowait(key)
+            self._put(key)
 
     def retry(self, key: K) -> float:
         """Look at `key` again after its back-off; returns that wait in seconds."""

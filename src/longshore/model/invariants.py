@@ -11,15 +11,23 @@ from longshore.model.snapshot import Snapshot
 from longshore.model.spec import Mode
 
 
-def broken(world: Snapshot) -> list[str]:
-    """Every broken sentence, in words; empty when all hold."""
-    return [*_slots(world), *_placed(world), *_ports(world), *_room(world)]
+def broken(world: Snapshot, since: Snapshot | None = None) -> list[str]:
+    """Every broken sentence, in words; empty when all hold. Those of what is as it was in the snapshot `since` may be
+    left out: they were found then. Snapshots share what does not change, so that is seen at once."""
+    before = since or Snapshot()
+    return [*_slots(world, before), *_placed(world, before), *_ports(world), *_room(world, before)]
 
 
-def _slots(world: Snapshot) -> list[str]:
+def _slots(world: Snapshot, before: Snapshot) -> list[str]:
     """A slot is filled once."""
     found = []
     for service, tasks in sorted(world.services_with_tasks.items()):
+        if (
+            tasks is before.tasks_of_service(service)
+            and world.releases_of(service) is before.releases_of(service)
+            and world.services.get(service) is before.services.get(service)
+        ):
+            continue
         filled = Counter(task.slot for task in tasks.values() if task.counts)
         found += [f"slot {service}.{slot} is filled {n} times" for slot, n in sorted(filled.items()) if n > 1]
         live = world.services.get(service)
@@ -34,16 +42,20 @@ def _slots(world: Snapshot) -> list[str]:
     return found
 
 
-def _placed(world: Snapshot) -> list[str]:
+def _placed(world: Snapshot, before: Snapshot) -> list[str]:
     """A live task past NEW is on a node that exists, and a pinned one on its own."""
     found = []
-    for task in world.tasks():
-        if task.state is State.NEW and task.node:
-            found.append(f"task {task.id} is new but has node {task.node}")
-        if task.state in ON_NODE and task.node not in world.nodes:
-            found.append(f"task {task.id} is {task.state} on {task.node}, which does not exist")
-        if task.node and task.pinned and task.node != task.pinned:
-            found.append(f"task {task.id} is pinned to {task.pinned} but on {task.node}")
+    same_nodes = world.nodes is before.nodes
+    for service, tasks in sorted(world.services_with_tasks.items()):
+        if same_nodes and tasks is before.tasks_of_service(service):
+            continue
+        for task in tasks.values():
+            if task.state is State.NEW and task.node:
+                found.append(f"task {task.id} is new but has node {task.node}")
+            if task.state in ON_NODE and task.node not in world.nodes:
+                found.append(f"task {task.id} is {task.state} on {task.node}, which does not exist")
+            if task.node and task.pinned and task.node != task.pinned:
+                found.append(f"task {task.id} is pinned to {task.pinned} but on {task.node}")
     return found
 
 
@@ -51,7 +63,7 @@ def _ports(world: Snapshot) -> list[str]:
     """A host port of a machine is given out once. Tasks that are still stopping keep theirs."""
     taken: Counter[tuple[str, int, str]] = Counter()
     for task in world.tasks():
-        node = world.nodes.get(task.node)
+        node = world.nodes.get(task.node) if task.ports else None
         if node is not None and task.state in ON_NODE:
             machine = node.machine
             taken.update({(machine, port.host, port.protocol) for port in task.ports})
@@ -62,10 +74,12 @@ def _ports(world: Snapshot) -> list[str]:
     ]
 
 
-def _room(world: Snapshot) -> list[str]:
+def _room(world: Snapshot, before: Snapshot) -> list[str]:
     """What tasks have set aside never exceeds what their node has, by what the node said when they were placed."""
     found = []
     for name, node in world.nodes.items():
+        if node is before.nodes.get(name) and world.tasks_of_node(name) is before.tasks_of_node(name):
+            continue
         cpu_millis = memory = disk = 0
         for task in world.tasks_of_node(name).values():
             release = world.release(task.service, task.release)

@@ -9,7 +9,8 @@ file is ever looked at.
 import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine
-from contextvars import Context
+from contextvars import Context, copy_context
+from functools import partial
 from heapq import heappop, heappush
 from typing import Any, TypeVar, TypeVarTuple
 
@@ -26,23 +27,65 @@ class Stuck(RuntimeError):
     """Nothing will ever happen again: all wait and there is no timer, or all are busy and no time passes."""
 
 
+class _Due(asyncio.TimerHandle):
+    """What the loop has to call, soon or at a time. asyncio's own asks for the debug mode again and again."""
+
+    __slots__ = ()
+    _callback: Callable[..., object]
+    _args: tuple[object, ...]
+
+    def __init__(
+        self,
+        when: float,
+        callback: Callable[..., object],
+        args: tuple[object, ...],
+        loop: asyncio.AbstractEventLoop,
+        context: Context | None,
+    ) -> None:
+        self._when = when
+        self._callback = callback
+        self._args = args
+        self._loop = loop
+        self._context = copy_context() if context is None else context
+        self._cancelled = False
+        self._scheduled = False
+        self._repr = self._source_traceback = None
+
+    def cancel(self) -> None:
+        self._cancelled = True
+        self._callback, self._args = bool, ()  # what it held may go
+
+
 class JumpLoop(asyncio.SelectorEventLoop):
     """The loop; a wait is only a jump of its clock.
 
     It takes the place of asyncio's own turn, which asks the kernel for news each time and compares timers in Python:
-    a third of what a world costs. Timers of the same instant fire in the order in which they were set.
+    half of what a world costs. Timers of the same instant fire in the order in which they were set.
     """
+
+    _ready: deque[_Due]
+    _stopping: bool
+    get_debug = staticmethod(bool)
+    """False, without a call into Python: every future asks."""
 
     def __init__(self) -> None:
         super().__init__()
         self._now = 0.0
         self._turns = 0
-        self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
+        self._timers: list[tuple[float, int, _Due]] = []
         self._set = 0
         """Timers so far."""
+        self.create_future = partial(asyncio.Future, loop=self)  # type: ignore[method-assign]
 
     def time(self) -> float:
         return self._now
+
+    def call_soon(
+        self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
+    ) -> asyncio.Handle:
+        handle = _Due(self._now, callback, args, self, context)
+        self._ready.append(handle)
+        return handle
 
     def call_later(
         self, delay: float, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
@@ -52,38 +95,41 @@ class JumpLoop(asyncio.SelectorEventLoop):
     def call_at(
         self, when: float, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
     ) -> asyncio.TimerHandle:
-        timer = asyncio.TimerHandle(when, callback, args, self, context)
+        timer = _Due(when, callback, args, self, context)
         self._set += 1
         heappush(self._timers, (when, self._set, timer))
         return timer
 
     def _run_once(self) -> None:
-        """One turn: asyncio calls it for as long as the loop runs."""
-        ready: deque[asyncio.Handle] = self._ready  # type: ignore[attr-defined]
-        timers = self._timers
-        if ready or self._stopping:  # type: ignore[attr-defined]
-            self._turns += 1
-            if self._turns > TURNS_PER_INSTANT_MAX:
-                self._turns = 0  # so that the loop can still be ended in good order
-                raise Stuck(f"no time passes, and {TURNS_PER_INSTANT_MAX} times something was done nevertheless")
-        else:
-            self._jump()
-        while timers and timers[0][0] <= self._now:
-            timer = heappop(timers)[2]
-            if not timer.cancelled():
-                ready.append(timer)
-        for _ in range(len(ready)):
-            handle = ready.popleft()
-            if not handle.cancelled():
-                handle._run()
+        """All turns until somebody stops the loop."""
+        ready, timers = self._ready, self._timers
+        while True:
+            if ready or self._stopping:
+                self._turns += 1
+                if self._turns > TURNS_PER_INSTANT_MAX:
+                    self._turns = 0  # so that the loop can still be ended in good order
+                    raise Stuck(f"no time passes, and {TURNS_PER_INSTANT_MAX} times something was done nevertheless")
+            else:
+                self._jump()
+            while timers and timers[0][0] <= self._now:
+                timer = heappop(timers)[2]
+                if not timer._cancelled:
+                    ready.append(timer)
+            for _ in range(len(ready)):
+                due = ready.popleft()
+                if not due._cancelled:
+                    due._run()
+            if self._stopping:
+                return
 
     def _jump(self) -> None:
         """To the next timer."""
-        while self._timers and self._timers[0][2].cancelled():
-            heappop(self._timers)
-        if not self._timers:
+        timers = self._timers
+        while timers and timers[0][2]._cancelled:
+            heappop(timers)
+        if not timers:
             raise Stuck("nothing is scheduled, and nothing will ever happen again")
-        self._now = max(self._now, self._timers[0][0])
+        self._now = max(self._now, timers[0][0])
         self._turns = 0
 
 

@@ -106,7 +106,8 @@ class Freezer:
         self._moves.set()
 
     async def moved(self) -> None:
-        await self._moves.wait()
+        if self.frozen:
+            await self._moves.wait()
 
     async def held(self, ask: Awaitable[T]) -> T:
         """What was asked, once it is known to a process that moves."""
@@ -115,7 +116,7 @@ class Freezer:
         except Failure:
             await self._moves.wait()
             raise
-        await self._moves.wait()
+        await self.moved()
         return outcome
 
 

@@ -6,12 +6,12 @@ repetition take, and no longer. A decision that got lost is seen by this before 
 """
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 
 from longshore.decide import restart
 from longshore.decide.dependencies import release_for
 from longshore.model.lifecycle import State, Wanted
-from longshore.model.objects import NodeStatus, Service, Task
+from longshore.model.objects import Node, NodeStatus, Service, Task
 from longshore.model.reasons import Reason
 from longshore.model.snapshot import Snapshot
 from longshore.model.spec import Mode, drain_s_of
@@ -20,30 +20,52 @@ MEND_S = 15.0
 """A slow store takes 1.5 s for a commit, and one that was lost is repeated after a moment; a conflict looks again."""
 
 
+_Seen = tuple[Service | None, Mapping[str, Task], Mapping[str, Node]]
+
+
 class Mending:
     """Remembers since when each thing has been amiss."""
 
     def __init__(self) -> None:
         self._since: dict[str, float] = {}
+        self._calm: dict[str, _Seen] = {}
+        """Services of which nothing is amiss as long as they, their tasks and the nodes are what they were, however
+        late it gets."""
 
     def look(self, world: Snapshot, now: float, at: float, quiet_since: float) -> list[str]:
         """What has been amiss for too long. `now` is the manager's time, `at` the true one; who decides could do so
         without a break since `quiet_since`."""
-        found = set(amiss(world, now))
+        found = set(amiss(world, now, self._calm))
         self._since = {one: self._since.get(one, at) for one in sorted(found)}
         return [
             f"{one} for {MEND_S:.0f} s" for one, since in self._since.items() if at - max(since, quiet_since) > MEND_S
         ]
 
 
-def amiss(world: Snapshot, now: float) -> Iterator[str]:
-    """Each thing that one look could mend."""
-    for name, tasks in world.services_with_tasks.items():
-        service = world.services.get(name)
-        for task in tasks.values():
-            yield from _task(world, service, task, now)
-    for service in world.services.values():
-        yield from _slots(world, service, now)
+def amiss(world: Snapshot, now: float, calm: dict[str, _Seen]) -> Iterator[str]:
+    """Each thing that one look could mend. Services that are `calm` are passed over, and those that turn out to be are
+    noted there."""
+    for name in {**world.services_with_tasks, **world.services}:
+        service, tasks = world.services.get(name), world.tasks_of_service(name)
+        seen, before = (service, tasks, world.nodes), calm.get(name)
+        # By identity: a snapshot shares with the next one what does not change.
+        if before is not None and all(one is other for one, other in zip(seen, before, strict=True)):
+            continue
+        calm.pop(name, None)
+        found = [sentence for task in tasks.values() for sentence in _task(world, service, task, now)]
+        if service is not None:
+            found += _slots(world, service, now)
+        if service is not None and not found and _is_timeless(service, tasks.values()):
+            calm[name] = seen
+        yield from found
+
+
+def _is_timeless(service: Service, tasks: Collection[Task]) -> bool:
+    """Whether nothing becomes due by itself: nobody is leaving, and every slot has a live task."""
+    filled = {task.slot for task in tasks if task.live}
+    return not any(task.wanted is Wanted.LEAVING for task in tasks) and (
+        service.spec.mode is Mode.GLOBAL or filled.issuperset(range(1, service.spec.replicas + 1))
+    )
 
 
 def _task(world: Snapshot, service: Service | None, task: Task, now: float) -> Iterator[str]:

@@ -9,7 +9,6 @@ import hashlib
 import math
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable
-from itertools import pairwise
 
 import msgspec
 
@@ -23,10 +22,11 @@ from longshore.model.changes import Batch, Event
 from longshore.model.containers import Assigned, fingerprint
 from longshore.model.invariants import broken
 from longshore.model.lifecycle import RANK, Owner, State, Wanted
-from longshore.model.objects import Kind, Node, NodeStatus, Object, Service, Task, volume_id
+from longshore.model.objects import Kind, Node, NodeStatus, Object, Service, Task
 from longshore.model.reasons import Reason
 from longshore.model.snapshot import Snapshot, service_of_task
 from longshore.model.spec import Mode, ServiceSpec, volumes_of
+from longshore.simulate.beside import Beside
 from longshore.simulate.mending import Mending
 from longshore.simulate.site import Site
 from longshore.simulate.story import Told, Voice, of_event
@@ -86,8 +86,9 @@ class Witness:
         """By service: what was wished and failed, and what it was rolled back to."""
         self._replicas: dict[str, list[tuple[float, int]]] = defaultdict(list)
         """By service: until when, by the true time, how many were wished before."""
-        self._volumes: dict[str, str] = {}
-        """By id of a volume: the machine on which its slot first ran with it."""
+        self._beside = Beside(self.world)
+        self._looked_at = self.world.read()
+        """The snapshot in which everything was looked at last."""
         self._open_at: dict[tuple[str, int], float] = {}
         """By service and release: when it last had nothing to wait for."""
         self._made: dict[tuple[str, int], deque[float]] = defaultdict(lambda: deque(maxlen=TASKS_PER_WINDOW_MAX))
@@ -122,7 +123,7 @@ class Witness:
         world = self.world
         while True:
             await world.pass_time(LOOK_EVERY_S)
-            for sentence in self._two_writers():
+            for sentence in self._beside.two_writers():
                 self.note(sentence)
             if world.manager is None or world.clock.monotonic() - world.manager_since < PATIENCE_S:
                 continue
@@ -181,14 +182,9 @@ class Witness:
             self._open_at |= {(one.name, one.release): now for one in free}
             doubled = _doubled(snapshot, sorted(self._touched))
             self._touched.clear()
-            for sentence in (
-                *broken(snapshot),
-                *doubled,
-                *self._running_twice(),
-                *self._twins(snapshot),
-                *self._two_writers(),
-            ):
+            for sentence in (*broken(snapshot, self._looked_at), *doubled, *self._beside.wrong(snapshot)):
                 self.note(sentence)
+            self._looked_at = snapshot
 
     def _check_event(self, event: Event, before: Object | None, snapshot: Snapshot) -> None:
         if not str(event.reason):
@@ -198,7 +194,7 @@ class Witness:
         self._last_at = event.at
         after = event.after
         if event.kind is Kind.VOLUME and after is None:
-            self._volumes.pop(event.id, None)
+            self._beside.forget(event.id)
         if isinstance(after, Node):
             self._node_changed[after.name] = self.world.clock.monotonic()
         if isinstance(before, Service) and before.spec.mode is not Mode.GLOBAL:
@@ -348,44 +344,10 @@ class Witness:
         long = self.world.clock.monotonic() - self._node_changed.get(task.pinned, 0.0) > self._unaware_s()
         return long and node is not None and eligible(node, service.spec)
 
-    def _twins(self, snapshot: Snapshot) -> list[str]:
-        """Slots that run without the volume that they once ran with."""
-        found = []
-        for site in self.world.sites.values():
-            for box in site.boxes(running=True):
-                task = snapshot.task(box.order.task)
-                if task is None or not task.live or task.node != site.name or task.pinned:
-                    continue
-                for name in volumes_of(box.order.spec):
-                    home = self._volumes.setdefault(volume_id(name, task.service, task.slot), site.name)
-                    if home != site.name:
-                        found.append(f"{task.id} runs on {site.name}, and its volume {name} is on {home}")
-        return found
-
-    def _running_twice(self) -> list[str]:
-        running = Counter(
-            box.order.fingerprint for site in self.world.sites.values() for box in site.boxes(running=True)
-        )
-        return [f"the container {mark} runs {n} times" for mark, n in running.items() if n > 1]
-
     def _may_be_over(self, site: Site) -> bool:
         """Whether a worker had reason to think that it has no manager, now or just before it heard of one again."""
         trouble = max(site.harmed_at, self.world.manager_since)
         return self.world.manager is None or self.world.clock.monotonic() - trouble < QUIET_S
-
-    def _two_writers(self) -> list[str]:
-        """Where a single writer is in a slot, it had ended before the next one began."""
-        slots: dict[str, list[tuple[Site, Box]]] = defaultdict(list)
-        for site in self.world.sites.values():
-            for box in site.boxes(running=True):
-                slots[box.order.task.rpartition(".")[0]].append((site, box))
-        found = []
-        for slot, here in slots.items():
-            here.sort(key=lambda one: one[1].started_at)
-            for (_, before), (site, box) in pairwise(here):
-                if before.order.spec.single_writer and not site.guard.is_late(box):
-                    found.append(f"slot {slot} has two writers: {before.order.task} and {box.order.task}")
-        return found
 
     # -- acts on an engine
 

@@ -116,12 +116,13 @@ class Sieve(msgspec.Struct, frozen=True):
             earlier = [one.nodes for one in ties[:place]]
             blamed = tuple(name for name in nodes if all(name in one for one in earlier))
             outside.append(Verdict(filter=tie.words, nodes=blamed))
+        refused: list[list[str]] = [[] for _ in (*self.words, "none")]
+        for name, place, is_left in zip(table.names, self.refused_by.tolist(), left.tolist(), strict=True):
+            if is_left:
+                refused[place].append(name)
         inside = [
-            Verdict(
-                filter=words,
-                nodes=tuple(table.names[row] for row in np.flatnonzero((self.refused_by == place) & left)),
-            )
-            for place, words in reversed([*enumerate(self.words)])
+            Verdict(filter=words, nodes=tuple(nodes))
+            for words, nodes in reversed([*zip(self.words, refused, strict=False)])
         ]
         return tuple(verdict for verdict in (*inside, *reversed(outside)) if verdict.nodes)
 

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from longshore.decide import restart
 from longshore.decide.placement.ask import Ask, ask_of
-from longshore.decide.placement.filters import no_node, rows_within, sieve
+from longshore.decide.placement.filters import Sieve, no_node, rows_within, sieve
 from longshore.decide.placement.scores import Policy, Vector, columns, numbers, policy_named, table_for
 from longshore.decide.placement.table import Busy, NodeTable, age
 from longshore.decide.placement.volumes import Ties, Volumes
@@ -80,7 +80,9 @@ class _Class:
         self._table = table
         self._ask = ask
         self._policy = policy
-        self._room = sieve(table, ask).room
+        self._left: Sieve | None = sieve(table, ask)
+        """What the filters leave, until a task of the class takes some of it."""
+        self._room = self._left.room.copy()
         self._scores: Vector | None = None
         """None while nobody asks, or after something that moved the scores of all nodes."""
         self._why_not: dict[Ties, tuple[str, Again]] = {}
@@ -140,6 +142,7 @@ class _Class:
         """Put a task on a node and bring its row up to date."""
         table, crowd = self._table, self._table.crowd
         ports = table.take(row, self._ask)
+        self._left = None
         closed = [row]
         self._room[row] -= 1
         machine = table.machine.item(row)
@@ -159,7 +162,7 @@ class _Class:
         """Why no node takes a task, and when a host port that another program held is to be tried again. Remembered,
         because it stays true: where the class has no room, none of it goes, so what refused goes on refusing."""
         if ties not in self._why_not:
-            left = sieve(self._table, self._ask)
+            left = self._left or sieve(self._table, self._ask)
             text = no_node(left.verdicts(self._table, ties), len(self._table))
             machines = left.machines_without_port(self._table, self._ask, ties)
             self._why_not[ties] = text, self._table.ports.free_again(machines, self._ask)
