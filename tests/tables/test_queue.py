@@ -102,3 +102,20 @@ def test_retries_wait_twice_as_long_each_time_up_to_a_bound_until_forgotten() ->
         assert queue.retry("a") == BACKOFF_FIRST_S
 
     virtually(main())
+
+
+def test_each_key_that_gets_in_line_is_told() -> None:
+    async def main() -> None:
+        lines: list[int] = []
+        queue: KeyQueue[str] = KeyQueue(lambda: lines.append(len(queue)))
+        queue.add("a")
+        queue.add("a")
+        queue.add("b")
+        assert lines == [1, 2]
+        await queue.get()
+        queue.add("a")
+        assert lines == [1, 2], "it is worked on, and comes back after"
+        queue.done("a")
+        assert lines == [1, 2, 2]
+
+    asyncio.run(main())
