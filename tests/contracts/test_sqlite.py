@@ -16,12 +16,12 @@ from msgspec.structs import replace
 
 from longshore.model.errors import Compacted, Refused, Unavailable
 from longshore.model.lifecycle import State
-from longshore.model.objects import Kind
+from longshore.model.objects import Kind, Object
 from longshore.store.database import Database
 from longshore.store.sqlite import SqliteStore
 from tests.clocks import StepClock
 from tests.contracts.commits import drop, following, put, rename
-from tests.situations import node, service, task
+from tests.situations import node, releases, service, task
 
 
 @pytest.fixture
@@ -53,7 +53,9 @@ async def refused(path: Path) -> str:
 
 async def test_everything_is_there_again(path: Path) -> None:
     store = await open_store(path)
-    await store.commit([put(node("n1")), put(service(env={"A": "ü\0"})), put(task(state=State.PLACED))])
+    web = service(env={"A": "ü\0"})
+    records: list[Object] = [node("n1"), web, *releases(web), task(state=State.PLACED)]
+    await store.commit([put(one) for one in records])
     await rename(store, "n1", "10.0.0.1")
     await store.commit([put(node("n2"))])
     await store.commit([drop(Kind.NODE, "n2", 3)])

@@ -19,9 +19,11 @@ from longshore.store.memory import MemoryStore
 from longshore.store.sqlite import SqliteStore
 from tests.clocks import StepClock
 from tests.contracts.commits import drop, following, put, rename
-from tests.situations import node, service, task
+from tests.situations import node, releases, service, task
 
 Make = Callable[..., Awaitable[Store]]
+
+(RELEASE,) = releases(service())
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -152,7 +154,7 @@ async def test_a_commit_that_fails_does_not_touch_those_beside_it(store: Store) 
     outcomes = await asyncio.gather(
         store.commit([put(node("n1"))]),
         store.commit([put(node("n1"))]),
-        store.commit([put(task(state=State.RUNNING))]),
+        store.commit([put(RELEASE), put(task(state=State.RUNNING))]),
         store.commit([put(task(state=State.PLACED), by=Owner.WORKER, before=2)]),
         store.commit([put(node("n2"))]),
         return_exceptions=True,
@@ -170,10 +172,21 @@ async def test_a_commit_that_fails_does_not_touch_those_beside_it(store: Store) 
     ],
 )
 async def test_a_move_that_the_lifecycle_forbids_is_illegal(store: Store, after: Task, by: Owner) -> None:
-    await store.commit([put(task(state=State.RUNNING), by=Owner.SERVICES)])
+    await store.commit([put(RELEASE), put(task(state=State.RUNNING), by=Owner.SERVICES)])
     with pytest.raises(Illegal):
         await store.commit([put(after, by=by, before=1)])
     assert store.read().task("web.1.1") == replace(task(state=State.RUNNING), revision=1)
+
+
+async def test_a_task_and_its_release_are_there_together(store: Store) -> None:
+    """Whoever decided when the other one was, or was not yet, there decides again."""
+    with pytest.raises(Conflict, match="release 1 of web is not kept any more"):
+        await store.commit([put(task(state=State.NEW))])
+    await store.commit([put(RELEASE), put(task(state=State.NEW))])
+    with pytest.raises(Conflict, match="a task runs web@1"):
+        await store.commit([drop(Kind.RELEASE, "web@1", 1)])
+    await store.commit([drop(Kind.RELEASE, "web@1", 1), drop(Kind.TASK, "web.1.1", 1)])
+    assert store.read().releases_of("web") == {}
 
 
 async def test_a_commit_has_changes_and_not_too_many(store: Store) -> None:
@@ -225,7 +238,8 @@ async def test_big_values_are_kept_whole(store: Store) -> None:
 
 
 async def test_a_snapshot_stays_what_it_was(store: Store) -> None:
-    await store.commit([put(service()), put(node("n1")), put(task(state=State.PLACED)), put(task(2, state=State.NEW))])
+    tasks = (task(state=State.PLACED), task(2, state=State.NEW))
+    await store.commit([put(one) for one in (service(), RELEASE, node("n1"), *tasks)])
     before = store.read()
     kept = list(before.objects())
     by_node = dict(before.tasks_of_node("n1"))

@@ -26,6 +26,7 @@ from longshore.model.objects import (
     Task,
     Token,
     Volume,
+    release_id,
 )
 
 _NONE: Mapping[str, Task] = MappingProxyType({})
@@ -178,10 +179,26 @@ class Snapshot:
             if isinstance(before, Task) and isinstance(change.after, Task):
                 check_move(before.state, change.after.state, change.by)
                 check_wish(before.wanted, change.after.wanted, change.by)
+            elif isinstance(change.after, Task) and not self._has_release(change.after, changes):
+                raise Conflict(f"release {change.after.release} of {change.after.service} is not kept any more")
+            elif isinstance(before, Release) and change.after is None and self._is_run(before, changes):
+                raise Conflict(f"a task runs {before.id}")
         for guard in guards:
             relied = self.get(guard.kind, guard.id)
             if (relied.revision if relied else 0) != guard.revision:
                 raise Conflict(f"{guard.kind} {guard.id} changed meanwhile")
+
+    def _has_release(self, task: Task, changes: Sequence[Change]) -> bool:
+        """Whether the release that a new task names will be there after these changes."""
+        id = release_id(task.service, task.release)
+        made = [change.after is not None for change in changes if change.kind is Kind.RELEASE and change.id == id]
+        return made[0] if made else self.release(task.service, task.release) is not None
+
+    def _is_run(self, release: Release, changes: Sequence[Change]) -> bool:
+        """Whether a task will name it after these changes."""
+        gone = {change.id for change in changes if change.kind is Kind.TASK and change.after is None}
+        tasks = self.tasks_of_service(release.service)
+        return any(task.release == release.number and id not in gone for id, task in tasks.items())
 
     def _copy(self, changes: Sequence[Change]) -> "Snapshot":
         """A snapshot that shares every table except those that `changes` touch."""

@@ -64,7 +64,12 @@ class Beside:
         for slot, here in slots.items():
             here.sort(key=lambda one: one[1].started_at)
             pairs = [(before, site, box) for (_, before), (site, box) in pairwise(here)]
-            self._overlaps += [(slot, *pair) for pair in pairs if pair[0].order.spec.single_writer]
+            # What a release that was no single writer's left behind was promised to nobody.
+            self._overlaps += [
+                (slot, before, site, box)
+                for before, site, box in pairs
+                if before.order.spec.single_writer and box.order.spec.single_writer
+            ]
 
     def _two_writers(self) -> list[str]:
         return [
