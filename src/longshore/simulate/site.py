@@ -276,7 +276,7 @@ class Site:
     def recover(self, box: Box) -> None:
         if box.ailing is not None:
             self._around.tell(Voice.FAULT, f"the container of {box.order.task} on {self.name} answers again")
-            box.ailing = None
+            box.recover()
 
     # -- the worker's process
 
