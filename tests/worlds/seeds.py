@@ -46,6 +46,8 @@ SEEDS: tuple[Kept, ...] = (
     Kept(50215, "what a heartbeat said of its node was written later than it was heard, as if it were news", 6, 120),
     Kept(50313, "the witness took who was ready when a hold landed for who was when it was decided", 4),
     Kept(70008, "the witness took what was wished when a task's end landed for what was when it was decided", 1),
+    Kept(70243, "the witness did not see that the connection of a frozen worker had ended", 2, 120),
+    Kept(52027, "a release was forgotten while a task of it was made", 4),
     Kept(70207, "programs that a container had let hang never ended, though it answered again", 2, 120),
     Kept(5055, "what the user's last act set off was still being written when rest began to be looked at", 4, 120),
 )

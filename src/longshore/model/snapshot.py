@@ -178,10 +178,17 @@ class Snapshot:
             if isinstance(before, Task) and isinstance(change.after, Task):
                 check_move(before.state, change.after.state, change.by)
                 check_wish(before.wanted, change.after.wanted, change.by)
+            if isinstance(before, Release) and change.after is None and self._runs(before):
+                raise Conflict(f"a task of release {before.id} was made meanwhile")
         for guard in guards:
             relied = self.get(guard.kind, guard.id)
             if (relied.revision if relied else 0) != guard.revision:
                 raise Conflict(f"{guard.kind} {guard.id} changed meanwhile")
+
+    def _runs(self, release: Release) -> bool:
+        """Whether a live task runs it. Who deletes it may not have seen the task, which would be left without."""
+        tasks = self.tasks_of_service(release.service).values()
+        return any(task.live and task.release == release.number for task in tasks)
 
     def _copy(self, changes: Sequence[Change]) -> "Snapshot":
         """A snapshot that shares every table except those that `changes` touch."""

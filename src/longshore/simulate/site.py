@@ -173,6 +173,7 @@ class Site:
         """The connection breaks, and both ends know at once."""
         if self.link is not None:
             self._harm(f"the connection of {self.name} breaks")
+            self.parted_at = self.harmed_at  # a worker that is frozen does not come to note it
             self.link.worker.end()
 
     def mute(self) -> None:
