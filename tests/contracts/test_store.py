@@ -19,7 +19,7 @@ from longshore.store.memory import MemoryStore
 from longshore.store.sqlite import SqliteStore
 from tests.clocks import StepClock
 from tests.contracts.commits import drop, following, put, rename
-from tests.situations import node, service, task
+from tests.situations import node, releases, service, task
 
 Make = Callable[..., Awaitable[Store]]
 
@@ -120,6 +120,18 @@ async def test_after_a_conflict_the_reason_for_it_can_be_read(store: Store) -> N
 
     revisions = await asyncio.gather(*(try_until_it_lands(f"10.0.0.{i}") for i in range(10)))
     assert sorted(revisions) == list(range(2, 12))
+
+
+async def test_a_release_is_not_deleted_while_a_task_of_it_lives(store: Store) -> None:
+    """Who decided that nothing uses it had not seen the task."""
+    (release,) = releases(service())
+    made = await store.commit([put(release)])
+    await store.commit([put(task(1))])
+    with pytest.raises(Conflict, match="a task of release web@1 was made meanwhile"):
+        await store.commit([drop(Kind.RELEASE, release.id, made)])
+    await store.commit([drop(Kind.TASK, "web.1.1", made + 1)])
+    await store.commit([drop(Kind.RELEASE, release.id, made)])
+    assert not store.read().releases_of("web")
 
 
 async def test_a_guard_that_holds_lets_a_commit_pass(store: Store) -> None:
