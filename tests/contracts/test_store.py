@@ -124,6 +124,18 @@ async def test_after_a_conflict_the_reason_for_it_can_be_read(store: Store) -> N
     assert sorted(revisions) == list(range(2, 12))
 
 
+async def test_a_release_is_not_deleted_while_a_task_of_it_lives(store: Store) -> None:
+    """Who decided that nothing uses it had not seen the task."""
+    (release,) = releases(service())
+    made = await store.commit([put(release)])
+    await store.commit([put(task(1))])
+    with pytest.raises(Conflict, match="a task runs web@1"):
+        await store.commit([drop(Kind.RELEASE, release.id, made)])
+    await store.commit([drop(Kind.TASK, "web.1.1", made + 1)])
+    await store.commit([drop(Kind.RELEASE, release.id, made)])
+    assert not store.read().releases_of("web")
+
+
 async def test_a_guard_that_holds_lets_a_commit_pass(store: Store) -> None:
     await store.commit([put(node("n1"))])
     await store.commit([put(service())], [Guard(kind=Kind.NODE, id="n1", revision=1)])

@@ -7,6 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from longshore.agent.probes import Probes
+from longshore.engine.limits import PROGRAMS_MAX
 from longshore.model.containers import Assigned, Container, Status, Target
 from longshore.model.errors import Refused, Unavailable
 from longshore.model.lifecycle import State
@@ -152,6 +153,22 @@ def test_an_engine_that_does_not_answer_is_no_failure_of_a_container() -> None:
             for site in stage.world.sites.values():
                 site.heal_engine()
             assert stage.ready() == ["web.1.1", "web.2.1"], [one.message for one in stage.tasks()]
+
+    play(scene, nodes=1)
+
+
+def test_programs_that_hung_end_once_the_container_answers() -> None:
+    """However many they were: until then no more of them are begun."""
+
+    async def scene(stage: Stage) -> None:
+        await stage.apply(readiness=COMMAND)
+        await stage.serving(1)
+        site, box = stage.box("web.1.1")
+        site.ail(box, "")
+        await stage.world.pass_time(2.0 * 2 * PROGRAMS_MAX)
+        assert stage.ready() == []
+        site.recover(box)
+        await stage.serving(1, within_s=2 * 2.0 + 1.0)
 
     play(scene, nodes=1)
 

@@ -110,6 +110,22 @@ def test_a_broken_connection_does_not_wait_for_a_busy_engine() -> None:
     play(scene, nodes=3)
 
 
+def test_a_frozen_worker_whose_connection_breaks_is_given_up_for_that() -> None:
+    async def scene(stage: Stage) -> None:
+        await settled(stage, 3)
+        site = stage.world.sites["n1"]
+        site.power_off()
+        await stage.world.until(lambda: "n1" not in stage.ready_nodes(), 2 * HEARTBEAT_TIMEOUT_S)
+        site.power_on()
+        await stage.world.until(lambda: "n1" in stage.ready_nodes(), SOON_S)
+        site.freeze_worker()
+        site.cut()
+        await stage.world.until(lambda: "n1" not in stage.ready_nodes(), RECONNECT_S + 0.1)
+        await stage.serving(3)
+
+    play(scene, nodes=3)
+
+
 # -- a manager that cannot know
 
 

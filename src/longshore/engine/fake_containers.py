@@ -85,6 +85,8 @@ class Box:
         """What a probe gets instead of an answer, if it gets none, and what a command in it says; empty keeps them
         waiting."""
         self._programs: list[asyncio.Future[Ran]] = []
+        self._stuck: list[asyncio.Future[Ran]] = []
+        """Those of them that wait for the container to answer."""
         """Those that run beside its own."""
         self._load = 0.0
         """How much of its reservation it uses."""
@@ -153,8 +155,17 @@ class Box:
             ended.set_result(Ran(NOT_FOUND, f'exec: "{program.missing}": executable file not found in $PATH'))
         elif program.ends_after_s < FOR_EVER:
             self._later(program.ends_after_s, self._end, ended, Ran(program.exit_code, output))
+        elif self.ailing is not None:
+            self._stuck.append(ended)
         self._programs.append(ended)
         return ended
+
+    def recover(self) -> None:
+        """It answers again, and what waited for that ends."""
+        self.ailing = None
+        for ended in self._stuck:
+            self._end(ended, Ran(0, ""))
+        self._stuck.clear()
 
     def _end(self, ended: asyncio.Future[Ran], ran: Ran) -> None:
         if not ended.done():

@@ -115,7 +115,7 @@ class FakeMachine:
         self.boxes[id].ailing = words
 
     def recover(self, id: str) -> None:
-        self.boxes[id].ailing = None
+        self.boxes[id].recover()
 
     def fail_next_start(self, words: str) -> None:
         self._start_fails.append(words)

@@ -134,7 +134,8 @@ class Snapshot:
     def apply(self, changes: Sequence[Change], guards: Sequence[Guard], at: float) -> tuple["Snapshot", Batch]:
         """The world after `changes`, and what the log says of them. All or nothing.
 
-        Raises Conflict if a record moved since the change was decided, Illegal if the lifecycle forbids it.
+        Raises Conflict if a record moved since the change was decided, or is a release that a task runs by now; Illegal
+        if the lifecycle forbids it.
         """
         self._check(changes, guards)
         following = self._copy(changes)

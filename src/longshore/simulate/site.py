@@ -173,7 +173,7 @@ class Site:
         """The connection breaks, and both ends know at once."""
         if self.link is not None:
             self._harm(f"the connection of {self.name} breaks")
-            self.parted_at = self._around.clock.monotonic()
+            self.parted_at = self.harmed_at  # a worker that is frozen does not come to note it
             self.link.worker.end()
 
     def mute(self) -> None:
@@ -277,7 +277,7 @@ class Site:
     def recover(self, box: Box) -> None:
         if box.ailing is not None:
             self._around.tell(Voice.FAULT, f"the container of {box.order.task} on {self.name} answers again")
-            box.ailing = None
+            box.recover()
 
     # -- the worker's process
 
