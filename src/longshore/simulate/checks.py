@@ -153,7 +153,13 @@ def _waiting(world: World, snapshot: Snapshot, task: Task) -> list[str]:
 
 
 def _even(world: World, snapshot: Snapshot) -> list[str]:
-    """Services that opted in are as even as they get, also once what moved lately may move again."""
+    """Services that opted in are as even as they get, also once what moved lately may move again. What was placed since
+    the nodes changed last is where placement wished it."""
+    changed_at = max((node.changed_at for node in snapshot.nodes.values()), default=0.0)
+    if any(
+        task.counts and (task.placed_at or 0.0) > changed_at and not task.move_ended_at for task in snapshot.tasks()
+    ):
+        return []
     planned = rebalance.plan(snapshot, world.policy, world.clock.now() + STAY_S, automatic=True)
     return [f"{move.task} is on {move.source}, and {move.target} is better" for move in planned.moves]
 
