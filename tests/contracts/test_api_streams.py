@@ -178,7 +178,8 @@ async def test_a_watch_shows_all_then_what_changes(manager: Manager) -> None:
         frames = await stream.take(4)
         assert [frame["event"] for frame in frames] == ["item", "item", "item", "ready"]
         assert [msgspec.json.decode(frame["data"], type=Task).slot for frame in frames[:3]] == [1, 2, 3]
-        await put(manager.store, situations.task(1, 2, State.NEW), situations.task(1, of="db", state=State.NEW))
+        other = situations.releases(situations.service("db"))
+        await put(manager.store, situations.task(1, 2, State.NEW), *other, situations.task(1, of="db", state=State.NEW))
         await remove(manager.store, Kind.TASK, "web.3.1")
         frames = await stream.take(2)
     assert [(frame["event"], msgspec.json.decode(frame["data"])["id"]) for frame in frames] == [
