@@ -45,7 +45,7 @@ async def shell(tmp_path: Path) -> AsyncIterator[Shell]:
         service("agent", mode=Mode.GLOBAL, resources=Resources(memory=GIB // 2)),
         service("once", mode=Mode.JOB, resources=small),
     ]
-    await store.commit([*map(put, services), *map(put, releases(*services))])
+    await store.commit([*map(put, services), *map(put, releases(*services, service("gone")))])
     await store.commit([put(replace(node("n2", zone="b"), address="10.0.0.2", status=NodeStatus.DOWN))])
     await store.commit([put(replace(node("n1", zone="a"), address="10.0.0.1"))])
     tasks = [
@@ -116,7 +116,7 @@ async def test_containers(shell: Shell) -> None:
             "state": "running",
         },
         {
-            "Image": None,
+            "Image": "gone:1",
             "RequiredNumOfReplicas": 0,
             "actualNumOfReplicas": 1,
             **on_n1,

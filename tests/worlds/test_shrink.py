@@ -10,7 +10,7 @@ from longshore.simulate.shrink import Script, drawn, kind, play, reduced, shrink
 from longshore.simulate.telling import tell_script, tell_short
 from tests.mutants import planted
 
-SEED, NODES = 6, 3
+SEED, NODES = 4, 3
 
 
 @pytest.fixture
