@@ -115,6 +115,8 @@ def pid_file(fleet: Fleet) -> Iterator[Path]:
     """Of n1's HAProxy, which outlives its worker, but not the test."""
     path = fleet.folder / "n1" / "entry.pid"
     yield path
+    for worker in fleet.workers.values():
+        worker.stop()  # one that lives would start it again
     if pid := pid_in(path):
         os.kill(pid, signal.SIGTERM)
 
