@@ -7,7 +7,6 @@ import pytest
 
 from longshore.agent import guard
 from longshore.agent.fence import Fence
-from longshore.control.liveness import LOOK_EVERY_S, Liveness
 from longshore.decide import fence, nodes
 from longshore.decide.admission import admit
 from longshore.model.errors import Invalid, Unavailable
@@ -17,6 +16,7 @@ from longshore.model.reasons import Reason
 from longshore.model.spec import Mode, ServiceSpec, UpdateOrder, UpdateRules
 from longshore.simulate.clockwork import run_in_virtual_time
 from tests.situations import NOW, node, said, service, task, world
+from tests.tables.awake import Hands
 
 T = 10.0
 LEASE_S = lease_of(T)
@@ -173,26 +173,6 @@ def test_it_notices_by_itself_when_the_lease_is_over() -> None:
 # -- what the manager waits for
 
 
-class Hands:
-    """A clock that a test moves, and a manager that is awake meanwhile."""
-
-    def __init__(self) -> None:
-        self.at = 500.0
-        self.liveness = Liveness(self, timeout_s=T)
-
-    def now(self) -> float:
-        return self.at
-
-    def monotonic(self) -> float:
-        return self.at
-
-    def pass_time(self, seconds: float) -> None:
-        end = self.at + seconds
-        while self.at < end:
-            self.at = min(self.at + LOOK_EVERY_S, end)
-            self.liveness.silence_left_s("")
-
-
 Act = Callable[[Hands], object]
 
 
@@ -225,7 +205,7 @@ def broken(hands: Hands) -> None:
     ],
 )  # fmt: skip
 def test_fence_left(acts: list[Act], told_s: float, left_s: float) -> None:
-    hands = Hands()
+    hands = Hands(T)
     for act in acts:
         act(hands)
     assert hands.liveness.fence_left_s("n1", told_s) == pytest.approx(left_s)

@@ -4,40 +4,12 @@ from collections.abc import Callable
 
 import pytest
 
-from longshore.control.liveness import LOOK_EVERY_S, Liveness
+from tests.tables.awake import Hands
 
 TIMEOUT_S = 8.0
 BEAT_S = 2.0
 RECONNECT_S = 1.6
 """A fifth of the timeout, which is more than the least."""
-START = 100.0
-
-
-class Hands:
-    """A clock that a test moves, and a manager that is awake meanwhile."""
-
-    def __init__(self) -> None:
-        self.at = START
-        self.liveness = Liveness(self, timeout_s=TIMEOUT_S)
-
-    def now(self) -> float:
-        return self.at
-
-    def monotonic(self) -> float:
-        return self.at
-
-    def pass_time(self, seconds: float) -> None:
-        end = self.at + seconds
-        while self.at < end:
-            self.at = min(self.at + LOOK_EVERY_S, end)
-            self.liveness.silence_left_s("")
-
-    def stand_still(self, seconds: float) -> None:
-        self.at += seconds
-        self.liveness.silence_left_s("")
-
-    def left_s(self) -> float:
-        return self.liveness.silence_left_s("n1")
 
 
 Act = Callable[[Hands], None]
@@ -90,14 +62,14 @@ def store(seconds: float) -> Act:
     ],
 )  # fmt: skip
 def test_silence_left(acts: list[Act], left_s: float) -> None:
-    hands = Hands()
+    hands = Hands(TIMEOUT_S)
     for act in acts:
         act(hands)
     assert hands.left_s() == pytest.approx(left_s)
 
 
 def test_who_is_quiet() -> None:
-    hands = Hands()
+    hands = Hands(TIMEOUT_S)
     hands.pass_time(30.0)
     for name in ("n1", "n2", "n3"):
         hands.liveness.heard(name)

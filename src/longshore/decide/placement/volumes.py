@@ -8,6 +8,7 @@ Knows records of volumes and a spec's mounts; no room, no scores.
 
 from collections import defaultdict
 from collections.abc import Iterable
+from functools import cached_property
 
 import msgspec
 from msgspec.structs import replace
@@ -41,12 +42,23 @@ class Volumes:
 
     def __init__(self, world: Snapshot) -> None:
         self._world = world
-        self._by_name: dict[str, dict[str, Volume]] = defaultdict(dict)
-        for volume in world.volumes.values():
-            self._by_name[volume.name][volume.id] = volume
-        self._on: dict[str, set[str]] = defaultdict(set)
-        for node in world.nodes.values():
-            self._on[node.machine].add(node.name)
+
+    # Both only where somebody mounts a volume: most passes of placement are about tasks that do not.
+
+    @cached_property
+    def _by_name(self) -> dict[str, dict[str, Volume]]:
+        found: dict[str, dict[str, Volume]] = defaultdict(dict)
+        for volume in self._world.volumes.values():
+            found[volume.name][volume.id] = volume
+        return found
+
+    @cached_property
+    def _on(self) -> dict[str, set[str]]:
+        """Names of the nodes on each machine."""
+        found: dict[str, set[str]] = defaultdict(set)
+        for node in self._world.nodes.values():
+            found[node.machine].add(node.name)
+        return found
 
     def ties(self, task: Task, spec: ServiceSpec) -> Ties:
         """What holds `task` to some of the nodes, the strictest first."""
@@ -79,11 +91,12 @@ class Volumes:
 
     def _tie(self, task: Task, name: str) -> Tie | None:
         """To the slot's own volume; if it has none yet, to those that other services mount by the same name."""
-        known = {id: one for id, one in sorted(self._by_name[name].items()) if not self._is_unused(one)}
+        known = self._by_name[name]
         own = known.get(volume_id(name, task.service, task.slot))
-        if own is not None:
+        if own is not None and not self._is_unused(own):
             return self._to(name, [own])
-        others = [one for one in known.values() if one.service != task.service]
+        foreign = [one for _, one in sorted(known.items()) if one.service != task.service]
+        others = [one for one in foreign if not self._is_unused(one)]
         return self._to(name, others) if others else None
 
     def _is_unused(self, volume: Volume) -> bool:
