@@ -59,5 +59,11 @@ SEEDS: tuple[Kept, ...] = (
     Kept(70243, "the witness did not see that the connection of a frozen worker had ended", 2, 120),
     Kept(52027, "a release was forgotten while a task of it was made", 4),
     Kept(70207, "programs that a container had let hang never ended, though it answered again", 2, 120),
+    Kept(200178, "a step that was under way when its task was taken back spoke for the next task of that id", 1, 20),
+    Kept(200459, "the witness gave a decision as long as ever to land while the store stalled", 6, 120),
+    Kept(
+        201267, "a wire whose one way opened while the other closed did not send again what had waited for it", 4, 120
+    ),
+    Kept(201477, "what was decided for a service landed after another mode was wished of it", 4),
     Kept(5055, "what the user's last act set off was still being written when rest began to be looked at", 4, 120),
 )

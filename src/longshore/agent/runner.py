@@ -231,7 +231,7 @@ class Runner:
             if not seen:
                 self._of_task.pop(task, None)
             return
-        await self._take(task, step)
+        await self._take(task, step, assigned)
         self._queue.add(task)
 
     def _end_fenced(self, assigned: Assigned, seen: list[Container]) -> None:
@@ -294,20 +294,20 @@ class Runner:
         if self.outbox.say(observation):
             log.debug("observed", node=self._node, task=task, state=observation.state, reason=observation.reason)
 
-    async def _take(self, task: str, step: Step) -> None:
+    async def _take(self, task: str, step: Step, of: Assigned | None) -> None:
         """Do one step and renew the picture. What the engine refuses for good ends the task."""
         try:
             match step:
                 case Prepare(image, pull):
-                    self._advance(task, Progress(State.PREPARING, Reason.PULLING, image))
+                    self._advance(of, Progress(State.PREPARING, Reason.PULLING, image))
                     await self._engine.prepare(image, pull)
-                    self._advance(task, Progress(State.PREPARING, Reason.PULLING, image, prepared=True))
+                    self._advance(of, Progress(State.PREPARING, Reason.PULLING, image, prepared=True))
                 case Create(order):
                     async with self._starts:
                         container_id = await self._engine.create(order)
                         # Seen without asking again: were the engine to fall silent now, the task would seem gone.
                         self._see(_created(container_id, order))
-                        self._advance(task, Progress(State.STARTING, Reason.STARTING, prepared=True))
+                        self._advance(of, Progress(State.STARTING, Reason.STARTING, prepared=True))
                         await self._start(task, container_id)
                 case Start(container_id):
                     async with self._starts:
@@ -319,7 +319,7 @@ class Runner:
                     await self._engine.remove(container_id)
                     await self._look_at(container_id)
         except Refused as failure:
-            self._advance(task, Progress(State.REJECTED, _reason(step, failure), _words(step, failure)))
+            self._advance(of, Progress(State.REJECTED, _reason(step, failure), _words(step, failure)))
             log.warning("engine refused", node=self._node, task=task, reason=failure.message)
 
     def _grace_s(self, task: str, container_id: str, asked_s: float) -> float:
@@ -336,11 +336,13 @@ class Runner:
             log.info("container went before its start", node=self._node, container=container_id)
         await self._look_at(container_id)
 
-    def _advance(self, task: str, progress: Progress) -> None:
-        """Note how far the task has come, and say so."""
-        self._progress[task] = progress
+    def _advance(self, of: Assigned | None, progress: Progress) -> None:
+        """Note how far the task has come, and say so; unless it was taken back while its step was under way. Its id may
+        have come again since, and what was done for the earlier task says nothing of this one."""
+        task = of.task.id if of is not None else ""
         assigned = (self._assigned or {}).get(task)
-        if assigned is not None:
+        if of is not None and assigned is not None and assigned.task.created_at == of.task.created_at:
+            self._progress[task] = progress
             self._say(assigned, self._containers_of(task))
 
 

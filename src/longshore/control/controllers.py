@@ -10,7 +10,7 @@ from longshore.control.liveness import Liveness
 from longshore.decide import deployments, nodes, rebalance, rollout, services
 from longshore.decide.placement import place
 from longshore.loop.controller import Controller, Decision
-from longshore.model.changes import Event
+from longshore.model.changes import Event, Guard
 from longshore.model.objects import Availability, Kind, NodeStatus, Task
 from longshore.model.reasons import Reason
 from longshore.model.snapshot import Snapshot, service_of_task
@@ -31,9 +31,9 @@ def controllers(policy: str, liveness: Liveness, busy: Callable[[str], float | N
         return (*_service_keys(event, world), *dependents.touched(event, world))
 
     return (
-        Controller("services", starting_keys, _all_services, services.decide),
-        Controller("rollout", starting_keys, _all_services, rollout.decide),
-        Controller("deployments", _service_keys, _all_services, deployments.decide),
+        Controller("services", starting_keys, _all_services, services.decide, _as_wished),
+        Controller("rollout", starting_keys, _all_services, rollout.decide, _as_wished),
+        Controller("deployments", _service_keys, _all_services, deployments.decide, _as_wished),
         Controller(
             "placement",
             _placement_keys,
@@ -63,6 +63,12 @@ def _node(world: Snapshot, key: str, now: float, liveness: Liveness) -> Decision
         return nodes.decide(world, key, now, left_s, fence_left_s)
     held = nodes.held(world, liveness.quiet(world.nodes))
     return nodes.decide(world, key, now, left_s, fence_left_s, closed=liveness.closed(key), held=held)
+
+
+def _as_wished(world: Snapshot, key: str) -> tuple[Guard, ...]:
+    """What was decided for a service rests on what was wished of it then."""
+    service = world.services.get(key)
+    return (Guard(kind=Kind.SERVICE, id=key, revision=service.revision if service is not None else 0),)
 
 
 def _all_services(world: Snapshot) -> Iterable[str]:

@@ -281,11 +281,11 @@ class Sessions:
             removed = tuple(sorted(session.sent.keys() - tasks.keys()))
             if full or put or removed:
                 assigned = tuple(_assigned(world, task) for task in put)
-                await session.channel.send(
-                    Assignment(revision=world.revision, full=full, put=assigned, removed=removed)
-                )
+                message = Assignment(revision=world.revision, full=full, put=assigned, removed=removed)
+                # Before it is sent: what changes while it is under way is measured against what it says.
                 session.sent = {id: _wish(task) for id, task in tasks.items()}
                 full = False
+                await session.channel.send(message)
             await session.changed.wait()
 
     async def _listen(self, session: _Session) -> None:

@@ -13,7 +13,7 @@ import msgspec
 import structlog
 
 from longshore.loop.queue import KeyQueue
-from longshore.model.changes import COMMIT_CHANGES_MAX, Change, Event
+from longshore.model.changes import COMMIT_CHANGES_MAX, Change, Event, Guard
 from longshore.model.errors import Compacted, Conflict, Unavailable
 from longshore.model.snapshot import Snapshot
 from longshore.ports import Clock, Store
@@ -36,6 +36,8 @@ class Controller(msgspec.Struct, frozen=True):
     every: Callable[[Snapshot], Iterable[str]]
     """All keys, for the first look and after events were missed."""
     decide: Callable[[Snapshot, str, float], Decision]
+    guards: Callable[[Snapshot, str], Sequence[Guard]] = lambda world, key: ()
+    """Records that a decision about a key rests on: it does not land once one of them has changed."""
 
 
 class ControlLoop:
@@ -91,10 +93,12 @@ class ControlLoop:
 
     async def _look(self, row: Controller, queue: KeyQueue[str], key: str) -> None:
         now = self._clock.now()
-        changes, again = row.decide(self._store.read(), key, now)
+        world = self._store.read()
+        changes, again = row.decide(world, key, now)
+        guards = row.guards(world, key)
         try:
             for first in range(0, len(changes), COMMIT_CHANGES_MAX):
-                await self._store.commit(changes[first : first + COMMIT_CHANGES_MAX])
+                await self._store.commit(changes[first : first + COMMIT_CHANGES_MAX], guards)
         except Conflict:
             queue.add(key)
             return

@@ -186,13 +186,13 @@ class Site:
         """From now on nothing comes through to the manager, or from it, or neither; both ends wait."""
         ways = "neither way" if up and down else "not up" if up else "not down"
         self._harm(f"the cable of {self.name} carries {ways}")
-        self.cable.up_out, self.cable.down_out = up, down
+        self.cable.part(up=up, down=down)
 
     def mend(self) -> None:
         """The cable carries both ways, and what waited comes late."""
         if not self.cable.whole:
             self._harm(f"the cable of {self.name} carries again")
-            self.cable.mend()
+            self.cable.part(up=False, down=False)
 
     def delay(self, up_to_s: float) -> None:
         if up_to_s != self.cable.spike_s:

@@ -52,14 +52,18 @@ class Cable:
     def extra_s(self) -> float:
         return self._rng.uniform(0.0, self.spike_s) if self.spike_s else 0.0
 
-    def mend(self) -> None:
-        """Both ways are open again."""
-        self.up_out = self.down_out = False
+    def part(self, *, up: bool, down: bool) -> None:
+        """From now on these ways are out. What waited for one that is open again is sent once more."""
+        opens = (self.up_out and not up) or (self.down_out and not down)
+        self.up_out, self.down_out = up, down
+        if not opens:
+            return
         for link in self._links:
             resent_s = self._rng.uniform(*RESENT_S)
             self.late_until = max(self.late_until, asyncio.get_running_loop().time() + resent_s + 1.0)
-            link.manager.resend(resent_s)
-            link.worker.resend(resent_s)
+            for end in (link.manager, link.worker):
+                if not end.cut_off:
+                    end.resend(resent_s)
 
 
 class End(Generic[S, R]):

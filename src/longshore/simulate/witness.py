@@ -84,8 +84,6 @@ class Witness:
         """When each node's record was last written, by the true time."""
         self._taken_back: dict[str, list[tuple[ServiceSpec, ServiceSpec]]] = defaultdict(list)
         """By service: what was wished and failed, and what it was rolled back to."""
-        self._replicas: dict[str, list[tuple[float, int]]] = defaultdict(list)
-        """By service: until when, by the true time, how many were wished before."""
         self._beside = Beside(self.world)
         self._looked_at = self.world.read()
         """The snapshot in which everything was looked at last."""
@@ -197,8 +195,6 @@ class Witness:
             self._beside.forget(event.id)
         if isinstance(after, Node):
             self._node_changed[after.name] = self.world.clock.monotonic()
-        if isinstance(before, Service) and before.spec.mode is not Mode.GLOBAL:
-            self._replicas[event.id].append((self.world.clock.monotonic(), before.spec.replicas))
         if isinstance(after, Node) and isinstance(before, Node):
             self._check_node(after, before)
         elif isinstance(after, Service) and isinstance(before, Service) and event.by is Owner.DEPLOYMENTS:
@@ -264,7 +260,7 @@ class Witness:
         slot = [one for one in snapshot.tasks_of_service(task.service).values() if one.slot == task.slot]
         first = all(one.release != task.release or one.generation >= task.generation for one in slot)
         open_at = self._open_at.get((service.name, service.release), -math.inf)
-        if first and self.world.clock.now() - open_at > UNAWARE_S:
+        if first and self.world.clock.now() - open_at > self._unaware_s():
             self.note(f"{task.id} is started, although it waits for {'; '.join(lacks)}")
 
     def _check_end(self, after: Task) -> None:
@@ -335,10 +331,7 @@ class Witness:
     def _wants(self, service: Service, task: Task, snapshot: Snapshot) -> bool:
         """Whether a service still wants something in the place of `task`."""
         if service.spec.mode is not Mode.GLOBAL:
-            # Who decided may have seen the service just before more were wished again.
-            since = self.world.clock.monotonic() - self._unaware_s()
-            seen = [count for until, count in self._replicas[service.name] if until > since]
-            return task.slot <= min((service.spec.replicas, *seen))
+            return task.slot <= service.spec.replicas
         node = snapshot.nodes.get(task.pinned)
         # Who decided may have seen the node just before it came back.
         long = self.world.clock.monotonic() - self._node_changed.get(task.pinned, 0.0) > self._unaware_s()
