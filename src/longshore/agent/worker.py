@@ -106,6 +106,9 @@ class Worker:
         self._known: Description | None = None
         """What the machine is, while its engine answers."""
         self._figures = figures
+        self._stats = NodeStats()
+        """What was in use when it was last measured."""
+        self._measured = asyncio.Event()
         self._prober = prober or CommandProber(engine, SocketProber(address))
         self._serve_entries = serve_entries
 
@@ -205,13 +208,18 @@ class Worker:
         return self._runner
 
     async def heartbeat(self) -> Heartbeat:
-        stats = await self._figures(self.runner.container_ids)
+        await self._measured.wait()
         try:
             await self._engine.ping()
         except Unavailable as failure:
             self._known = None
-            return Heartbeat(stats=stats, engine_error=failure.message)
-        return Heartbeat(stats=stats)
+            return Heartbeat(stats=self._stats, engine_error=failure.message)
+        return Heartbeat(stats=self._stats)
+
+    async def measure(self) -> None:
+        """Take the figures for the next heartbeats: an engine that starts containers may take seconds for them."""
+        self._stats = await self._figures(self.runner.container_ids)
+        self._measured.set()
 
     def now(self) -> float:
         """By the clock of its lease."""
@@ -253,7 +261,13 @@ class _Session:
     async def run(self) -> None:
         """To its end. Raises Unavailable when the connection is lost, Denied at a final farewell."""
         try:
-            await together(listen=self._listen(), heartbeat=self._beat(), report=self._report())
+            await together(
+                listen=self._listen(),
+                heartbeat=self._beat(),
+                measure=self._measure(),
+                report=self._report(),
+                describe=self._describe(),
+            )
         finally:
             for task in self._logs.values():
                 task.cancel()
@@ -300,24 +314,32 @@ class _Session:
             self._logs.pop(wanted.request, None)
 
     async def _beat(self) -> None:
-        beats = 0
+        """At a steady pace: a beat that comes late is taken for one that is missed."""
+        due = self._worker.now()
         while True:
             beat = await self._worker.heartbeat()
             self._beats.append(None if beat.engine_error else self._worker.now())
             await self._channel.send(beat)
-            if beats % DESCRIBE_EVERY_BEATS == 0:  # also at once: hello may have said what was so a while ago
-                await self._describe_again()
-            beats += 1
+            due = max(due + self._beat_s, self._worker.now())
+            await asyncio.sleep(due - self._worker.now())
+
+    async def _measure(self) -> None:
+        while True:
+            await self._worker.measure()
             await asyncio.sleep(self._beat_s)
 
-    async def _describe_again(self) -> None:
-        try:
-            now = await self._worker.describe_again()
-        except Unavailable:
-            return  # the heartbeat says so
-        if now != self._said:
-            await self._channel.send(now)
-            self._said = now
+    async def _describe(self) -> None:
+        """Say what the machine is, also at once: hello may have said what was so a while ago. Beside the beats, as a
+        busy engine takes its time for it."""
+        while True:
+            try:
+                now = await self._worker.describe_again()
+            except Unavailable:
+                now = self._said  # the heartbeat says so
+            if now != self._said:
+                await self._channel.send(now)
+                self._said = now
+            await asyncio.sleep(DESCRIBE_EVERY_BEATS * self._beat_s)
 
     async def _report(self) -> None:
         outbox = self._worker.runner.outbox
