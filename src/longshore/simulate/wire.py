@@ -94,6 +94,8 @@ class End(Generic[S, R]):
         loop = asyncio.get_running_loop()
         # Strictly later than the one before: timers of the same instant need not fire in any order.
         self._arrives_at = max(self._arrives_at + INSTANT_S, loop.time() + self._link.latency_s())
+        if self._link.cable.spike_s:
+            self._link.cable.late_until = max(self._link.cable.late_until, self._arrives_at)
         loop.call_at(self._arrives_at, self._arrive, frame)
 
     def _arrive(self, frame: bytes | None) -> None:

@@ -15,6 +15,7 @@ import msgspec
 from longshore.control.liveness import RECONNECT_S
 from longshore.decide.dependencies import waits
 from longshore.decide.fence import is_fenced
+from longshore.decide.nodes import HELD_NODES_MIN
 from longshore.decide.placement.constraints import eligible
 from longshore.decide.rollout import starts_first
 from longshore.engine.fake_containers import Box
@@ -154,8 +155,14 @@ class Witness:
             return
         if node.status is NodeStatus.READY:
             dead_s = self.world.clock.monotonic() - max(site.harmed_at, self._quiet_since())
-            if not site.on and not node.held and dead_s > PATIENCE_S:
+            if not site.on and not node.held and dead_s > PATIENCE_S and not self._most_are_ill():
                 self.note(f"{site.name} has been dead for {PATIENCE_S:.0f} s, and is not down")
+
+    def _most_are_ill(self) -> bool:
+        """Whether the cluster may have missed most nodes a moment ago: then each that is back is patience for all."""
+        sites, now = self.world.sites.values(), self.world.clock.monotonic()
+        ill = sum(not site.on or now - site.harmed_at < PATIENCE_S for site in sites)
+        return len(sites) >= HELD_NODES_MIN and 2 * ill > len(sites)
 
     # -- commits
 
@@ -321,10 +328,14 @@ class Witness:
             return
         if event.by is Owner.SERVICES and (service.spec.mode is Mode.GLOBAL) == bool(task.pinned):
             self.note(f"{task.id} is taken out although it serves and is wanted: {event.reason}")
-        # Until the current release may start, the one that a task runs says how it gives way.
+        # Until the current release may start, the one that a task runs says how it gives way. And nobody runs beside a
+        # single writer, whatever follows it.
         own = snapshot.release(task.service, task.release) if waits(snapshot, service) else None
-        # And nobody runs beside a single writer, whatever follows it.
         first = starts_first(own.spec if own is not None else service.spec) and not is_fenced(snapshot, task)
+        # Who decided may have seen it just before it had to wait again.
+        open_at = self._open_at.get((service.name, service.release), -math.inf)
+        if own is not None and self.world.clock.now() - open_at <= self._unaware_s():
+            first = first and starts_first(service.spec)
         if event.by is Owner.ROLLOUT and first and "nothing fits beside it" not in event.message:
             self.note(f"{task.id} is taken out before another serves in its place")
 
