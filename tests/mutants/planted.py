@@ -587,7 +587,7 @@ def a_container_that_vanished_is_made_again(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(containers, "reached", lambda assigned, progress: 0)
 
 
-@mutant(caught_by=61)
+@mutant(caught_by=80101)
 def a_worker_acts_before_it_has_looked(patch: pytest.MonkeyPatch) -> None:
     """It begins without the list of what is there."""
     _at_birth(patch, lambda one: one._listed.set())
@@ -649,7 +649,7 @@ def a_slot_goes_where_there_is_room(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Volumes, "_tie", lambda self, task, name: None)
 
 
-@mutant(caught_by=42)
+@mutant(caught_by=80020)
 def what_was_never_used_is_told_from_the_last_task_alone(patch: pytest.MonkeyPatch) -> None:
     """A volume that tasks have written to is given up because the newest one was rejected."""
 
@@ -692,10 +692,10 @@ def what_an_old_disk_brings_is_left_running(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(runner, "next_step", next_step)
 
 
-@mutant(caught_by=18)
-def a_store_that_stalls_makes_nodes_silent(patch: pytest.MonkeyPatch) -> None:
-    """Sessions that wait for it hear nothing, and nobody takes note."""
-    patch.setattr(Liveness, "waiting", lambda self: nullcontext())
+@mutant(caught_by=80155)
+def who_waits_to_be_let_in_is_silent(patch: pytest.MonkeyPatch) -> None:
+    """A worker that knocks while the store stalls is given up meanwhile."""
+    patch.setattr(Liveness, "knocking", lambda self, node: nullcontext())
 
 
 @mutant(caught_by=52000)

@@ -31,10 +31,13 @@ def stall(seconds: float) -> Act:
     return lambda hands: hands.stand_still(seconds)
 
 
-def store(seconds: float) -> Act:
+def knocks(seconds: float) -> Act:
     def act(hands: Hands) -> None:
-        with hands.liveness.waiting():
+        with hands.liveness.knocking("n1"):
             hands.pass_time(seconds)
+            assert hands.left_s() == TIMEOUT_S
+            assert not hands.liveness.quiet(["n1"])
+            hands.liveness.broken("n1")  # an earlier connection
 
     return act
 
@@ -56,9 +59,8 @@ def store(seconds: float) -> Act:
         pytest.param([after(30.0), heard, broken, stall(20.0)], TIMEOUT_S, id="it stood still, and a connection broke"),
         pytest.param([after(30.0), heard, broken, stall(1.5)], RECONNECT_S, id="it stood still for a moment"),
         pytest.param([after(30.0), heard, stall(1.5)], TIMEOUT_S - 1.5, id="a moment that no beat needs"),
-        pytest.param([after(30.0), heard, store(20.0)], TIMEOUT_S, id="the store stalled"),
-        pytest.param([after(30.0), heard, store(1.0)], TIMEOUT_S - 1.0, id="a store that takes a second does not stall"),
-        pytest.param([after(30.0), heard, broken, store(20.0), after(1.0)], TIMEOUT_S - 1.0, id="it stalled, and goes on"),
+        pytest.param([after(30.0), heard, after(7.0), knocks(20.0)], TIMEOUT_S, id="it waited to be let in"),
+        pytest.param([after(30.0), heard, broken, knocks(20.0), after(1.0)], TIMEOUT_S - 1.0, id="it knocked once more"),
     ],
 )  # fmt: skip
 def test_silence_left(acts: list[Act], left_s: float) -> None:

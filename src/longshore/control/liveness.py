@@ -2,12 +2,13 @@
 
 A node may be silent for the heartbeat timeout. One whose connection ended without a farewell may be away for a much
 shorter time: a worker that lives dials again at once, so one that does not is gone. Nobody is judged by what was not
-listened to: a manager that starts, that stood still, or whose store made its sessions wait, gives every node a fresh
-timeout; so does one that was cut off, once it hears the first of them again. Knows one monotonic clock; not channels,
+listened to: a manager that starts or that stood still gives every node a fresh timeout; so does one that was cut off,
+once it hears the first of them again; and whoever waits to be let in is there. Knows one monotonic clock; not channels,
 not the store, and not what becomes of a node that is silent.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
@@ -46,9 +47,8 @@ class Liveness:
         """When a heartbeat was last heard, and is about to be answered: nothing else renews a worker's lease."""
         self._ended: dict[str, float] = {}
         """When the connection of a node that has no other broke."""
-        self._waits: dict[object, float] = {}
-        """Since when sessions wait for the store, and hear nothing meanwhile."""
-        self._store_stalls = False
+        self._knocking: Counter[str] = Counter()
+        """How many workers of a node are being let in; more than one if an attempt is not over before the next."""
 
     # -- what sessions tell
 
@@ -71,17 +71,18 @@ class Liveness:
 
     def broken(self, node: str) -> None:
         """The only connection of `node` ended, and its worker did not say that it would."""
-        self._ended[node] = self._clock.monotonic()
+        if not self._knocking[node]:
+            self._ended[node] = self._clock.monotonic()
 
     @contextmanager
-    def waiting(self) -> Iterator[None]:
-        """A session waits for the store in this block."""
-        me = object()
-        self._waits[me] = self._clock.monotonic()
+    def knocking(self, node: str) -> Iterator[None]:
+        """A worker of `node` is let in, in this block, for which it waits: it is there, though it says nothing."""
+        self._knocking[node] += 1
         try:
             yield
         finally:
-            del self._waits[me]
+            self._knocking[node] -= 1
+            self.heard(node)
 
     async def run(self) -> None:
         """Notice when this manager stands still, until cancelled."""
@@ -96,6 +97,8 @@ class Liveness:
         """Seconds for which `node` may still be silent; zero or less if it has been silent for too long."""
         # Before the answer: after a standstill this may be asked before `run` has noticed it.
         self._look()
+        if self._knocking[node]:
+            return self._timeout_s
         due = self._heard.get(node, self._since) + self._timeout_s
         if node in self._ended:
             due = min(due, self._ended[node] + self._reconnect_s)
@@ -116,7 +119,8 @@ class Liveness:
         """Those that are missed, whether or not their time is over. What fails at one moment does not end at one
         moment: beats of nodes on one cable are up to a beat apart."""
         limit = self._clock.monotonic() - BEATS_QUIET * self.beat_s
-        return frozenset(node for node in nodes if node in self._ended or self._heard.get(node, limit) <= limit)
+        missed = (node for node in nodes if node in self._ended or self._heard.get(node, limit) <= limit)
+        return frozenset(node for node in missed if not self._knocking[node])
 
     def _look(self) -> None:
         now = self._clock.monotonic()
@@ -127,9 +131,3 @@ class Liveness:
         elif gap_s > self._reconnect_s / 2:
             # Too short for a beat to be missed; long enough for a worker that knocks not to be heard in time.
             self._ended = dict.fromkeys(self._ended, now)
-        stalls = any(now - began > self.beat_s for began in self._waits.values())
-        if stalls:
-            self._since = now
-            if not self._store_stalls:
-                log.warning("the store stalls; nobody is declared down before a full heartbeat timeout after it")
-        self._store_stalls = stalls

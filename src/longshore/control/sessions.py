@@ -83,8 +83,6 @@ class Sessions:
         self._live: dict[str, _Session] = {}
         self._writing: dict[str, asyncio.Lock] = {}
         """By node: held while what its worker said is written."""
-        self._knocking: set[str] = set()
-        """Nodes whose worker is about to be let in."""
         self._dialled: dict[str, str] = {}
 
     # -- what others ask
@@ -198,13 +196,6 @@ class Sessions:
 
     async def _admit(self, hello: Hello, token: Token | None, dialled: str) -> None:
         """Write the node down as ready. Meanwhile the end of an earlier session says nothing of its worker."""
-        self._knocking.add(hello.node)
-        try:
-            await self._write_ready(hello, token, dialled)
-        finally:
-            self._knocking.discard(hello.node)
-
-    async def _write_ready(self, hello: Hello, token: Token | None, dialled: str) -> None:
         while True:
             world = self._store.read()
             connected = hello.node in self._live
@@ -222,7 +213,7 @@ class Sessions:
             self._hear(hello.node)
             try:
                 if changes:
-                    with self.liveness.waiting():
+                    with self.liveness.knocking(hello.node):
                         await self._store.commit(changes)
             except Conflict:
                 continue
@@ -264,7 +255,7 @@ class Sessions:
             session.logs.end("the worker's session ended")
             if self._live.get(node) is session:
                 del self._live[node]
-                if not session.said_farewell and node not in self._knocking:
+                if not session.said_farewell:
                     self.liveness.broken(node)
             # First, since to close what is broken may take its time, and that of the node runs.
             self._wake_node(node)

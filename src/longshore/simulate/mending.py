@@ -18,6 +18,8 @@ from longshore.model.spec import Mode, drain_s_of
 
 MEND_S = 15.0
 """A slow store takes 1.5 s for a commit, and one that was lost is repeated after a moment; a conflict looks again."""
+LOOKS_APART_S = 2.0
+"""What was amiss at two looks that are further apart need not have been so between them."""
 
 
 _Seen = tuple[Service | None, Mapping[str, Task], Mapping[str, Node]]
@@ -28,6 +30,7 @@ class Mending:
 
     def __init__(self) -> None:
         self._since: dict[str, float] = {}
+        self._looked_at = 0.0
         self._calm: dict[str, _Seen] = {}
         """Services of which nothing is amiss as long as they, their tasks and the nodes are what they were, however
         late it gets."""
@@ -35,6 +38,9 @@ class Mending:
     def look(self, world: Snapshot, now: float, at: float, quiet_since: float) -> list[str]:
         """What has been amiss for too long. `now` is the manager's time, `at` the true one; who decides could do so
         without a break since `quiet_since`."""
+        if at - self._looked_at > LOOKS_APART_S:
+            self._since.clear()  # an id may have been given anew meanwhile
+        self._looked_at = at
         found = set(amiss(world, now, self._calm))
         self._since = {one: self._since.get(one, at) for one in sorted(found)}
         return [
