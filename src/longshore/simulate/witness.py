@@ -90,6 +90,8 @@ class Witness:
         """The snapshot in which everything was looked at last."""
         self._open_at: dict[tuple[str, int], float] = {}
         """By service and release: when it last had nothing to wait for."""
+        self._forgotten: list[Task] = []
+        """Tasks whose records the commit that is looked at deleted: it was decided with them."""
         self._made: dict[tuple[str, int], deque[float]] = defaultdict(lambda: deque(maxlen=TASKS_PER_WINDOW_MAX))
         """By slot: when it got its latest tasks."""
 
@@ -169,6 +171,8 @@ class Witness:
     def _landed(self, batch: Batch) -> None:
         self._events.update(msgspec.json.encode(batch))
         snapshot = self.world.read()
+        gone = (self._known.get((event.kind, event.id)) for event in batch.events if event.after is None)
+        self._forgotten = [one for one in gone if isinstance(one, Task)]
         for event in batch.events:
             before = self._known.get((event.kind, event.id))
             line = of_event(event, before)
@@ -264,7 +268,8 @@ class Witness:
         lacks = waits(snapshot, service) if service is not None and task.release == service.release else ()
         if service is None or not lacks:
             return
-        slot = [one for one in snapshot.tasks_of_service(task.service).values() if one.slot == task.slot]
+        known = [*snapshot.tasks_of_service(task.service).values(), *self._forgotten]
+        slot = [one for one in known if (one.service, one.slot) == (task.service, task.slot)]
         first = all(one.release != task.release or one.generation >= task.generation for one in slot)
         open_at = self._open_at.get((service.name, service.release), -math.inf)
         if first and self.world.clock.now() - open_at > self._unaware_s():
