@@ -95,7 +95,8 @@ class Fence:
 
     @property
     def words(self) -> str:
-        return f"no word from the manager for {self._lease.silence_s:g} s"
+        silence_s = self._lease.silence_s
+        return f"no word from the manager {f'for {silence_s:g} s' if silence_s else 'yet, since the machine started'}"
 
     async def cover(self) -> None:
         """Before a container that is fenced starts: see to it that it ends in time. Raises Unavailable."""

@@ -368,6 +368,8 @@ class Witness:
         # What an engine that lied had begun once more is stopped again.
         dead = verb == "stop" and box is not None and (_dead(site, box) or box.id in site.lies.misled)
         fenced = box is not None and box.order.spec.single_writer and self._may_be_over(site)
+        if verb == "remove" and fenced:
+            site.taken.add(mark)  # its worker may die before it has said so, and the next knows no better
         if verb in ("stop", "remove") and wanted and not dead and not fenced:
             self.note(f"the worker of {site.name} asks to {verb} the container of {task_id}, which is wanted")
         if verb == "create" and RANK[State.STARTING] <= RANK[task.state] < RANK[State.LOST]:
