@@ -20,13 +20,13 @@ LAID_OVER_MIN = 32
 LAID_OVER_PART = 1 / 32
 """A version that differs from what is shared in more keys than this becomes what is shared: near the root of what a
 thousand to a hundred thousand keys would have, where both sides cost the same."""
-SLOTS_A_PART = 64
+SLOTS_A_PART = 32
 
 
 class Shared(Mapping[str, V]):
     """A dictionary that never changes, in order of insertion."""
 
-    __slots__ = ("_base", "_gone", "_over", "_whole")
+    __slots__ = ("_base", "_derived", "_gone", "_over", "_whole")
 
     def __init__(self, whole: dict[str, V] | None = None) -> None:
         """`whole` is not to be changed from now on."""
@@ -37,11 +37,12 @@ class Shared(Mapping[str, V]):
         """Keys of the base that are deleted; one that came again is over it too, at its new place."""
         self._whole: dict[str, V] | None = self._base
         """All of it in one, if anybody asked for that."""
+        self._derived: dict[Any, Any] | None = None
 
     def edited(self, edits: Mapping[str, V | None]) -> "Shared[V]":
         """The version with these values put, and those keys deleted that have None. They are there."""
         following: Shared[V] = Shared.__new__(Shared)
-        following._base, following._whole = self._base, None
+        following._base, following._whole, following._derived = self._base, None, None
         following._over, following._gone = over, gone = self._over.copy(), self._gone.copy()
         for key, value in edits.items():
             if value is not None:
@@ -63,6 +64,14 @@ class Shared(Mapping[str, V]):
         if self._base is not before._base:
             keys = {**before._all(), **self._all()}
         return [key for key in keys if self.get(key) is not before.get(key)]
+
+    def derive(self, of: Callable[["Shared[V]"], T]) -> T:
+        """What `of` says of this version, worked out once. `of` is a plain function of it and of nothing else."""
+        if self._derived is None:
+            self._derived = {}
+        if of not in self._derived:
+            self._derived[of] = of(self)
+        return cast(T, self._derived[of])
 
     def _all(self) -> dict[str, V]:
         whole = self._whole
@@ -118,9 +127,11 @@ class Shared(Mapping[str, V]):
 class Part:
     """The tasks of a few neighbouring slots, by id, in order of slot and generation. Never changed."""
 
-    __slots__ = ("_derived", "tasks")
+    __slots__ = ("_derived", "slots", "tasks")
 
-    def __init__(self, tasks: dict[str, Task]) -> None:
+    def __init__(self, slots: range, tasks: dict[str, Task]) -> None:
+        self.slots = slots
+        """That would be in it."""
         self.tasks = tasks
         self._derived: dict[Any, Any] = {}
 
@@ -149,6 +160,14 @@ class Slots(Mapping[str, Task]):
         version."""
         return self._parts.values()
 
+    def covering(self, slot_last: int) -> list[Part]:
+        """The same, and empty ones for slots up to `slot_last` that have no tasks."""
+        found = []
+        for number in sorted({*self._parts, *range(slot_last // SLOTS_A_PART + 1)}):
+            part = self._parts.get(number)
+            found.append(part or Part(range(number * SLOTS_A_PART, (number + 1) * SLOTS_A_PART), {}))
+        return found
+
     def of_slot(self, slot: int) -> list[Task]:
         """The tasks of one slot, the oldest first."""
         part = self._parts.get(slot // SLOTS_A_PART)
@@ -165,7 +184,7 @@ class Slots(Mapping[str, Task]):
             after = _edited(before.tasks if before is not None else {}, mine)
             count += len(after) - (len(before.tasks) if before is not None else 0)
             if after:
-                parts[number] = Part(after)
+                parts[number] = Part(range(number * SLOTS_A_PART, (number + 1) * SLOTS_A_PART), after)
             else:
                 del parts[number]
         following = Slots.__new__(Slots)

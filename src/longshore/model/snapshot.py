@@ -6,7 +6,7 @@ they had. Both stores apply commits through it, so compare-and-swap, guards and 
 checked in one place. Knows nothing of durability, clocks or watchers.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import TypeVar
 
@@ -30,6 +30,7 @@ from longshore.model.objects import (
     release_id,
 )
 from longshore.model.sharing import Shared, Slots
+from longshore.model.signs import releases_of
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -213,7 +214,7 @@ class Snapshot:
         """Whether a task will name it after these changes."""
         gone = {change.id for change in changes if change.kind is Kind.TASK and change.after is None}
         parts = self.tasks_of_service(release.service).parts
-        naming = (part for part in parts if release.number in part.derive(_releases))
+        naming = (part for part in parts if release.number in releases_of(part))
         return any(
             task.release == release.number and task.id not in gone for part in naming for task in part.tasks.values()
         )
@@ -287,8 +288,3 @@ def _edited_dict(table: Mapping[K, V] | None, edits: Mapping[K, V | None]) -> Ma
 
 def _edited_slots(table: Slots | None, edits: Mapping[str, Task | None]) -> Slots:
     return (table or _NO_SLOTS).edited(edits)
-
-
-def _releases(tasks: Iterable[Task]) -> frozenset[int]:
-    """Numbers of the releases that they name."""
-    return frozenset(task.release for task in tasks)
