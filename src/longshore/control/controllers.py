@@ -3,7 +3,7 @@
 The only place that knows all decisions together; they do not know one another.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from longshore.control.dependents import Dependents
 from longshore.control.liveness import Liveness
@@ -11,7 +11,7 @@ from longshore.decide import deployments, nodes, rebalance, rollout, services
 from longshore.decide.placement import place
 from longshore.loop.controller import Controller, Decision
 from longshore.model.changes import Event, Guard
-from longshore.model.objects import Availability, Kind, NodeStatus, Task
+from longshore.model.objects import Availability, Kind, NodeStatus, Service, Task
 from longshore.model.reasons import Reason
 from longshore.model.snapshot import Snapshot, service_of_task
 from longshore.model.spec import Mode
@@ -31,9 +31,9 @@ def controllers(policy: str, liveness: Liveness, busy: Callable[[str], float | N
         return (*_service_keys(event, world), *dependents.touched(event, world))
 
     return (
-        Controller("services", starting_keys, _all_services, services.decide, _as_wished),
-        Controller("rollout", starting_keys, _all_services, rollout.decide, _as_wished),
-        Controller("deployments", _service_keys, _all_services, deployments.decide, _as_wished),
+        Controller("services", starting_keys, _all_services, services.decide, _as_wished, rests=True),
+        Controller("rollout", starting_keys, _all_services, rollout.decide, _as_wished, rests=True),
+        Controller("deployments", _service_keys, _all_services, deployments.decide, _as_wished, rests=True),
         Controller(
             "placement",
             _placement_keys,
@@ -85,13 +85,12 @@ def _service_keys(event: Event, world: Snapshot) -> Iterable[str]:
         return (event.id.rpartition("@")[0],)
     if event.kind is Kind.NODE:
         here = {task.service for task in world.tasks_of_node(event.id).values()}
-        return sorted(here.union(name for name in world.services if _is_global(world, name)))
+        return sorted(here.union(world.services.derive(_global)))
     return ()
 
 
-def _is_global(world: Snapshot, name: str) -> bool:
-    service = world.services.get(name)
-    return service is not None and service.spec.mode is Mode.GLOBAL
+def _global(services: Mapping[str, Service]) -> tuple[str, ...]:
+    return tuple(name for name, service in services.items() if service.spec.mode is Mode.GLOBAL)
 
 
 def _placement_keys(event: Event, world: Snapshot) -> Iterable[str]:

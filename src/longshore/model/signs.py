@@ -109,7 +109,7 @@ def _signs(tasks: Iterable[Task]) -> Signs:
         },
         gives_way=len(counting) < len(willing)
         or (len(willing) < len(live) and any(task.wanted is Wanted.LEAVING for task in live))
-        or any(task.moves_to for task in counting),
+        or any(task.moves_to for task in live),
         pinned=any(task.pinned for task in counting),
         failed=len(serving) < len(running) or any(task.state in _FAILED or _unready(task) for task in every),
         leaves_for_good=len(live) == len(every) and all(task.wanted is Wanted.REMOVED for task in every),

@@ -53,7 +53,14 @@ def service_of_task(task_id: str) -> str:
 class Snapshot:
     """Every record at one revision. Read through its properties and methods; all mappings are read-only by contract."""
 
-    __slots__ = ("_plain", "_releases_by_service", "_tasks_by_node", "_tasks_by_service", "revision")
+    __slots__ = (
+        "_plain",
+        "_releases_by_service",
+        "_tasks_by_node",
+        "_tasks_by_service",
+        "_tokens_by_digest",
+        "revision",
+    )
 
     def __init__(self) -> None:
         self.revision = 0
@@ -61,6 +68,7 @@ class Snapshot:
         self._releases_by_service: Shared[Mapping[int, Release]] = Shared()
         self._tasks_by_service: Shared[Slots] = Shared()
         self._tasks_by_node: Shared[Mapping[str, Task]] = Shared()
+        self._tokens_by_digest: Shared[Token] = Shared()
 
     # -- reading
 
@@ -76,12 +84,16 @@ class Snapshot:
         return self._plain[Kind.NODE]  # type: ignore[return-value]  # apply() admits one type per kind
 
     @property
-    def services(self) -> Mapping[str, Service]:
+    def services(self) -> Shared[Service]:
         return self._plain[Kind.SERVICE]  # type: ignore[return-value]
 
     @property
-    def tokens(self) -> Mapping[str, Token]:
+    def tokens(self) -> Shared[Token]:
         return self._plain[Kind.TOKEN]  # type: ignore[return-value]
+
+    def token_of(self, sha256: str) -> Token | None:
+        """The token whose secret has this hash."""
+        return self._tokens_by_digest.get(sha256)
 
     @property
     def postings(self) -> Mapping[str, Posting]:
@@ -230,6 +242,8 @@ class Snapshot:
         following._releases_by_service = _nested(self._releases_by_service, edits.releases, _edited_dict)
         following._tasks_by_service = _nested(self._tasks_by_service, edits.of_service, _edited_slots)
         following._tasks_by_node = _nested(self._tasks_by_node, edits.of_node, _edited_dict)
+        digests = edits.digests
+        following._tokens_by_digest = self._tokens_by_digest.edited(digests) if digests else self._tokens_by_digest
         return following
 
     @classmethod
@@ -249,6 +263,7 @@ class _Edits:
         self.releases: dict[str, dict[int, Release | None]] = {}
         self.of_service: dict[str, dict[str, Task | None]] = {}
         self.of_node: dict[str, dict[str, Task | None]] = {}
+        self.digests: dict[str, Token | None] = {}
 
     def put(self, kind: Kind, id: str, before: Object | None, after: Object | None) -> None:
         """`before` is the version that it has until now."""
@@ -265,6 +280,10 @@ class _Edits:
             self.releases.setdefault(service, {})[int(number)] = after
         else:
             self.plain.setdefault(kind, {})[id] = after
+            if isinstance(before, Token):
+                self.digests.setdefault(before.sha256, None)  # unless another has it by now
+            if isinstance(after, Token):
+                self.digests[after.sha256] = after
 
 
 def _nested(
