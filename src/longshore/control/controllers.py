@@ -3,27 +3,29 @@
 The only place that knows all decisions together; they do not know one another.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 
-from longshore.control.dependents import Dependents
+from longshore.control.census import Census
+from longshore.control.dependents import Dependents, global_names
 from longshore.control.liveness import Liveness
 from longshore.decide import deployments, nodes, rebalance, rollout, services
 from longshore.decide.placement import place
 from longshore.loop.controller import Controller, Decision
 from longshore.model.changes import Event, Guard
-from longshore.model.objects import Availability, Kind, NodeStatus, Service, Task
+from longshore.model.objects import Availability, Kind, NodeStatus, Task
 from longshore.model.reasons import Reason
 from longshore.model.snapshot import Snapshot, service_of_task
-from longshore.model.spec import Mode
 
 CLUSTER = "cluster"
 """The one key of the placement controller: it sees all waiting tasks together and never races itself. So does that of
 rebalance, with all nodes."""
 
 
-def controllers(policy: str, liveness: Liveness, busy: Callable[[str], float | None]) -> tuple[Controller, ...]:
-    """The rows. `policy` names the placement policy; `liveness` tells for how long a node may still be silent, `busy`
-    how many of its cores were in use when last measured."""
+def controllers(
+    policy: str, liveness: Liveness, census: Census, busy: Callable[[str], float | None]
+) -> tuple[Controller, ...]:
+    """The rows. `policy` names the placement policy; `liveness` tells for how long a node may still be silent, `census`
+    whether most are, `busy` how many of its cores were in use when last measured."""
     dependents = Dependents()
 
     def starting_keys(event: Event, world: Snapshot) -> Iterable[str]:
@@ -50,18 +52,18 @@ def controllers(policy: str, liveness: Liveness, busy: Callable[[str], float | N
             "nodes",
             _node_keys,
             lambda world: (*world.nodes,),
-            lambda world, key, now: _node(world, key, now, liveness),
+            lambda world, key, now: _node(world, key, now, liveness, census),
         ),
     )
 
 
-def _node(world: Snapshot, key: str, now: float, liveness: Liveness) -> Decision:
+def _node(world: Snapshot, key: str, now: float, liveness: Liveness, census: Census) -> Decision:
     left_s = liveness.silence_left_s(key)
     node = world.nodes.get(key)
     fence_left_s = liveness.fence_left_s(key, node.lease_s if node is not None else 0.0)
     if left_s > 0:
         return nodes.decide(world, key, now, left_s, fence_left_s)
-    held = nodes.held(world, liveness.quiet(world.nodes))
+    held = census.held(world)
     return nodes.decide(world, key, now, left_s, fence_left_s, closed=liveness.closed(key), held=held)
 
 
@@ -85,12 +87,8 @@ def _service_keys(event: Event, world: Snapshot) -> Iterable[str]:
         return (event.id.rpartition("@")[0],)
     if event.kind is Kind.NODE:
         here = {task.service for task in world.tasks_of_node(event.id).values()}
-        return sorted(here.union(world.services.derive(_global)))
+        return sorted(here.union(world.services.derive(global_names)))
     return ()
-
-
-def _global(services: Mapping[str, Service]) -> tuple[str, ...]:
-    return tuple(name for name, service in services.items() if service.spec.mode is Mode.GLOBAL)
 
 
 def _placement_keys(event: Event, world: Snapshot) -> Iterable[str]:

@@ -11,11 +11,11 @@ from functools import partial
 import structlog
 from msgspec.structs import replace
 
+from longshore.control.census import Census
 from longshore.control.entries import EntryFeed
 from longshore.control.joining import admitted
 from longshore.control.liveness import Liveness
 from longshore.control.logs import LogStreams
-from longshore.decide.nodes import held as most_missed
 from longshore.decide.reports import heard
 from longshore.loop.together import together
 from longshore.model.changes import COMMIT_CHANGES_MAX, Change, Event
@@ -81,6 +81,7 @@ class Sessions:
         self, store: Store, clock: Clock, *, heartbeat_timeout_s: float, wake_node: Callable[[str], None]
     ) -> None:
         self.liveness = Liveness(clock, timeout_s=heartbeat_timeout_s)
+        self.census = Census(self.liveness, clock)
         self._store = store
         self._clock = clock
         self._timeout_s = heartbeat_timeout_s
@@ -180,10 +181,8 @@ class Sessions:
     def _hear(self, node: str) -> None:
         """A node lives. If most were missed until now, what silenced them is over for the others too, but their words
         do not arrive at one moment: the last of them is not to be given up for that."""
-        if self.liveness.was_missed(node):
-            world = self._store.read()
-            if most_missed(world, self.liveness.quiet(world.nodes)):
-                self.liveness.listen_anew()
+        if self.liveness.was_missed(node) and self.census.held(self._store.read()):
+            self.liveness.listen_anew()
         self.liveness.heard(node)
 
     # -- one session

@@ -125,7 +125,7 @@ async def _serving(settings: ManagerSettings, plain: Store, clock: SteadyClock) 
         heartbeat_timeout_s=settings.heartbeat_timeout_s,
         wake_node=lambda node: loop.wake("nodes", node),
     )
-    rows = controllers(settings.scheduler, sessions.liveness, sessions.busy)
+    rows = controllers(settings.scheduler, sessions.liveness, sessions.census, sessions.busy)
     loop = ControlLoop(store, clock, [measured(row, metrics) for row in rows])
     operations = Operations(
         store,
