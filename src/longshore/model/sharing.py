@@ -8,7 +8,7 @@ remembered with it. Knows keys and positions; must not know what is decided by t
 
 from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
 from itertools import chain
-from typing import Any, TypeVar, cast, overload
+from typing import Any, TypeVar, overload
 
 from longshore.model.objects import Task
 
@@ -69,9 +69,10 @@ class Shared(Mapping[str, V]):
         """What `of` says of this version, worked out once. `of` is a plain function of it and of nothing else."""
         if self._derived is None:
             self._derived = {}
-        if of not in self._derived:
-            self._derived[of] = of(self)
-        return cast(T, self._derived[of])
+        found: T | None = self._derived.get(of)
+        if found is None:
+            found = self._derived[of] = of(self)
+        return found
 
     def _all(self) -> dict[str, V]:
         whole = self._whole
@@ -137,12 +138,11 @@ class Part:
 
     def derive(self, of: Callable[[Iterable[Task]], T]) -> T:
         """What `of` says of these tasks, worked out once. `of` is a plain function of them and of nothing else."""
-        try:
-            return cast(T, self._derived[of])
-        except KeyError:
+        found: T | None = self._derived.get(of)
+        if found is None:
             # Two threads may both work it out: it is the same.
             found = self._derived[of] = of(self.tasks.values())
-            return found
+        return found
 
 
 class Slots(Mapping[str, Task]):
