@@ -103,7 +103,7 @@ def test_services(seed: int) -> None:
     wanted = dict.fromkeys(range(1, service.spec.replicas + 1), "")
     if service.spec.mode is Mode.GLOBAL:
         wanted = services._slots_wanted(world, service, by_slot)
-    each, looks = services._slots(world, service, by_slot, wanted, NOW)
+    each, looks = services._slots(world, service, by_slot, wanted, NOW, services.KEPT)
     touched = {change.id for change in each}
     each += [change for change in services._forgotten(world, every) if change.id not in touched]
     found, found_looks = services.decide(world, "web", NOW)

@@ -14,18 +14,20 @@ from longshore.loop.controller import Controller, Decision
 from longshore.model.changes import Event, Guard
 from longshore.model.objects import Availability, Kind, NodeStatus, Task
 from longshore.model.reasons import Reason
+from longshore.model.retention import Retention
 from longshore.model.snapshot import Snapshot, service_of_task
 
+KEPT = Retention()
 CLUSTER = "cluster"
 """The one key of the placement controller: it sees all waiting tasks together and never races itself. So does that of
 rebalance, with all nodes."""
 
 
 def controllers(
-    policy: str, liveness: Liveness, census: Census, busy: Callable[[str], float | None]
+    policy: str, liveness: Liveness, census: Census, busy: Callable[[str], float | None], kept: Retention = KEPT
 ) -> tuple[Controller, ...]:
     """The rows. `policy` names the placement policy; `liveness` tells for how long a node may still be silent, `census`
-    whether most are, `busy` how many of its cores were in use when last measured."""
+    whether most are, `busy` how many of its cores were in use when last measured, `kept` what is kept that is over."""
     dependents = Dependents()
 
     def starting_keys(event: Event, world: Snapshot) -> Iterable[str]:
@@ -33,7 +35,14 @@ def controllers(
         return (*_service_keys(event, world), *dependents.touched(event, world))
 
     return (
-        Controller("services", starting_keys, _all_services, services.decide, _as_wished, rests=True),
+        Controller(
+            "services",
+            starting_keys,
+            _all_services,
+            lambda world, key, now: services.decide(world, key, now, kept),
+            _as_wished,
+            rests=True,
+        ),
         Controller("rollout", starting_keys, _all_services, rollout.decide, _as_wished, rests=True),
         Controller("deployments", _service_keys, _all_services, deployments.decide, _as_wished, rests=True),
         Controller(

@@ -35,6 +35,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @flags.keeping
 @flags.scheduler("spread")
 @flags.serving
+@flags.retention
 @flags.workers("--worker")
 @click.option("--worker-token", type=click.Path(path_type=Path, dir_okay=False), help="[default: DATA/worker.token]")
 @flags.logging
@@ -70,12 +71,15 @@ def manager_settings(
     **rest: Any,
 ) -> "ManagerSettings":
     from longshore.main.manager import ManagerSettings
+    from longshore.model.retention import Retention
 
+    kept = {field: rest.pop(flag) for flag, field in flags.KEPT.items() if flag in rest}
     return ManagerSettings(
         folder=own_folder(settings),
         auth=not no_auth,
         compat=not no_compat,
         heartbeat_timeout_s=heartbeat_timeout,
+        kept=Retention(**kept),
         store=flags.store_of(store, store_type),
         **rest,
     )

@@ -136,7 +136,8 @@ class Node(Record, frozen=True, kw_only=True):
 
 
 class Service(Record, frozen=True, kw_only=True):
-    """What the user wishes, by name. Writer: the user, through admission."""
+    """What the user wishes, by name. Writer: the user, through admission; the services controller forgets jobs that are
+    done, after as long as the manager keeps them."""
 
     name: str
     app: str = ""
