@@ -162,9 +162,11 @@ class Snapshot:
         Raises Conflict if a record moved since the change was decided, or is a release that a task runs by now; Illegal
         if the lifecycle forbids it.
         """
+        befores = [self.get(change.kind, change.id) for change in changes]
+        self._check(changes, befores, guards)
         revision = self.revision + 1
         events, edits = [], _Edits()
-        for position, (change, before) in enumerate(zip(changes, self._check(changes, guards), strict=True)):
+        for position, (change, before) in enumerate(zip(changes, befores, strict=True)):
             after = change.after
             if after is not None:
                 after = msgspec.structs.replace(after, revision=revision)
@@ -184,18 +186,15 @@ class Snapshot:
             )
         return self._edited(edits, revision), Batch(revision=revision, events=tuple(events))
 
-    def _check(self, changes: Sequence[Change], guards: Sequence[Guard]) -> list[Object | None]:
-        """Refuse what cannot be; returns the version that each record has until now."""
+    def _check(self, changes: Sequence[Change], befores: Sequence[Object | None], guards: Sequence[Guard]) -> None:
+        """Refuse what cannot be. `befores` are the versions that the records have until now."""
         if not changes or len(changes) > COMMIT_CHANGES_MAX:
             raise Illegal(f"a commit has 1 to {COMMIT_CHANGES_MAX} changes, not {len(changes)}")
         seen: set[tuple[Kind, str]] = set()
-        befores = []
-        for change in changes:
+        for change, before in zip(changes, befores, strict=True):
             if (change.kind, change.id) in seen:
                 raise Illegal(f"two changes of {change.kind} {change.id} in one commit")
             seen.add((change.kind, change.id))
-            before = self.get(change.kind, change.id)
-            befores.append(before)
             if (before.revision if before else 0) != change.before:
                 raise Conflict(f"{change.kind} {change.id} changed meanwhile")
             if change.after is None:
@@ -214,7 +213,6 @@ class Snapshot:
             relied = self.get(guard.kind, guard.id)
             if (relied.revision if relied else 0) != guard.revision:
                 raise Conflict(f"{guard.kind} {guard.id} changed meanwhile")
-        return befores
 
     def _has_release(self, task: Task, changes: Sequence[Change]) -> bool:
         """Whether the release that a new task names will be there after these changes."""
