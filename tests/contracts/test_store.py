@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from longshore.model.changes import COMMIT_CHANGES_MAX, Batch, Guard
+from longshore.model.changes import COMMIT_CHANGES_MAX, Batch, Change, Guard
 from longshore.model.errors import Compacted, Conflict, Illegal, Refused, Unavailable
 from longshore.model.lifecycle import Owner, State
-from longshore.model.objects import Kind, Node, Object, Task
+from longshore.model.objects import Kind, Node, Object, Role, Task, Token
 from longshore.model.reasons import Reason
 from longshore.ports import Store
 from longshore.store.journal import STORY_EVENTS_MAX
@@ -262,6 +262,35 @@ async def test_a_snapshot_stays_what_it_was(store: Store) -> None:
     assert list(before.objects()) == kept
     assert dict(before.tasks_of_node("n1")) == by_node
     assert store.read().tasks_of_node("n1")["web.1.1"].state is State.RUNNING
+
+
+async def test_tasks_are_read_in_order_of_their_slots_whatever_their_history(store: Store) -> None:
+    slots = [slot * 37 % 101 for slot in range(1, 101)]
+    await store.commit([put(service()), put(RELEASE)])
+    await store.commit([put(replace(task(slot), revision=0)) for slot in slots])
+    tasks = store.read().tasks_of_service("web")
+    await store.commit([drop(Kind.TASK, one.id, one.revision) for one in tasks.values() if one.slot % 3 == 0])
+    await store.commit([put(replace(task(slot), revision=0)) for slot in slots if slot % 6 == 0])
+    kept = [slot for slot in range(1, 101) if slot % 3 or slot % 6 == 0]
+    assert [one.slot for one in store.read().tasks_of_service("web").values()] == kept
+    assert [one.slot for one in tasks.values()] == list(range(1, 101))
+
+
+async def test_a_token_is_found_by_its_hash_for_as_long_as_it_has_it(store: Store) -> None:
+    def made(id: str, sha256: str, before: int = 0) -> Change:
+        token = Token(id=id, role=Role.NODE, sha256=sha256, node="n1")
+        return Change(kind=Kind.TOKEN, id=id, before=before, after=token, by=Owner.MANAGER, reason=Reason.TOKEN_CREATED)
+
+    first = await store.commit([made("a", "1"), made("b", "2")])
+    found = [store.read().token_of(digest) for digest in ("1", "2", "3")]
+    assert [token.id if token is not None else None for token in found] == ["a", "b", None]
+    second = await store.commit([made("a", "3", first), drop(Kind.TOKEN, "b", first)])
+    found = [store.read().token_of(digest) for digest in ("1", "2", "3")]
+    assert [token.id if token is not None else None for token in found] == [None, None, "a"]
+    await store.commit([drop(Kind.TOKEN, "a", second), made("c", "3")])
+    moved = store.read().token_of("3")
+    assert moved is not None
+    assert moved.id == "c"
 
 
 async def test_reading_twice_without_a_commit_is_the_same_snapshot(store: Store) -> None:

@@ -164,7 +164,7 @@ def the_next_task_does_not_wait(patch: pytest.MonkeyPatch) -> None:
 @mutant(caught_by=6)
 def history_is_never_forgotten(patch: pytest.MonkeyPatch) -> None:
     """Ended tasks and their containers pile up."""
-    patch.setattr(services, "_history", lambda here: [])
+    patch.setattr(services, "_history", lambda here, kept: [])
 
 
 @mutant(caught_by=1)

@@ -15,6 +15,7 @@ from longshore.cli import root
 from longshore.cli.group import Command, Settings
 from longshore.main import cube, folder
 from longshore.main.commands import manager_settings, worker_settings
+from longshore.model.retention import Retention
 from tests.tables.talking import Talking, answer, refusal, talking
 
 ID = "bb1d59ef-9fc1-4e4b-a44d-db571eeed203"
@@ -184,6 +185,14 @@ def test_a_variable_that_is_no_port_is_named(monkeypatch: pytest.MonkeyPatch) ->
 def test_stores(line: str, store: str) -> None:
     said = {key: value for key, value in whole(line).items() if key not in ("nodes", "engine", "entry")}
     assert manager_settings(Settings(), **said).store == store
+
+
+def test_what_is_kept_is_what_is_kept_without_a_word() -> None:
+    assert manager_settings(Settings(), **whole("manager")).kept == Retention()
+    said = whole("manager --keep-tasks 5 --keep-releases 2 --keep-postings 7 --keep-jobs 60 --keep-events 5000")
+    settings = manager_settings(Settings(), **said)
+    assert settings.kept == Retention(tasks=5, releases=2, postings=7, jobs_s=60.0)
+    assert settings.keep_events == 5000
 
 
 def test_two_stores_are_one_too_many() -> None:

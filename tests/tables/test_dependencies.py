@@ -182,7 +182,7 @@ def test_what_follows_a_task_that_ended(records: list[Object], expected: Sequel)
         (Kind.SERVICE, "db", ["api", "web"]),
         (Kind.TASK, "other.1.1", ["shop"]),
         (Kind.TASK, "web.1.1", []),
-        (Kind.NODE, "n1", ["api", "web", "shop"]),
+        (Kind.NODE, "n1", ["shop"]),
         (Kind.TOKEN, "db", []),
     ],
 )
@@ -193,6 +193,7 @@ def test_who_is_to_look_again(kind: Kind, id: str, expected: list[str]) -> None:
         web(),
         replace(web(), name="api"),
         replace(web(on="other"), name="shop"),
+        replace(service(mode=Mode.GLOBAL), name="other"),
         done,
         of(done, ReleasePhase.DONE),
     )
@@ -200,6 +201,20 @@ def test_who_is_to_look_again(kind: Kind, id: str, expected: list[str]) -> None:
         revision=2, position=0, at=NOW, kind=kind, id=id, after=None, by=Owner.USER, reason=Reason.REMOVED, message=""
     )
     assert list(Dependents().touched(event, situation)) == expected
+
+
+def test_who_waits_is_known_anew_when_services_change() -> None:
+    dependents = Dependents()
+    event = Event(
+        revision=2, position=0, at=NOW, kind=Kind.SERVICE, id="db", after=None, by=Owner.USER, reason=Reason.REMOVED
+    )
+    for records, expected in (
+        ([DB, web()], ["web"]),
+        ([DB, web(), replace(web(), name="api")], ["api", "web"]),
+        ([DB, web(on="other"), replace(web(), name="api")], ["api"]),
+        ([DB], []),
+    ):
+        assert list(dependents.touched(event, world(*records))) == expected
 
 
 # -- what may be wished

@@ -7,14 +7,15 @@ from msgspec.structs import replace
 
 from longshore.decide import postings
 from longshore.decide.admission import admit
-from longshore.decide.postings import STOPPED_MAX, Phase, Shown, shown, spec_of
+from longshore.decide.postings import Phase, Shown, shown, spec_of
 from longshore.model.changes import Change
 from longshore.model.errors import Conflict, Invalid, NotFound
 from longshore.model.lifecycle import State, Wanted
-from longshore.model.objects import Kind, Object, Posting, PublishedPort, Service
+from longshore.model.objects import Kind, Object, Posting, PublishedPort, Service, Task
 from longshore.model.reasons import Reason
+from longshore.model.retention import POSTINGS_KEPT
 from longshore.model.snapshot import Snapshot
-from longshore.model.spec import Port, Protocol, RestartOn
+from longshore.model.spec import Port, Protocol, RestartOn, RestartPolicy
 from tests.situations import GIB, NOW, said, service, task, world
 
 ID = "21b23589-5d2d-4731-b5c9-a97e9832d021"
@@ -123,12 +124,31 @@ def test_the_longest_stopped_are_forgotten() -> None:
     here = Snapshot()
     old = [
         (Kind.POSTING, Posting(id=f"t{number}", stopped_at=float(number)))
-        for number in range(STOPPED_MAX + 24)  # 1024: a count at which it is looked at
+        for number in range(POSTINGS_KEPT + 24)  # 1024: a count at which it is looked at
     ]
     here = Snapshot.restored(1, old, [one.id for _, one in old])
     changes = postings.post(here, ASKED, NOW)
     gone = [one.id for one in changes if one.after is None]
     assert gone == [f"t{number}" for number in range(24)]
+
+
+def test_what_ended_by_itself_is_over_too() -> None:
+    """All but the one that runs, the one that is tried again, and so many as are kept."""
+    once = replace(RUNS, spec=replace(RUNS.spec, restart=RestartPolicy(condition=RestartOn.NONE)))
+    records: list[tuple[Kind, str, Object]] = []
+    for number in range(64):
+        name = f"t{number}"
+        state = State.RUNNING if number == 3 else State.FAILED
+        made = replace(once if number != 5 else RUNS, name=name)
+        ended = Task(
+            id=f"{name}.1.1", service=name, slot=1, generation=1, release=1, state=state, finished_at=float(number)
+        )
+        posting = Posting(id=name, name=name, image="web:1", service=name)
+        labelled = replace(made, spec=replace(made.spec, labels=spec_of(posting).labels))
+        records += [(Kind.POSTING, name, posting), (Kind.SERVICE, name, labelled), (Kind.TASK, ended.id, ended)]
+    here = Snapshot.restored(1, [(kind, one) for kind, _, one in records], [id for _, id, _ in records])
+    changes = postings.post(here, ASKED, NOW, 58)
+    assert [one.id for one in changes if one.after is None] == ["t0", "t0", "t1", "t1", "t2", "t2", "t4", "t4"]
 
 
 # -- its spec

@@ -48,6 +48,30 @@ def test_a_key_added_while_busy_comes_back_after_and_never_twice_at_once() -> No
     virtually(main())
 
 
+def test_a_key_that_rests_comes_back_after_that() -> None:
+    async def main() -> None:
+        queue: KeyQueue[str] = KeyQueue()
+        start = asyncio.get_running_loop().time()
+        queue.add("a")
+        await queue.get()
+        queue.add("a")
+        queue.done("a", 5)
+        queue.add("a")
+        queue.add("a", 2)
+        queue.add("b", 1)
+        assert [await taken(queue), await taken(queue)] == [("b", start + 1), ("a", start + 5)]
+        queue.done("a", 3)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(100):
+                await queue.get()
+        queue.add("a")
+        assert await taken(queue) == ("a", start + 105)
+        queue.done("a", 7)
+        queue.close()
+
+    virtually(main())
+
+
 def test_the_earliest_of_several_delays_holds() -> None:
     async def main() -> None:
         queue: KeyQueue[str] = KeyQueue()

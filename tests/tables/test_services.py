@@ -1,11 +1,14 @@
 """Which tasks should exist: situations in, changes out."""
 
 import pytest
+from msgspec.structs import replace
 
-from longshore.decide.services import HISTORY_MAX, decide
+from longshore.decide.services import decide
 from longshore.model.lifecycle import State, Wanted
-from longshore.model.objects import Availability, NodeStatus, Object, Task
-from longshore.model.spec import Mode, RestartPolicy
+from longshore.model.objects import Availability, Kind, NodeStatus, Object, Release, ReleasePhase, Task
+from longshore.model.retention import TASKS_KEPT, Retention
+from longshore.model.snapshot import Snapshot
+from longshore.model.spec import Dependency, Mode, RestartPolicy, ServiceSpec
 from tests.situations import NOW, node, releases, said, service, task, world
 
 WEB3 = service(replicas=3)
@@ -81,8 +84,8 @@ def test_a_global_task_is_pinned_to_its_node() -> None:
 
 
 def test_history_keeps_the_newest_ended_tasks_of_a_slot() -> None:
-    ended = [task(1, generation, State.STOPPED) for generation in range(1, HISTORY_MAX + 3)]
-    changes, _ = decide(world(service(), *ended, task(1, HISTORY_MAX + 3)), "web", NOW)
+    ended = [task(1, generation, State.STOPPED) for generation in range(1, TASKS_KEPT + 3)]
+    changes, _ = decide(world(service(), *ended, task(1, TASKS_KEPT + 3)), "web", NOW)
     assert said(changes) == ["web.1.1 wanted removed", "web.1.2 wanted removed"]
 
 
@@ -114,3 +117,38 @@ def test_what_was_stopped_to_move_is_started_where_it_was_to_go(former: Task, pi
     (change,), _ = decide(world(node("n1"), node("n2"), service(), former), "web", NOW)
     assert isinstance(change.after, Task)
     assert change.after.pinned == pinned
+
+
+# -- what is over
+
+
+DONE_JOB = Release(service="web", number=1, spec=ServiceSpec(image="i", mode=Mode.JOB), phase=ReleasePhase.DONE, finished_at=NOW - 60.0)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kept", "expected", "look"),
+    [
+        (Retention(), [], None),
+        (Retention(jobs_s=60.0), ["web"], None),
+        (Retention(jobs_s=61.0), [], NOW + 1.0),
+    ],
+)
+def test_a_job_that_is_done_goes_after_a_while(kept: Retention, expected: list[str], look: float | None) -> None:
+    job = service(replicas=1, mode=Mode.JOB)
+    here = Snapshot.restored(5, [(Kind.SERVICE, job), (Kind.RELEASE, DONE_JOB), (Kind.TASK, task(1, 1, State.FINISHED))], ["web", "web@1", "web.1.1"])  # fmt: skip
+    changes, again = decide(here, "web", NOW, kept)
+    assert ([one.id for one in changes if one.kind is Kind.SERVICE and one.after is None], again) == (expected, look)
+
+
+def test_a_job_that_others_wait_for_stays() -> None:
+    job = service(replicas=1, mode=Mode.JOB)
+    waiting = replace(service(), name="api", spec=ServiceSpec(image="i", depends=(Dependency(service="web"),)))
+    here = Snapshot.restored(5, [(Kind.SERVICE, job), (Kind.SERVICE, waiting), (Kind.RELEASE, DONE_JOB), (Kind.TASK, task(1, 1, State.FINISHED))], ["web", "api", "web@1", "web.1.1"])  # fmt: skip
+    assert decide(here, "web", NOW, Retention(jobs_s=0.0)) == ([], None)
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_so_many_ended_tasks_are_kept(count: int) -> None:
+    ended = [task(1, generation, State.STOPPED) for generation in range(1, 8)]
+    changes, _ = decide(world(service(), *ended, task(1, 8)), "web", NOW, Retention(tasks=count))
+    assert [one.id for one in changes] == [f"web.1.{generation}" for generation in range(1, 8 - count)]

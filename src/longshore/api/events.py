@@ -48,12 +48,11 @@ async def list_events(ask: Ask[EventsQuery, None]) -> web.StreamResponse:
         last = ask.request.headers.get("Last-Event-ID")
         after = _mark(last) if last else after
         return await pour(ask.deps.streams, ask.request, EVENT_STREAM, _pieces(ask, after))
-    events: Iterable[Event]
     if query.kind is not None and query.name is not None:
-        events = store.story(query.kind, query.name)
+        events: Iterable[Event] = store.story(query.kind, query.name)
+        matching = [event for event in events if _is_after(event, after) and _matches(query, event)]
     else:
-        events = await _kept(store, after)
-    matching = [event for event in events if _is_after(event, after) and _matches(query, event)]
+        matching = await _kept(store, after, query)
     items = tuple(told(event) for event in matching[: query.limit])
     return answer(200, Page(items=items, next=items[-1].id if len(matching) > len(items) else None))
 
@@ -121,8 +120,9 @@ async def _check_kept(store: Store, mark: Mark, now: int) -> None:
         await anext(store.watch(_before(mark)))
 
 
-async def _kept(store: Store, after: Mark | None) -> list[Event]:
-    """The log after a mark, or all of it. Raises Compacted only for a mark."""
+async def _kept(store: Store, after: Mark | None, query: EventsQuery) -> list[Event]:
+    """What matches in the log after a mark, or in all of it, until it is more than was asked for. Raises Compacted
+    only for a mark."""
     now = store.read().revision
     if after is not None:
         await _check_kept(store, after, now)
@@ -131,8 +131,8 @@ async def _kept(store: Store, after: Mark | None) -> list[Event]:
         return []
     events: list[Event] = []
     async for batch in store.watch(first):
-        events += batch.events
-        if batch.revision >= now:
+        events += (event for event in batch.events if _is_after(event, after) and _matches(query, event))
+        if batch.revision >= now or len(events) > query.limit:
             break
     return events
 

@@ -1,5 +1,6 @@
 """Nodes: the machines, what they have and what is set aside on them."""
 
+from bisect import bisect_right
 from collections.abc import Iterable
 
 from aiohttp import web
@@ -52,7 +53,12 @@ async def remove_node(ask: Ask[NoQuery, None]) -> web.StreamResponse:
 
 
 def _names(world: Snapshot, after: str) -> Iterable[str]:
-    return sorted(name for name in world.nodes if name > after)
+    names = world.nodes.derive(_in_order)
+    return names[bisect_right(names, after) :]
+
+
+def _in_order(nodes: Iterable[str]) -> list[str]:
+    return sorted(nodes)
 
 
 def _touched(event: Event) -> Iterable[str]:

@@ -24,6 +24,7 @@ from longshore.control.postings import Postings
 from longshore.control.sessions import Sessions
 from longshore.model.errors import Invalid
 from longshore.model.objects import Role, Token
+from longshore.model.retention import POSTINGS_KEPT
 from longshore.ports import Clock, Store
 
 Q = TypeVar("Q", bound=msgspec.Struct)
@@ -66,13 +67,14 @@ class Deps:
     """False only on loopback; `main` sees to that."""
     compat: bool = True
     """Whether foreign APIs are served beside `/v1`."""
+    postings_kept: int = POSTINGS_KEPT
     streams: Streams = field(default_factory=Streams)
     creations: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Whose turn it is to create replicas: one image at a time."""
 
     @property
     def postings(self) -> Postings:
-        return Postings(self.store, self.operations)
+        return Postings(self.store, self.operations, self.postings_kept)
 
     def dialled(self, node: str) -> str:
         """`host:port` at which this manager dialled the node's worker; empty if the worker dials."""

@@ -130,22 +130,28 @@ def _is_of(world: Snapshot, query: TasksQuery, task: Task) -> bool:
 def _ordered(world: Snapshot, query: TasksQuery, after: str | None) -> Iterator[Task]:
     """Those that match, by service, slot and generation, behind the task `after`."""
     begin = _place_of(after) if after is not None else ("", 0, 0)
-    for tasks in _groups(world, query, begin[0]):
+    for tasks in _groups(world, query, begin):
         for task in sorted(tasks, key=_place):
             if _place(task) > begin and _matches(world, query, task):
                 yield task
 
 
-def _groups(world: Snapshot, query: TasksQuery, first: str) -> Iterator[Iterable[Task]]:
+def _groups(world: Snapshot, query: TasksQuery, begin: _Place) -> Iterator[Iterable[Task]]:
     """The tasks among which to look, as few as the query allows, in groups that are in order already."""
     if query.service is not None:
-        yield world.tasks_of_service(query.service).values()
+        yield from _parts(world, query.service, begin)
     elif query.node is not None:
         yield world.tasks_of_node(query.node).values()
     else:
         for service in sorted(world.services_with_tasks):
-            if service >= first:
-                yield world.tasks_of_service(service).values()
+            if service >= begin[0]:
+                yield from _parts(world, service, begin)
+
+
+def _parts(world: Snapshot, service: str, begin: _Place) -> Iterator[Iterable[Task]]:
+    for part in world.tasks_of_service(service).parts:
+        if service != begin[0] or part.slots.stop > begin[1]:
+            yield part.tasks.values()
 
 
 def _place(task: Task) -> _Place:

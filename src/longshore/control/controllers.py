@@ -5,7 +5,8 @@ The only place that knows all decisions together; they do not know one another.
 
 from collections.abc import Callable, Iterable
 
-from longshore.control.dependents import Dependents
+from longshore.control.census import Census
+from longshore.control.dependents import Dependents, global_names
 from longshore.control.liveness import Liveness
 from longshore.decide import deployments, nodes, rebalance, rollout, services
 from longshore.decide.placement import place
@@ -13,17 +14,20 @@ from longshore.loop.controller import Controller, Decision
 from longshore.model.changes import Event, Guard
 from longshore.model.objects import Availability, Kind, NodeStatus, Task
 from longshore.model.reasons import Reason
+from longshore.model.retention import Retention
 from longshore.model.snapshot import Snapshot, service_of_task
-from longshore.model.spec import Mode
 
+KEPT = Retention()
 CLUSTER = "cluster"
 """The one key of the placement controller: it sees all waiting tasks together and never races itself. So does that of
 rebalance, with all nodes."""
 
 
-def controllers(policy: str, liveness: Liveness, busy: Callable[[str], float | None]) -> tuple[Controller, ...]:
-    """The rows. `policy` names the placement policy; `liveness` tells for how long a node may still be silent, `busy`
-    how many of its cores were in use when last measured."""
+def controllers(
+    policy: str, liveness: Liveness, census: Census, busy: Callable[[str], float | None], kept: Retention = KEPT
+) -> tuple[Controller, ...]:
+    """The rows. `policy` names the placement policy; `liveness` tells for how long a node may still be silent, `census`
+    whether most are, `busy` how many of its cores were in use when last measured, `kept` what is kept that is over."""
     dependents = Dependents()
 
     def starting_keys(event: Event, world: Snapshot) -> Iterable[str]:
@@ -31,9 +35,16 @@ def controllers(policy: str, liveness: Liveness, busy: Callable[[str], float | N
         return (*_service_keys(event, world), *dependents.touched(event, world))
 
     return (
-        Controller("services", starting_keys, _all_services, services.decide, _as_wished),
-        Controller("rollout", starting_keys, _all_services, rollout.decide, _as_wished),
-        Controller("deployments", _service_keys, _all_services, deployments.decide, _as_wished),
+        Controller(
+            "services",
+            starting_keys,
+            _all_services,
+            lambda world, key, now: services.decide(world, key, now, kept),
+            _as_wished,
+            rests=True,
+        ),
+        Controller("rollout", starting_keys, _all_services, rollout.decide, _as_wished, rests=True),
+        Controller("deployments", _service_keys, _all_services, deployments.decide, _as_wished, rests=True),
         Controller(
             "placement",
             _placement_keys,
@@ -50,18 +61,18 @@ def controllers(policy: str, liveness: Liveness, busy: Callable[[str], float | N
             "nodes",
             _node_keys,
             lambda world: (*world.nodes,),
-            lambda world, key, now: _node(world, key, now, liveness),
+            lambda world, key, now: _node(world, key, now, liveness, census),
         ),
     )
 
 
-def _node(world: Snapshot, key: str, now: float, liveness: Liveness) -> Decision:
+def _node(world: Snapshot, key: str, now: float, liveness: Liveness, census: Census) -> Decision:
     left_s = liveness.silence_left_s(key)
     node = world.nodes.get(key)
     fence_left_s = liveness.fence_left_s(key, node.lease_s if node is not None else 0.0)
     if left_s > 0:
         return nodes.decide(world, key, now, left_s, fence_left_s)
-    held = nodes.held(world, liveness.quiet(world.nodes))
+    held = census.held(world)
     return nodes.decide(world, key, now, left_s, fence_left_s, closed=liveness.closed(key), held=held)
 
 
@@ -85,13 +96,8 @@ def _service_keys(event: Event, world: Snapshot) -> Iterable[str]:
         return (event.id.rpartition("@")[0],)
     if event.kind is Kind.NODE:
         here = {task.service for task in world.tasks_of_node(event.id).values()}
-        return sorted(here.union(name for name in world.services if _is_global(world, name)))
+        return sorted(here.union(world.services.derive(global_names)))
     return ()
-
-
-def _is_global(world: Snapshot, name: str) -> bool:
-    service = world.services.get(name)
-    return service is not None and service.spec.mode is Mode.GLOBAL
 
 
 def _placement_keys(event: Event, world: Snapshot) -> Iterable[str]:

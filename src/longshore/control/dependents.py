@@ -1,6 +1,6 @@
 """Who waits for whom: the way from a service to those whose releases may start tasks once something of it changes.
 
-Kept for as long as no service changes: snapshots share the table of services until then, so the table itself tells.
+Kept from world to world, and put right by those services that differ.
 Knows names; what is waited for, and whether it has come, is `decide.dependencies`'.
 """
 
@@ -9,40 +9,49 @@ from collections.abc import Iterable, Mapping
 
 from longshore.model.changes import Event
 from longshore.model.objects import Kind, ReleasePhase, Service
+from longshore.model.sharing import Shared
 from longshore.model.snapshot import Snapshot, service_of_task
+from longshore.model.spec import Mode
 
 
 class Dependents:
     """Of the newest world that was asked about."""
 
     def __init__(self) -> None:
-        self._table: Mapping[str, Service] | None = None
-        self._of: dict[str, list[str]] = {}
+        self._table: Shared[Service] = Shared()
+        self._of: dict[str, set[str]] = defaultdict(set)
 
     def touched(self, event: Event, world: Snapshot) -> Iterable[str]:
         """Services that may wait for what the event tells of."""
+        names: Iterable[str]
         match event.kind:
             case Kind.SERVICE:
-                name = event.id
+                names = (event.id,)
             case Kind.TASK:
-                name = service_of_task(event.id)
+                names = (service_of_task(event.id),)
             case Kind.RELEASE:
-                name = event.id.rpartition("@")[0]
+                names = (event.id.rpartition("@")[0],)
             case Kind.NODE:
                 # A global service has as many slots as there are nodes that it may be on.
-                return [one for every in self._index(world).values() for one in every if _may_wait(world, one)]
+                names = world.services.derive(global_names)
             case _:
                 return ()
-        return [one for one in self._index(world).get(name, ()) if _may_wait(world, one)]
+        self._follow(world.services)
+        waiting = (one for name in names for one in sorted(self._of.get(name, ())))
+        return [one for one in waiting if _may_wait(world, one)]
 
-    def _index(self, world: Snapshot) -> Mapping[str, list[str]]:
-        if self._table is not world.services:
-            found = defaultdict(list)
-            for name, service in sorted(world.services.items()):
-                for dependency in service.spec.depends:
-                    found[dependency.service].append(name)
-            self._table, self._of = world.services, dict(found)
-        return self._of
+    def _follow(self, services: Shared[Service]) -> None:
+        for name in services.differing(self._table):
+            for table, act in ((self._table, set[str].discard), (services, set[str].add)):
+                service = table.get(name)
+                for dependency in service.spec.depends if service is not None else ():
+                    act(self._of[dependency.service], name)
+        self._table = services
+
+
+def global_names(services: Mapping[str, Service]) -> tuple[str, ...]:
+    """Of those with a task on every node."""
+    return tuple(name for name, service in services.items() if service.spec.mode is Mode.GLOBAL)
 
 
 def _may_wait(world: Snapshot, name: str) -> bool:

@@ -17,7 +17,7 @@ from longshore.channel import SESSION_PATH, dial, manager_end
 from longshore.control.sessions import Sessions
 from longshore.model.changes import Event
 from longshore.model.errors import Compacted, Denied, Unavailable
-from longshore.model.objects import Kind
+from longshore.model.objects import Kind, Node
 from longshore.model.snapshot import Snapshot
 from longshore.ports import Store
 
@@ -60,14 +60,16 @@ class _Dialler:
         """Addresses from the command line, whatever node may be there."""
         self._begin = begin
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._dials: dict[str, str] = {}
+        """Where the records say that nodes are to be dialled."""
 
     def heard(self, events: Iterable[Event], world: Snapshot) -> None:
-        """Dial whom the records name now, if any node changed."""
+        """Dial whom the records name now, if that may have changed."""
         nodes = [event for event in events if event.kind is Kind.NODE]
         for event in nodes:
             if event.after is None:
                 self._dismiss(event.id, world)
-        if nodes:
+        if any(event.after is None or _dial(event.after) != self._dials.get(event.id, "") for event in nodes):
             self.follow(world)
 
     def _dismiss(self, node: str, world: Snapshot) -> None:
@@ -78,11 +80,16 @@ class _Dialler:
             self._named.discard(address)
 
     def follow(self, world: Snapshot) -> None:
-        wanted = self._named | {node.dial for node in world.nodes.values() if node.dial}
+        self._dials = {name: node.dial for name, node in world.nodes.items() if node.dial}
+        wanted = self._named.union(self._dials.values())
         for address in sorted(self._tasks.keys() - wanted):
             self._tasks.pop(address).cancel()
         for address in sorted(wanted - self._tasks.keys()):
             self._tasks[address] = self._begin(address)
+
+
+def _dial(node: object) -> str:
+    return node.dial if isinstance(node, Node) else ""
 
 
 async def _keep(sessions: Sessions, http: ClientSession, worker: str, secret: str) -> None:

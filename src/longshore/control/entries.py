@@ -20,8 +20,10 @@ class EntryFeed:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._changed: set[asyncio.Event] = set()
-        """Of each entry that is connected, or node that may become one."""
+        self._changed: dict[str, asyncio.Event] = {}
+        """Of each node that is connected, as it may become an entry."""
+        self._told: dict[str, asyncio.Event] = {}
+        """Of those that were told something: the entries."""
         self._seen: tuple[int, dict[int, Listener]] = (-1, {})
 
     def is_entry(self, node: str) -> bool:
@@ -31,12 +33,15 @@ class EntryFeed:
         """Something landed in the store."""
         if event.kind is Kind.TASK and not self._concerns(service_of_task(event.id)):
             return
+        if event.kind is Kind.NODE and event.id in self._changed:
+            self._changed[event.id].set()
         if event.kind in (Kind.TASK, Kind.SERVICE, Kind.NODE):
-            self.look_again()
+            for changed in self._told.values():
+                changed.set()
 
     def look_again(self) -> None:
         """Anything may have changed."""
-        for changed in self._changed:
+        for changed in self._changed.values():
             changed.set()
 
     def _concerns(self, service: str) -> bool:
@@ -49,21 +54,26 @@ class EntryFeed:
     async def tell(self, node: str, channel: ManagerChannel) -> None:
         """Tell a node what it serves, for as long as its session lasts. One that is no entry is told nothing, until it
         was told something once."""
-        changed = asyncio.Event()
-        self._changed.add(changed)
+        changed = self._changed[node] = asyncio.Event()
         told: dict[int, Listener] | None = None
         try:
             while True:
                 changed.clear()
                 world = self._store.read()
                 now = self._listeners(world) if is_entry(world.nodes.get(node)) else None
+                if now is not None:
+                    self._told[node] = changed
+                else:
+                    self._told.pop(node, None)
                 message = _news(world.revision, told, now)
                 if message is not None:
                     await channel.send(message)
                 told = now
                 await changed.wait()
         finally:
-            self._changed.discard(changed)
+            for known in (self._changed, self._told):
+                if known.get(node) is changed:  # and not a newer session's
+                    del known[node]
 
     def _listeners(self, world: Snapshot) -> dict[int, Listener]:
         """Made once for all entries."""

@@ -19,7 +19,7 @@ from longshore.decide.status import status_of
 from longshore.loop.controller import Controller, Decision
 from longshore.model.changes import Batch, Change, Event, Guard
 from longshore.model.lifecycle import State
-from longshore.model.objects import Availability, Kind, NodeStatus
+from longshore.model.objects import Availability, Kind, NodeStatus, Task
 from longshore.model.snapshot import Snapshot
 from longshore.model.views import Phase
 from longshore.ports import Store
@@ -121,7 +121,10 @@ class _Seen(Collector):
             services.add_metric([phase], by_phase[phase])
         yield services
         tasks = GaugeMetricFamily("longshore_tasks", "Tasks by state.", labels=["state"])
-        by_state = Tally(task.state for task in world.tasks())
+        by_state: Tally[State] = Tally()
+        for of_service in world.services_with_tasks.values():
+            for part in of_service.parts:
+                by_state.update(part.derive(_by_state))
         for state in State:
             tasks.add_metric([state], by_state[state])
         yield tasks
@@ -135,6 +138,10 @@ class _Seen(Collector):
         yield GaugeMetricFamily(
             "longshore_evictions_held", "Silent nodes that are kept, as too many are silent at once.", value=held
         )
+
+
+def _by_state(tasks: Iterable[Task]) -> Tally[State]:
+    return Tally(task.state for task in tasks)
 
 
 class MeasuredStore:

@@ -10,19 +10,22 @@ from longshore.decide import postings
 from longshore.decide.postings import Shown
 from longshore.model.errors import NotFound
 from longshore.model.objects import Posting
+from longshore.model.retention import POSTINGS_KEPT
 from longshore.ports import Store
 
 
 class Postings:
     """Tasks with the ids of those who posted them."""
 
-    def __init__(self, store: Store, operations: Operations) -> None:
+    def __init__(self, store: Store, operations: Operations, kept: int = POSTINGS_KEPT) -> None:
+        """Of those that are over, `kept` are."""
         self._store = store
         self._operations = operations
+        self._kept = kept
 
     async def post(self, posting: Posting) -> Shown:
         """Have it run, durably; see `decide.postings.post`."""
-        await self._operations.land(lambda world, now: postings.post(world, posting, now))
+        await self._operations.land(lambda world, now: postings.post(world, posting, now, self._kept))
         return self.shown(posting.id)
 
     async def stop(self, id: str) -> None:

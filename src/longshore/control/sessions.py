@@ -11,14 +11,14 @@ from functools import partial
 import structlog
 from msgspec.structs import replace
 
+from longshore.control.census import Census
 from longshore.control.entries import EntryFeed
 from longshore.control.joining import admitted
 from longshore.control.liveness import Liveness
 from longshore.control.logs import LogStreams
-from longshore.decide.nodes import held as most_missed
 from longshore.decide.reports import heard
 from longshore.loop.together import together
-from longshore.model.changes import COMMIT_CHANGES_MAX, Change
+from longshore.model.changes import COMMIT_CHANGES_MAX, Change, Event
 from longshore.model.containers import Assigned, LogLine
 from longshore.model.errors import Compacted, Conflict, Denied, Invalid, NotFound, Unavailable
 from longshore.model.lifecycle import Owner, State, Wanted
@@ -44,6 +44,8 @@ log = structlog.get_logger("longshore.sessions")
 
 HELLO_TIMEOUT_S = 10.0
 STORE_RETRY_S = 0.2
+WRITES_MAX = 1000
+"""What a worker may have said that is not written down yet. One that waits for answers never comes near."""
 
 _Wish = tuple[float, Wanted, bool]
 
@@ -59,10 +61,17 @@ class _Session:
         self.sent: dict[str, _Wish] = {}
         """What the worker was told of each task, as far as it matters to it."""
         self.logs = LogStreams(channel)
-        self.writes: asyncio.Queue[Callable[[], Awaitable[None]]] = asyncio.Queue()
+        self.writes: asyncio.Queue[Callable[[], Awaitable[None]]] = asyncio.Queue(WRITES_MAX)
         """What the worker said and is to be written down."""
         self.said_farewell = False
         """Whether its worker stops on purpose, and means to be back."""
+
+    def to_write(self, write: Callable[[], Awaitable[None]]) -> None:
+        """Have it written down in its turn. Raises Unavailable if too much waits for that."""
+        try:
+            self.writes.put_nowait(write)
+        except asyncio.QueueFull:
+            raise Unavailable(f"the worker said {WRITES_MAX} things that are not written down yet") from None
 
 
 class Sessions:
@@ -72,12 +81,13 @@ class Sessions:
         self, store: Store, clock: Clock, *, heartbeat_timeout_s: float, wake_node: Callable[[str], None]
     ) -> None:
         self.liveness = Liveness(clock, timeout_s=heartbeat_timeout_s)
+        self.census = Census(self.liveness, clock)
         self._store = store
         self._clock = clock
         self._timeout_s = heartbeat_timeout_s
         self._wake_node = wake_node
         self._entries = EntryFeed(store)
-        self._held: frozenset[str] = frozenset()
+        self._held: set[str] = set()
         """Nodes that are silent and kept."""
         self._stats: dict[str, NodeStats] = {}
         self._live: dict[str, _Session] = {}
@@ -124,49 +134,53 @@ class Sessions:
             group.create_task(self._follow(), name="assignments")
 
     async def _follow(self) -> None:
+        placed: dict[str, str] = {}
+        """Nodes of the tasks that were changed since `before`."""
         while True:
             world = self._store.read()
-            self._tell_held(world)
+            self._tell_held({node.name for node in world.nodes.values() if node.held})
+            before = world
             for session in self._live.values():
                 session.changed.set()
             self._entries.look_again()
             try:
                 async for batch in self._store.watch(world.revision):
+                    if batch.revision > world.revision:
+                        before, world = world, self._store.read()
+                        placed.clear()
                     for event in batch.events:
                         self._entries.hear(event)
                         if event.kind is Kind.TASK:
-                            self._poke(event.id, event.after)
+                            self._poke(event.after, event.id, _holder(event, before, placed))
                         elif event.kind is Kind.NODE:
-                            self._tell_held(self._store.read())
+                            self._hear_held(event)
             except Compacted:
                 log.warning("fell behind the store; looking at every assignment", revision=world.revision)
 
-    def _tell_held(self, world: Snapshot) -> None:
+    def _hear_held(self, event: Event) -> None:
+        is_held = isinstance(event.after, Node) and event.after.held
+        if is_held != (event.id in self._held):
+            self._tell_held({*self._held, event.id} if is_held else self._held - {event.id})
+
+    def _tell_held(self, held: set[str]) -> None:
         """Say once when evictions are held, and once when they are no more."""
-        held = frozenset(node.name for node in world.nodes.values() if node.held)
         if held and not self._held:
             log.warning("evictions are held: too many nodes are silent at once", nodes=sorted(held))
         elif self._held and not held:
             log.info("evictions are no longer held")
         self._held = held
 
-    def _poke(self, task_id: str, task: object) -> None:
-        if isinstance(task, Task):
-            session = self._live.get(task.node)
-            if session is not None and session.sent.get(task_id) != _wish(task):
-                session.changed.set()
-        else:  # deleted, and its node with it: whoever was told of it
-            for session in self._live.values():
-                if task_id in session.sent:
-                    session.changed.set()
+    def _poke(self, task: object, task_id: str, node: str) -> None:
+        """Have the session of a node look again, if its worker does not know this version of a task."""
+        session = self._live.get(node)
+        if session is not None and session.sent.get(task_id) != (_wish(task) if isinstance(task, Task) else None):
+            session.changed.set()
 
     def _hear(self, node: str) -> None:
         """A node lives. If most were missed until now, what silenced them is over for the others too, but their words
         do not arrive at one moment: the last of them is not to be given up for that."""
-        if self.liveness.was_missed(node):
-            world = self._store.read()
-            if most_missed(world, self.liveness.quiet(world.nodes)):
-                self.liveness.listen_anew()
+        if self.liveness.was_missed(node) and self.census.held(self._store.read()):
+            self.liveness.listen_anew()
         self.liveness.heard(node)
 
     # -- one session
@@ -290,9 +304,9 @@ class Sessions:
                 case Heartbeat():
                     await self._beat(session, message)
                 case Reports():
-                    session.writes.put_nowait(partial(self._report, session, message))
+                    session.to_write(partial(self._report, session, message))
                 case Description():
-                    session.writes.put_nowait(partial(self._describe, session.node, message))
+                    session.to_write(partial(self._describe, session.node, message))
                 case LogLines():
                     session.logs.lines(message.request, message.lines)
                 case LogEnd():
@@ -316,9 +330,9 @@ class Sessions:
         if node is None:
             raise Denied(f"node {session.node} was removed from this cluster", known=True)
         if node.status is NodeStatus.DOWN or node.held:
-            session.writes.put_nowait(partial(self._return, session.node, self._clock.now()))
+            session.to_write(partial(self._return, session.node, self._clock.now()))
         if node.lease_s > self.liveness.lease_s:
-            session.writes.put_nowait(partial(self._shorten_lease, session.node))
+            session.to_write(partial(self._shorten_lease, session.node))
 
     async def _write(self, session: _Session) -> None:
         """Write down what the worker says, in its order. Beside listening: a store that stalls keeps no heartbeat from
@@ -384,6 +398,17 @@ class Sessions:
                 await asyncio.sleep(STORE_RETRY_S)
                 continue
             rest = rest[COMMIT_CHANGES_MAX:]
+
+
+def _holder(event: Event, before: Snapshot, placed: dict[str, str]) -> str:
+    """The node of the task that an event tells of; empty if it has none. Of one that was deleted the event does not
+    say: it was there in the world `before`, or came and went since, and then it is among those `placed`."""
+    if isinstance(event.after, Task):
+        if event.after.node:
+            placed[event.id] = event.after.node
+        return event.after.node
+    task = before.task(event.id)
+    return placed.get(event.id) or (task.node if task is not None else "")
 
 
 def _wish(task: Task) -> _Wish:

@@ -6,7 +6,7 @@ rules allow. Then it is rolled back to the last one that was done, or stops wher
 `rollout`'s: a release that is paused or failed is taken no further there.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from msgspec.structs import replace
 
@@ -16,6 +16,7 @@ from longshore.model.changes import Change
 from longshore.model.lifecycle import Owner, State
 from longshore.model.objects import Release, ReleasePhase, Service, Task
 from longshore.model.reasons import Reason
+from longshore.model.signs import Signs, signs
 from longshore.model.snapshot import Snapshot
 from longshore.model.spec import Mode, OnFailure
 
@@ -30,14 +31,16 @@ def decide(world: Snapshot, name: str, now: float) -> tuple[list[Change], Again]
     release = world.release(name, service.release) if service is not None else None
     if service is None or release is None or release.phase not in (ReleasePhase.ROLLING, ReleasePhase.PAUSED):
         return [], None
-    tasks = list(world.tasks_of_service(name).values())
+    parts = world.tasks_of_service(name).parts
+    tasks = [task for part in parts if signs(part).failed for task in part.tasks.values()]
     failed, again = _failed_slots(service, release, tasks, now)
     after = replace(release, failed_slots=failed)
     if release.phase is ReleasePhase.ROLLING and len(failed) > service.spec.update.failures_max:
+        tasks = list(world.tasks_of_service(name).values())
         changes = _failure(world, service, after, tasks, now)
         if changes:
             return changes, None
-    done_at = _done_at(world, service, tasks)
+    done_at = _done_at(world, service, [signs(part) for part in parts])
     if done_at is not None and done_at <= now:
         after = replace(after, phase=ReleasePhase.DONE, message="", finished_at=now)
         return [_change(release, after, Reason.ROLLOUT_DONE)], None
@@ -85,17 +88,17 @@ def _early(service: Service, task: Task) -> bool:
     return task.finished_at - task.started_at <= max(service.spec.update.monitor_s, service.spec.restart.window_s)
 
 
-def _done_at(world: Snapshot, service: Service, tasks: Iterable[Task]) -> Again:
+def _done_at(world: Snapshot, service: Service, parts: Sequence[Signs]) -> Again:
     """When all slots will have been served by this release for the monitoring time; None while they are not."""
-    live = [task for task in tasks if task.live]
+    live = sum(seen.live for seen in parts)
     if service.spec.mode is Mode.JOB:
-        ended = {task.slot for task in tasks if task.state is State.FINISHED and task.release == service.release}
-        return 0.0 if not live and len(ended) >= service.spec.replicas else None
-    serving = [task for task in live if task.counts and task.ready and task.release == service.release]
-    if len(serving) != len(live) or len(serving) != _slots(world, service):
+        ended = sum(seen.finished.get(service.release, 0) for seen in parts)
+        return 0.0 if not live and ended >= service.spec.replicas else None
+    served = [seen.served.get(service.release, (0, 0.0)) for seen in parts]
+    serving = sum(count for count, _ in served)
+    if serving != live or serving != _slots(world, service):
         return None
-    latest = max((task.started_at or 0.0 for task in serving), default=0.0)
-    return latest + service.spec.update.monitor_s if serving else 0.0
+    return max(latest for _, latest in served) + service.spec.update.monitor_s if serving else 0.0
 
 
 def _slots(world: Snapshot, service: Service) -> int:

@@ -11,6 +11,7 @@ from longshore.decide.placement.constraints import eligible
 from longshore.model.lifecycle import State, Wanted
 from longshore.model.objects import Availability, Node, NodeStatus, ReleasePhase, Service, Task
 from longshore.model.reasons import Reason
+from longshore.model.signs import signs
 from longshore.model.snapshot import Snapshot
 from longshore.model.spec import Mode
 
@@ -26,7 +27,14 @@ Again = float | None
 
 def under_way(world: Snapshot) -> list[Task]:
     """Tasks that are to move and have not, and those that were started for a move and do not run yet, in turn."""
-    found = [task for task in world.tasks() if task.live and (task.moves_to or _arrives(world, task))]
+    some = (
+        task
+        for tasks in world.services_with_tasks.values()
+        for part in tasks.parts
+        if signs(part).gives_way or signs(part).pinned
+        for task in part.tasks.values()
+    )
+    found = [task for task in some if task.live and (task.moves_to or _arrives(world, task))]
     return sorted(found, key=lambda task: (task.moves_turn, task.service, task.slot))
 
 

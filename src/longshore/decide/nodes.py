@@ -47,8 +47,13 @@ def decide(
     `fence_left_s`: seconds for which its single-writer tasks may still run there.
     """
     node = world.nodes.get(name)
-    live = [task for task in world.tasks_of_node(name).values() if task.live]
-    live.sort(key=lambda task: (task.service, task.slot, task.generation))
+    here = world.tasks_of_node(name).values()
+    stays = node is not None and node.status is NodeStatus.READY and node.availability is not Availability.LEAVING
+    if silence_left_s > 0 and stays:
+        # Of nearly all nodes nearly always, and each is asked every few seconds.
+        waiting = [task for task in here if task.reason is Reason.NODE_AWAITED and task.live]
+        return _awaited_no_more(sorted(waiting, key=_place)), now + silence_left_s
+    live = sorted((task for task in here if task.live), key=_place)
     awaited = [task for task in live if fence_left_s > 0 and fence.is_fenced(world, task)]
     over = [task for task in live if task not in awaited]
     awaited_until = now + fence_left_s if awaited else None
@@ -87,6 +92,10 @@ def forgotten(world: Snapshot, node: Node, by: Owner) -> list[Change]:
         if token.role is Role.NODE and token.node == node.name
     ]
     return [deleted(Kind.NODE, node.name, node.revision, by, Reason.NODE_REMOVED), *tokens]
+
+
+def _place(task: Task) -> tuple[str, int, int]:
+    return (task.service, task.slot, task.generation)
 
 
 def _kept(node: Node, held: str) -> list[Change]:

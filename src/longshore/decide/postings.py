@@ -12,12 +12,13 @@ from enum import IntEnum
 import msgspec
 from msgspec.structs import replace
 
-from longshore.decide import grammar, wishes
+from longshore.decide import grammar, restart, wishes
 from longshore.model.changes import Change, deleted
 from longshore.model.errors import Conflict, NotFound
 from longshore.model.lifecycle import Owner, State
 from longshore.model.objects import Kind, Posting, Service, Task
 from longshore.model.reasons import Reason
+from longshore.model.retention import POSTINGS_KEPT
 from longshore.model.snapshot import Snapshot
 from longshore.model.spec import (
     HttpProbe,
@@ -38,8 +39,6 @@ LABEL_NAME = "posted.name"
 
 RESTARTS_MAX = 3
 """How often a task that says nothing of restarts is begun again after it failed, without a stable run between."""
-STOPPED_MAX = 1000
-"""Stopped postings that are kept to be asked for."""
 _FORGET_EVERY = 64
 _FORGET_AT_ONCE = 50
 _PROBE_S = 5.0
@@ -99,8 +98,9 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
 # -- what it changes
 
 
-def post(world: Snapshot, posting: Posting, now: float) -> list[Change]:
-    """Have it run. The same posting once more changes nothing while it runs, and runs it again after it ended.
+def post(world: Snapshot, posting: Posting, now: float, kept: int = POSTINGS_KEPT) -> list[Change]:
+    """Have it run. The same posting once more changes nothing while it runs, and runs it again after it ended. Of
+    those that are over, so many are `kept`.
 
     Raises Conflict if another task runs under its id, Invalid for what could not run anywhere.
     """
@@ -116,7 +116,7 @@ def post(world: Snapshot, posting: Posting, now: float) -> list[Change]:
             f"another task runs under the id {posting.id}: {current.name}; stop it first, or choose another id"
         )
     made = replace(posting, service=_service_name(world, posting, current), created_at=now)
-    changes = _forgotten(world, spare=posting.id) if current is None else []
+    changes = _forgotten(world, kept, spare=posting.id) if current is None else []
     if current is not None and current.service != made.service and _service(world, current) is not None:
         changes += wishes.remove_service(world, current.service)
     changes.append(_posting_change(current, made, Reason.POSTED))
@@ -149,19 +149,29 @@ def stop(world: Snapshot, id: str, now: float) -> list[Change]:
     return changes
 
 
-def _forgotten(world: Snapshot, *, spare: str) -> list[Change]:
-    """Delete the longest stopped postings with their services, if there are too many. Looked at now and then, since
-    it is a walk over all."""
-    if len(world.postings) <= STOPPED_MAX or len(world.postings) % _FORGET_EVERY:
+def _forgotten(world: Snapshot, kept: int, *, spare: str) -> list[Change]:
+    """Delete the postings that have been over for longest, with their services, if there are too many. Looked at now
+    and then, since it is a walk over all."""
+    if len(world.postings) <= kept or len(world.postings) % _FORGET_EVERY:
         return []
-    stopped = [one for one in world.postings.values() if one.stopped_at is not None and one.id != spare]
-    stopped.sort(key=lambda one: (one.stopped_at or 0.0, one.id))
+    ended = ((_over_at(world, one), one.id, one) for one in world.postings.values() if one.id != spare)
+    over = sorted((at, id, one) for at, id, one in ended if at is not None)
     changes: list[Change] = []
-    for one in stopped[: max(0, min(len(stopped) - STOPPED_MAX, _FORGET_AT_ONCE))]:
+    for _, _, one in over[: max(0, min(len(over) - kept, _FORGET_AT_ONCE))]:
         changes.append(deleted(Kind.POSTING, one.id, one.revision, Owner.USER, Reason.HISTORY_FULL))
         if _service(world, one) is not None:
             changes += wishes.remove_service(world, one.service)
     return changes
+
+
+def _over_at(world: Snapshot, posting: Posting) -> float | None:
+    """Since when nothing will come of it any more; None while something may, or if it waits for an image."""
+    if posting.stopped_at is not None:
+        return posting.stopped_at
+    service, task = _service(world, posting), _task(world, posting)
+    if service is None or task is None or task.live or restart.again(task, service.spec) is not None:
+        return None
+    return task.finished_at
 
 
 def _posting_change(before: Posting | None, after: Posting, reason: Reason) -> Change:

@@ -8,7 +8,7 @@ on, is `deployments`' business; where a task goes is placement's.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec.structs import replace
 
@@ -18,8 +18,9 @@ from longshore.decide.fence import is_fenced
 from longshore.decide.placement.constraints import eligible
 from longshore.model.changes import Change, raise_wanted
 from longshore.model.lifecycle import Owner, State, Wanted
-from longshore.model.objects import Kind, ReleasePhase, Service, Task, task_id
+from longshore.model.objects import Kind, Node, ReleasePhase, Service, Task, task_id
 from longshore.model.reasons import Reason
+from longshore.model.signs import Signs, signs
 from longshore.model.snapshot import Snapshot
 from longshore.model.spec import Mode, MountKind, ServiceSpec, UpdateOrder, drain_s_of, volumes_of
 
@@ -36,12 +37,29 @@ def decide(world: Snapshot, name: str, now: float) -> tuple[list[Change], Again]
     service = world.services.get(name)
     if service is None:
         return [], None
+    given_up = world.nodes.derive(_given_up)
+    if not any(_may_stir(service, signs(part), given_up) for part in world.tasks_of_service(name).parts):
+        return [], None
     step = _Step(world, service, now)
     if service.spec.mode is Mode.JOB:
         step.clear_for_job()
     else:
         step.run()
     return step.changes, min(step.looks, default=None)
+
+
+def _may_stir(service: Service, seen: Signs, given_up: frozenset[str]) -> bool:
+    """Whether any of these tasks may give way, or is what another gives way to."""
+    if seen.gives_way or seen.releases - {service.release}:
+        return True
+    if seen.pinned and service.spec.mode is not Mode.GLOBAL:
+        return True
+    return bool(given_up) and not given_up.isdisjoint(seen.nodes)
+
+
+def _given_up(nodes: Mapping[str, Node]) -> frozenset[str]:
+    """Names of the nodes that are to give their tasks up."""
+    return frozenset(name for name, node in nodes.items() if node.availability.gives_up)
 
 
 def starts_first(spec: ServiceSpec) -> bool:

@@ -16,38 +16,85 @@ from longshore.decide.dependencies import release_for
 from longshore.decide.placement.constraints import eligible
 from longshore.model.changes import Change, deleted, raise_wanted
 from longshore.model.lifecycle import Owner, State, Wanted
-from longshore.model.objects import Availability, Kind, NodeStatus, Service, Task, task_id
+from longshore.model.objects import Availability, Kind, NodeStatus, ReleasePhase, Service, Task, task_id
 from longshore.model.reasons import Reason
+from longshore.model.retention import Retention
+from longshore.model.sharing import Part, Slots
+from longshore.model.signs import releases_of, signs
 from longshore.model.snapshot import Snapshot
 from longshore.model.spec import Mode, drain_s_of
 
-RELEASES_MAX = 10
-"""Releases of a service that are kept, so that one can go back."""
-HISTORY_MAX = 3
-"""Ended tasks that each slot keeps, with their containers, so that their logs can still be read."""
+KEPT = Retention()
 
 
-def decide(world: Snapshot, name: str, now: float) -> tuple[list[Change], float | None]:
-    """Changes for the tasks and releases of service `name`, and when to look again."""
+def decide(world: Snapshot, name: str, now: float, kept: Retention = KEPT) -> tuple[list[Change], float | None]:
+    """Changes for the tasks and releases of service `name`, and when to look again. `kept` is of what is over."""
     service = world.services.get(name)
-    tasks = world.tasks_of_service(name).values()
+    tasks = world.tasks_of_service(name)
+    over_at = _over_at(world, service, kept) if service is not None else None
+    if service is not None and over_at is not None and over_at <= now:
+        return [deleted(Kind.SERVICE, name, service.revision, Owner.SERVICES, Reason.KEPT_LONG_ENOUGH)], None
     again = None
     if service is None:
-        changes = _removed(_ordered(tasks), Reason.SERVICE_REMOVED)
+        stir = [task for part in tasks.parts if not signs(part).leaves_for_good for task in part.tasks.values()]
+        changes = _removed(stir, Reason.SERVICE_REMOVED)
+    elif service.spec.mode is Mode.GLOBAL:
+        stir = list(tasks.values())
+        by_slot = _by_slot(stir)
+        changes, again = _slots(world, service, by_slot, _slots_wanted(world, service, by_slot), now, kept)
     else:
-        changes, again = _slots(world, service, tasks, now)
+        parts = [part for part in tasks.covering(service.spec.replicas) if not _is_settled(service, part)]
+        stir = [task for part in parts for task in part.tasks.values()]
+        slots = (slot for part in parts for slot in part.slots if 1 <= slot <= service.spec.replicas)
+        changes, again = _slots(world, service, _by_slot(stir), dict.fromkeys(slots, ""), now, kept)
     touched = {change.id for change in changes}
-    changes += [change for change in _forgotten(world, tasks) if change.id not in touched]
-    changes += _unused_releases(world, service, name, tasks)
-    return changes, again
+    changes += [change for change in _forgotten(world, stir) if change.id not in touched]
+    changes += _unused_releases(world, service, name, tasks, kept)
+    return changes, min((at for at in (again, over_at) if at is not None), default=None)
 
 
-def _slots(world: Snapshot, service: Service, tasks: Iterable[Task], now: float) -> tuple[list[Change], float | None]:
-    """Fill empty slots, remove tasks that are too many, forget history."""
+def _over_at(world: Snapshot, service: Service, kept: Retention) -> float | None:
+    """When a job that is done has been kept for long enough; None is never. One that others wait for stays."""
+    release = world.release(service.name, service.release)
+    if kept.jobs_s is None or service.spec.mode is not Mode.JOB or release is None or release.finished_at is None:
+        return None
+    if release.phase is not ReleasePhase.DONE or service.name in world.services.derive(_waited_for):
+        return None
+    return release.finished_at + kept.jobs_s
+
+
+def _waited_for(services: Mapping[str, Service]) -> frozenset[str]:
+    return frozenset(one.service for service in services.values() for one in service.spec.depends)
+
+
+def _is_settled(service: Service, part: Part) -> bool:
+    """Whether each slot of a part that shall have a task has one that fills it or, in a job, has done its work, and no
+    other has any: then there is nothing to do, whatever else is."""
+    wanted = min(part.slots.stop - 1, service.spec.replicas) - max(part.slots.start, 1) + 1
+    if not part.tasks:
+        return wanted <= 0
+    seen = signs(part)
+    if not seen.alone or seen.slots != wanted or seen.slot_last > service.spec.replicas:
+        return False
+    return not seen.done or (service.spec.mode is Mode.JOB and seen.done_releases == {service.release})
+
+
+def _by_slot(tasks: Iterable[Task]) -> dict[int, list[Task]]:
     by_slot: dict[int, list[Task]] = defaultdict(list)
     for task in _ordered(tasks):
         by_slot[task.slot].append(task)
-    slots = _slots_wanted(world, service, by_slot)
+    return by_slot
+
+
+def _slots(
+    world: Snapshot,
+    service: Service,
+    by_slot: Mapping[int, list[Task]],
+    slots: Mapping[int, str],
+    now: float,
+    kept: Retention,
+) -> tuple[list[Change], float | None]:
+    """Fill empty ones of the `slots` that shall be filled, remove tasks that are too many, forget history."""
     surplus = Reason.NODE_NOT_ELIGIBLE if service.spec.mode is Mode.GLOBAL else Reason.SCALED_DOWN
     changes: list[Change] = []
     looks: list[float] = []
@@ -63,7 +110,7 @@ def _slots(world: Snapshot, service: Service, tasks: Iterable[Task], now: float)
             counting = [task for task in counting if task.pinned == slots[slot]]
         # Two that count in one slot can only come from a store that was edited by hand; the newest stays.
         changes += _removed(counting[:-1], Reason.SUPERSEDED)
-        changes += _history(here)
+        changes += _history(here, kept)
         turn = None if counting else _turn(world, service, here)
         at = _fill_at(turn, here) if turn is not None else None
         if at is not None and at > now:
@@ -74,9 +121,7 @@ def _slots(world: Snapshot, service: Service, tasks: Iterable[Task], now: float)
 
 
 def _slots_wanted(world: Snapshot, service: Service, by_slot: Mapping[int, list[Task]]) -> dict[int, str]:
-    """Each slot that shall be filled, with the node it is pinned to (empty for any)."""
-    if service.spec.mode is not Mode.GLOBAL:
-        return dict.fromkeys(range(1, service.spec.replicas + 1), "")
+    """Each slot that a global service shall fill, with the node it is pinned to."""
     slot_of = {task.pinned: slot for slot, here in sorted(by_slot.items(), reverse=True) for task in here}
     slots: dict[int, str] = {}
     free = 1
@@ -144,10 +189,10 @@ def _new_task(service: Service, slot: int, pinned: str, here: list[Task], now: f
     return Change(kind=Kind.TASK, id=id, before=0, after=task, by=Owner.SERVICES, reason=reason, message=message)
 
 
-def _history(here: list[Task]) -> list[Change]:
+def _history(here: list[Task], kept: Retention) -> list[Change]:
     """Remove the oldest ended tasks of a slot; never its newest, whose generation the next task counts on from."""
     ended = [task for task in here if not task.live]
-    return _removed(ended[:-HISTORY_MAX], Reason.HISTORY_FULL)
+    return _removed(ended[: max(0, len(ended) - kept.tasks)], Reason.HISTORY_FULL)
 
 
 def _removed(tasks: Iterable[Task], reason: Reason) -> list[Change]:
@@ -199,12 +244,15 @@ def _forgotten(world: Snapshot, tasks: Iterable[Task]) -> list[Change]:
     return changes
 
 
-def _unused_releases(world: Snapshot, service: Service | None, name: str, tasks: Iterable[Task]) -> list[Change]:
+def _unused_releases(
+    world: Snapshot, service: Service | None, name: str, tasks: Slots, kept: Retention
+) -> list[Change]:
     """Delete releases that neither the service nor any task names, and that are too old to go back to."""
     releases = world.releases_of(name)
-    used = {task.release for task in tasks}
-    if service is not None:
-        used |= {service.release, *sorted(releases)[-RELEASES_MAX:]}
+    used = {service.release, *sorted(releases)[-kept.releases :]} if service is not None else set()
+    if used >= releases.keys():
+        return []
+    used |= {number for part in tasks.parts for number in releases_of(part)}
     return [
         deleted(Kind.RELEASE, release.id, release.revision, Owner.SERVICES, Reason.UNUSED)
         for number, release in sorted(releases.items())

@@ -14,6 +14,8 @@ from longshore.decide.placement.constraints import eligible
 from longshore.model.lifecycle import State
 from longshore.model.objects import Availability, Release, ReleasePhase, Service, Task
 from longshore.model.reasons import Reason
+from longshore.model.sharing import Part
+from longshore.model.signs import Signs, signs
 from longshore.model.snapshot import Snapshot
 from longshore.model.spec import Mode
 from longshore.model.views import Phase, ServiceStatus
@@ -28,33 +30,53 @@ Slots = Mapping[int, list[Task]]
 
 
 def status_of(world: Snapshot, service: Service) -> ServiceStatus:
-    tasks = world.tasks_of_service(service.name)
-    slots = _by_slot(tasks.values())
+    plain: list[Part] = []
+    others: list[Part] = []
+    for part in world.tasks_of_service(service.name).parts:
+        (plain if _is_plain(service, signs(part)) else others).append(part)
+    return _counted(world, service, others, plain)
+
+
+def _is_plain(service: Service, seen: Signs) -> bool:
+    """Whether each slot is one of those wanted and has one task, which counts and says of no trouble: then counts are
+    all there is to tell."""
+    in_place = service.spec.mode is not Mode.GLOBAL and seen.slot_last <= service.spec.replicas
+    return in_place and seen.plain and not seen.hindered
+
+
+def _counted(world: Snapshot, service: Service, parts: Iterable[Part], plain: Iterable[Part]) -> ServiceStatus:
+    """The status from a look at the tasks of some parts, and the counts of the `plain` ones."""
+    tasks = [task for part in parts for task in part.tasks.values()]
+    others = [signs(part) for part in plain]
+    slots = _by_slot(tasks)
     wanted = _wanted(world, service, slots)
-    counting = [task for task in tasks.values() if task.counts]
+    counting = [task for task in tasks if task.counts]
     ready = [task for task in counting if _serves(task)]
     updated = [task for task in ready if task.release == service.release]
+    updated_others = sum(seen.served.get(service.release, (0, 0.0))[0] for seen in others)
     finished = {slot for slot, here in wanted.items() if _is_done(service, here)}
     spent = {slot for slot, here in wanted.items() if slot not in finished and _is_spent(service, here)}
     count = service.spec.replicas if service.spec.mode is not Mode.GLOBAL else len(wanted)
-    filled = len({task.slot for task in updated} & wanted.keys())
-    live = sum(task.live for task in tasks.values())
+    filled = len({task.slot for task in updated} & wanted.keys()) + updated_others
+    live = sum(task.live for task in tasks) + sum(seen.live for seen in others)
     if service.spec.mode is Mode.JOB:
         settled = len(finished) == count and live == 0
     else:
-        settled = filled == live == len(counting) == count and not any(task.moves_to for task in counting)
+        counted = len(counting) + sum(seen.counting for seen in others)
+        moving = any(task.moves_to for task in counting) or any(seen.gives_way for seen in others)
+        settled = filled == live == counted == count and not moving
     release = world.release(service.name, service.release)
     trouble = _held(release) or ("" if settled else _trouble(service, wanted, spent, counting))
     under_way = service.spec.mode is Mode.JOB and len(finished) + filled >= count
     return ServiceStatus(
         phase=_phase(service, settled, bool(spent), bool(trouble), under_way),
         wanted=count,
-        running=sum(task.state is State.RUNNING for task in counting),
-        ready=len(ready),
-        updated=len(updated),
+        running=sum(task.state is State.RUNNING for task in counting) + sum(seen.running for seen in others),
+        ready=len(ready) + sum(seen.serving for seen in others),
+        updated=len(updated) + updated_others,
         finished=len(finished),
         failed=len(spent),
-        pending=sum(task.state is State.NEW for task in counting),
+        pending=sum(task.state is State.NEW for task in counting) + sum(seen.pending for seen in others),
         settled=settled,
         rollout=release.phase if release is not None else ReleasePhase.DONE,
         rolls_back=release.rolls_back if release is not None else 0,
@@ -108,9 +130,9 @@ def _by_slot(tasks: Iterable[Task]) -> Slots:
 
 
 def _wanted(world: Snapshot, service: Service, slots: Slots) -> Slots:
-    """The slots that shall be filled, with what is in them."""
+    """The slots that shall be filled and have a task, with what is in them; of a global service also the others."""
     if service.spec.mode is not Mode.GLOBAL:
-        return {slot: slots.get(slot, []) for slot in range(1, service.spec.replicas + 1)}
+        return {slot: here for slot, here in slots.items() if 1 <= slot <= service.spec.replicas}
     slot_of = {here[-1].pinned: slot for slot, here in slots.items()}
     wanted: dict[int, list[Task]] = {}
     for name, node in sorted(world.nodes.items()):

@@ -23,6 +23,11 @@ Decision = tuple[list[Change], float | None]
 
 log = structlog.get_logger("longshore.loop")
 
+REST_FROM_S = 0.02
+"""A decision that took less is quick: it is no harm to take it again at once."""
+REST_TIMES = 4
+"""So many times as long as its decision took, a key rests."""
+REST_MAX_S = 1.0
 WORKERS = 4
 """Keys of one controller that are worked on at a time: enough for their commits to share a transaction."""
 
@@ -38,6 +43,9 @@ class Controller(msgspec.Struct, frozen=True):
     decide: Callable[[Snapshot, str, float], Decision]
     guards: Callable[[Snapshot, str], Sequence[Guard]] = lambda world, key: ()
     """Records that a decision about a key rests on: it does not land once one of them has changed."""
+    rests: bool = False
+    """Whether a key that took long to decide is left alone for a while, so that what happens to it meanwhile is one
+    more look and not a hundred."""
 
 
 class ControlLoop:
@@ -86,26 +94,30 @@ class ControlLoop:
         queue = self._queues[row.name]
         while True:
             key = await queue.get()
+            took_s = 0.0
             try:
-                await self._look(row, queue, key)
+                took_s = await self._look(row, queue, key)
             finally:
-                queue.done(key)
+                queue.done(key, min(REST_TIMES * took_s, REST_MAX_S) if row.rests and took_s > REST_FROM_S else 0.0)
 
-    async def _look(self, row: Controller, queue: KeyQueue[str], key: str) -> None:
-        now = self._clock.now()
+    async def _look(self, row: Controller, queue: KeyQueue[str], key: str) -> float:
+        """Decide for a key, and commit what is decided; returns the seconds that the decision took."""
+        now, began = self._clock.now(), self._clock.monotonic()
         world = self._store.read()
         changes, again = row.decide(world, key, now)
+        took_s = self._clock.monotonic() - began
         guards = row.guards(world, key)
         try:
             for first in range(0, len(changes), COMMIT_CHANGES_MAX):
                 await self._store.commit(changes[first : first + COMMIT_CHANGES_MAX], guards)
         except Conflict:
             queue.add(key)
-            return
+            return took_s
         except Unavailable as failure:
             wait_s = queue.retry(key)
             log.warning("store unavailable", controller=row.name, key=key, reason=failure.message, retry_s=wait_s)
-            return
+            return took_s
         queue.forget(key)
         if again is not None:
             queue.add(key, max(again - now, 0.001))
+        return took_s

@@ -1,8 +1,8 @@
 """Keys to look at: each at most once in line, never worked on twice at once, delayed and backed off.
 
-Four promises. A key added ten times while it waits is one visit. A key added while it is worked on comes back after.
-Of several delays for one key the earliest holds. Failures of a key make its waits double until `forget`. No locks: it
-belongs to one event loop, and its delays are that loop's timers, so virtual time moves them too.
+Four promises. A key added ten times while it waits is one visit. A key added while it is worked on, or rests from that,
+comes back after. Of several delays for one key the earliest holds. Failures of a key make its waits double until
+`forget`. No locks: it belongs to one event loop, and its delays are that loop's timers, so virtual time moves them too.
 """
 
 import asyncio
@@ -27,6 +27,7 @@ class KeyQueue(Generic[K]):
         """In line, or to be put there when its work is done."""
         self._busy: set[K] = set()
         self._timers: dict[K, asyncio.TimerHandle] = {}
+        self._resting: dict[K, asyncio.TimerHandle] = {}
         self._failures: dict[K, int] = {}
 
     def add(self, key: K, delay_s: float = 0.0) -> None:
@@ -72,8 +73,12 @@ class KeyQueue(Generic[K]):
         self._busy.add(key)
         return key
 
-    def done(self, key: K) -> None:
-        """The work on `key` has ended, well or not."""
+    def done(self, key: K, rest_s: float = 0.0) -> None:
+        """The work on `key` has ended, well or not. It is as good as busy for `rest_s` more."""
+        if rest_s > 0:
+            self._resting[key] = asyncio.get_running_loop().call_later(rest_s, self.done, key)
+            return
+        self._resting.pop(key, None)
         self._busy.discard(key)
         if key in self._waiting:
             self._put(key)
@@ -92,6 +97,7 @@ class KeyQueue(Generic[K]):
 
     def close(self) -> None:
         """Drop all timers, so that nothing of this queue outlives its owner."""
-        for timer in self._timers.values():
+        for timer in (*self._timers.values(), *self._resting.values()):
             timer.cancel()
         self._timers.clear()
+        self._resting.clear()

@@ -35,6 +35,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @flags.keeping
 @flags.scheduler("spread")
 @flags.serving
+@flags.retention
 @flags.workers("--worker")
 @click.option("--worker-token", type=click.Path(path_type=Path, dir_okay=False), help="[default: DATA/worker.token]")
 @flags.logging
@@ -70,12 +71,15 @@ def manager_settings(
     **rest: Any,
 ) -> "ManagerSettings":
     from longshore.main.manager import ManagerSettings
+    from longshore.model.retention import Retention
 
+    kept = {field: rest.pop(flag) for flag, field in flags.KEPT.items() if flag in rest}
     return ManagerSettings(
         folder=own_folder(settings),
         auth=not no_auth,
         compat=not no_compat,
         heartbeat_timeout_s=heartbeat_timeout,
+        kept=Retention(**kept),
         store=flags.store_of(store, store_type),
         **rest,
     )
@@ -208,9 +212,14 @@ def restore(settings: Settings, file: Path) -> None:
     "longshore simulate --worlds 10000 --mixed --jobs 4",
     "longshore simulate --seed 7 --shrink short.json",
     "longshore simulate --script short.json",
+    "longshore simulate --nodes 10000 --tasks 300000",
 )
 @click.option("--seed", default=0, show_default=True, help="The same seed is the same story.")
-@click.option("--nodes", default=3, show_default=True, type=click.IntRange(1, 1000))
+@click.option("--nodes", default=3, show_default=True, type=click.IntRange(1, 100_000))
+@click.option(
+    "--tasks", type=click.IntRange(1, 10_000_000), help="No faults: a large cluster comes to run so many tasks."
+)
+@flags.scheduler("spread")
 @click.option("--worlds", default=1, show_default=True, type=click.IntRange(1), help="How many seeds, from --seed on.")
 @click.option("--steps", default=60, show_default=True, type=click.IntRange(1), help="Faults and wishes in each world.")
 @click.option("--mixed", is_flag=True, help="Worlds of 1 to 6 nodes and 20 to 120 steps, by their seeds.")
@@ -227,6 +236,8 @@ def simulate(
     script: Path | None,
     seed: int,
     nodes: int,
+    tasks: int | None,
+    scheduler: str,
     steps: int,
     worlds: int,
     mixed: bool,
@@ -234,11 +245,15 @@ def simulate(
 ) -> None:
     """Run whole clusters in virtual time, with faults, and tell what happened.
 
+    With --tasks there are no faults but many nodes, and it tells how long each part of their day took.
     Exits with 1 if a world broke a rule that must always hold, or did not come to rest as wished.
     """
     from longshore.simulate import telling
     from longshore.simulate.many import mixed as size_of
 
+    if tasks is not None:
+        as_json, echo = settings.as_json, click.echo
+        sys.exit(telling.tell_fleet(seed=seed, nodes=nodes, tasks=tasks, policy=scheduler, as_json=as_json, echo=echo))
     if script is not None:
         sys.exit(telling.tell_script(script, click.echo))
     if shrink is not None:

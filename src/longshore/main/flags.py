@@ -122,6 +122,26 @@ serving = options(
     click.option("--no-compat", is_flag=True, help="Serve /v1 alone, without the routes of other orchestrators."),
 )
 
+_MANY = click.IntRange(1, 10_000_000)
+KEPT = {"keep_tasks": "tasks", "keep_releases": "releases", "keep_postings": "postings", "keep_jobs": "jobs_s"}
+"""The fields of `model.retention.Retention`, by their flags."""
+
+retention = options(
+    click.option("--keep-tasks", default=3, show_default=True, type=_MANY, help="Ended tasks of each slot, with logs."),
+    click.option("--keep-releases", default=10, show_default=True, type=_MANY, help="Releases of each service."),
+    click.option("--keep-postings", default=1000, show_default=True, type=_MANY, help="Posted tasks that are over."),
+    click.option(
+        "--keep-jobs", type=click.FloatRange(0.0), metavar="SECONDS", help="After they are done.  [default: for ever]"
+    ),
+    click.option(
+        "--keep-events",
+        default=100_000,
+        show_default=True,
+        type=click.IntRange(1000, 100_000_000),
+        help="Of the log, in the store's file; in memory at most 10,000.",
+    ),
+)
+
 logging = options(
     click.option(
         "--log-level",

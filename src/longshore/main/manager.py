@@ -32,9 +32,11 @@ from longshore.model.errors import Invalid, Refused
 from longshore.model.lifecycle import Owner
 from longshore.model.objects import Kind, Role
 from longshore.model.reasons import Reason
+from longshore.model.retention import Retention
 from longshore.ports import Store
+from longshore.store.journal import EVENTS_KEPT
 from longshore.store.memory import MemoryStore
-from longshore.store.sqlite import SqliteStore
+from longshore.store.sqlite import LOG_EVENTS_MAX, SqliteStore
 
 log = structlog.get_logger("longshore.manager")
 
@@ -57,6 +59,8 @@ class ManagerSettings(msgspec.Struct, frozen=True, kw_only=True):
     compat: bool = True
     """Whether foreign APIs are served beside `/v1`."""
     heartbeat_timeout_s: float = 5.0
+    kept: Retention = Retention()
+    keep_events: int = LOG_EVENTS_MAX
 
 
 class RunningManager(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,14 +91,15 @@ async def running_manager(settings: ManagerSettings) -> AsyncIterator[RunningMan
 
 async def _open_store(settings: ManagerSettings, clock: SteadyClock) -> Store:
     if settings.store == "memory":
-        return MemoryStore(clock)
+        return MemoryStore(clock, events_kept=min(EVENTS_KEPT, settings.keep_events))
     path = settings.folder / STORE_FILE
     if settings.store:
         scheme, separator, rest = settings.store.partition("://")
         if scheme != "sqlite" or not separator or not rest.startswith("/") or len(rest) < 2:
             raise Invalid(f"--store {settings.store}: use memory or sqlite:///PATH")
         path = Path(rest)
-    return await SqliteStore.open(path, clock)
+    in_memory = min(EVENTS_KEPT, settings.keep_events)
+    return await SqliteStore.open(path, clock, events_kept=in_memory, log_events=settings.keep_events)
 
 
 async def _admin_token(store: Store, clock: SteadyClock, where: Path) -> None:
@@ -125,13 +130,13 @@ async def _serving(settings: ManagerSettings, plain: Store, clock: SteadyClock) 
         heartbeat_timeout_s=settings.heartbeat_timeout_s,
         wake_node=lambda node: loop.wake("nodes", node),
     )
-    rows = controllers(settings.scheduler, sessions.liveness, sessions.busy)
+    rows = controllers(settings.scheduler, sessions.liveness, sessions.census, sessions.busy, settings.kept)
     loop = ControlLoop(store, clock, [measured(row, metrics) for row in rows])
     operations = Operations(
         store,
         clock,
         settings.scheduler,
-        decide_services=services.decide,
+        decide_services=lambda world, name, now: services.decide(world, name, now, settings.kept),
         place=lambda world, now: place.decide(world, now, settings.scheduler, sessions.busy),
         explain=lambda world, task, now: explain.explain(world, task, now, settings.scheduler, sessions.busy),
         usage=sessions.usage,
@@ -144,6 +149,7 @@ async def _serving(settings: ManagerSettings, plain: Store, clock: SteadyClock) 
             clock=clock,
             auth=settings.auth,
             compat=settings.compat,
+            postings_kept=settings.kept.postings,
             metrics=metrics,
             scheduler=settings.scheduler,
             version=__version__,

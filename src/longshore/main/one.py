@@ -52,7 +52,7 @@ async def _serve(
 ) -> None:
     cluster = await found_cluster(store, clock)
     sessions = Sessions(store, clock, heartbeat_timeout_s=SILENCE_S, wake_node=lambda name: loop.wake("nodes", name))
-    loop = ControlLoop(store, clock, controllers(POLICY, sessions.liveness, sessions.busy))
+    loop = ControlLoop(store, clock, controllers(POLICY, sessions.liveness, sessions.census, sessions.busy))
     operations = Operations(
         store,
         clock,

@@ -15,7 +15,7 @@ COMMIT_CHANGES_MAX = 128
 """Changes in one atomic step: what the smallest store that is planned for (etcd) takes in one transaction."""
 
 
-class Change(msgspec.Struct, frozen=True, kw_only=True):
+class Change(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One record's next version; `after` is None to delete it, `before` the revision it was decided on (0: none)."""
 
     kind: Kind
@@ -27,7 +27,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     message: str = ""
 
 
-class Guard(msgspec.Struct, frozen=True, kw_only=True):
+class Guard(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A record that a decision relied on without writing it; its revision must still be this one (0: absent)."""
 
     kind: Kind
@@ -35,7 +35,7 @@ class Guard(msgspec.Struct, frozen=True, kw_only=True):
     revision: int
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True):
+class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One line of the story: a change that landed. Its place in the log is (revision, position)."""
 
     revision: int
@@ -55,7 +55,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.revision}.{self.position}"
 
 
-class Batch(msgspec.Struct, frozen=True, kw_only=True):
+class Batch(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """All events of one commit, in order."""
 
     revision: int

@@ -13,8 +13,9 @@ from longshore.model.reasons import Reason
 from longshore.model.spec import Protocol, ServiceSpec
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """Base of what a store keeps."""
+class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """Base of what a store keeps. The garbage collector need not look at records: nothing in one leads back to it, and
+    there are a million."""
 
     revision: int = 0
     """Of the commit that wrote this version; zero until it is stored. Writer: the store."""
@@ -135,7 +136,8 @@ class Node(Record, frozen=True, kw_only=True):
 
 
 class Service(Record, frozen=True, kw_only=True):
-    """What the user wishes, by name. Writer: the user, through admission."""
+    """What the user wishes, by name. Writer: the user, through admission; the services controller forgets jobs that are
+    done, after as long as the manager keeps them."""
 
     name: str
     app: str = ""
@@ -188,7 +190,7 @@ class Release(Record, frozen=True, kw_only=True):
         return release_id(self.service, self.number)
 
 
-class PublishedPort(msgspec.Struct, frozen=True, kw_only=True):
+class PublishedPort(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A port of a task with the host port that placement gave it."""
 
     container: int

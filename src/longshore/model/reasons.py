@@ -46,6 +46,7 @@ class Reason(StrEnum):
     NODE_NOT_ELIGIBLE = "node is no longer eligible"
     HISTORY_FULL = "history full"
     UNUSED = "nothing uses it any more"
+    KEPT_LONG_ENOUGH = "done, and kept long enough"
     # placement
     PLACED = "placed"
     NO_NODE = "no node fits"

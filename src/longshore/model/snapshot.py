@@ -1,13 +1,14 @@
 """The world at one revision, its indices, and the rules that every version of it obeys.
 
-A snapshot is never changed. `apply` makes the next one by copying only the tables that a commit touches, so a commit
-costs in proportion to its changes and to the one service they belong to, not to the whole state; readers of an older
-snapshot keep what they had. Both stores apply commits through it, so compare-and-swap, guards and the lifecycle are
+A snapshot is never changed. `apply` makes the next one, which shares with it all that the commit does not touch
+(`sharing`), so a commit costs in proportion to its changes, not to the state; readers of an older snapshot keep what
+they had. Both stores apply commits through it, so compare-and-swap, guards and the lifecycle are
 checked in one place. Knows nothing of durability, clocks or watchers.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
+from typing import TypeVar
 
 import msgspec
 
@@ -28,8 +29,15 @@ from longshore.model.objects import (
     Volume,
     release_id,
 )
+from longshore.model.sharing import Shared, Slots
+from longshore.model.signs import releases_of
+
+K = TypeVar("K")
+V = TypeVar("V")
+M = TypeVar("M")
 
 _NONE: Mapping[str, Task] = MappingProxyType({})
+_NO_SLOTS = Slots()
 _NO_RELEASE: Mapping[int, Release] = MappingProxyType({})
 
 
@@ -45,14 +53,22 @@ def service_of_task(task_id: str) -> str:
 class Snapshot:
     """Every record at one revision. Read through its properties and methods; all mappings are read-only by contract."""
 
-    __slots__ = ("_plain", "_releases_by_service", "_tasks_by_node", "_tasks_by_service", "revision")
+    __slots__ = (
+        "_plain",
+        "_releases_by_service",
+        "_tasks_by_node",
+        "_tasks_by_service",
+        "_tokens_by_digest",
+        "revision",
+    )
 
     def __init__(self) -> None:
         self.revision = 0
-        self._plain: dict[Kind, dict[str, Object]] = {kind: {} for kind in Kind if kind not in _INDEXED}
-        self._releases_by_service: dict[str, dict[int, Release]] = {}
-        self._tasks_by_service: dict[str, dict[str, Task]] = {}
-        self._tasks_by_node: dict[str, dict[str, Task]] = {}
+        self._plain: dict[Kind, Shared[Object]] = {kind: Shared() for kind in Kind if kind not in _INDEXED}
+        self._releases_by_service: Shared[Mapping[int, Release]] = Shared()
+        self._tasks_by_service: Shared[Slots] = Shared()
+        self._tasks_by_node: Shared[Mapping[str, Task]] = Shared()
+        self._tokens_by_digest: Shared[Token] = Shared()
 
     # -- reading
 
@@ -64,16 +80,20 @@ class Snapshot:
         return None
 
     @property
-    def nodes(self) -> Mapping[str, Node]:
+    def nodes(self) -> Shared[Node]:
         return self._plain[Kind.NODE]  # type: ignore[return-value]  # apply() admits one type per kind
 
     @property
-    def services(self) -> Mapping[str, Service]:
+    def services(self) -> Shared[Service]:
         return self._plain[Kind.SERVICE]  # type: ignore[return-value]
 
     @property
-    def tokens(self) -> Mapping[str, Token]:
+    def tokens(self) -> Shared[Token]:
         return self._plain[Kind.TOKEN]  # type: ignore[return-value]
+
+    def token_of(self, sha256: str) -> Token | None:
+        """The token whose secret has this hash."""
+        return self._tokens_by_digest.get(sha256)
 
     @property
     def postings(self) -> Mapping[str, Posting]:
@@ -91,18 +111,23 @@ class Snapshot:
         return self._releases_by_service.get(service, _NO_RELEASE)
 
     def task(self, task_id: str) -> Task | None:
-        return self._tasks_by_service.get(service_of_task(task_id), _NONE).get(task_id)
+        return self._tasks_by_service.get(service_of_task(task_id), _NO_SLOTS).get(task_id)
 
-    def tasks_of_service(self, service: str) -> Mapping[str, Task]:
-        return self._tasks_by_service.get(service, _NONE)
+    def tasks_of_service(self, service: str) -> Slots:
+        return self._tasks_by_service.get(service, _NO_SLOTS)
 
     def tasks_of_node(self, node: str) -> Mapping[str, Task]:
         return self._tasks_by_node.get(node, _NONE)
 
     @property
-    def services_with_tasks(self) -> Mapping[str, Mapping[str, Task]]:
+    def services_with_tasks(self) -> Shared[Slots]:
         """Tasks by service; also of services that were removed and whose tasks still go."""
         return self._tasks_by_service
+
+    @property
+    def nodes_with_tasks(self) -> Shared[Mapping[str, Task]]:
+        """Tasks by node."""
+        return self._tasks_by_node
 
     def tasks(self) -> Iterator[Task]:
         """Every task, by service in order of name."""
@@ -137,18 +162,18 @@ class Snapshot:
         Raises Conflict if a record moved since the change was decided, or is a release that a task runs by now; Illegal
         if the lifecycle forbids it.
         """
-        self._check(changes, guards)
-        following = self._copy(changes)
-        following.revision = self.revision + 1
-        events = []
-        for position, change in enumerate(changes):
+        befores = [self.get(change.kind, change.id) for change in changes]
+        self._check(changes, befores, guards)
+        revision = self.revision + 1
+        events, edits = [], _Edits()
+        for position, (change, before) in enumerate(zip(changes, befores, strict=True)):
             after = change.after
             if after is not None:
-                after = msgspec.structs.replace(after, revision=following.revision)
-            following._put(change.kind, change.id, after)
+                after = msgspec.structs.replace(after, revision=revision)
+            edits.put(change.kind, change.id, before, after)
             events.append(
                 Event(
-                    revision=following.revision,
+                    revision=revision,
                     position=position,
                     at=at,
                     kind=change.kind,
@@ -159,17 +184,17 @@ class Snapshot:
                     message=change.message,
                 )
             )
-        return following, Batch(revision=following.revision, events=tuple(events))
+        return self._edited(edits, revision), Batch(revision=revision, events=tuple(events))
 
-    def _check(self, changes: Sequence[Change], guards: Sequence[Guard]) -> None:
+    def _check(self, changes: Sequence[Change], befores: Sequence[Object | None], guards: Sequence[Guard]) -> None:
+        """Refuse what cannot be. `befores` are the versions that the records have until now."""
         if not changes or len(changes) > COMMIT_CHANGES_MAX:
             raise Illegal(f"a commit has 1 to {COMMIT_CHANGES_MAX} changes, not {len(changes)}")
         seen: set[tuple[Kind, str]] = set()
-        for change in changes:
+        for change, before in zip(changes, befores, strict=True):
             if (change.kind, change.id) in seen:
                 raise Illegal(f"two changes of {change.kind} {change.id} in one commit")
             seen.add((change.kind, change.id))
-            before = self.get(change.kind, change.id)
             if (before.revision if before else 0) != change.before:
                 raise Conflict(f"{change.kind} {change.id} changed meanwhile")
             if change.after is None:
@@ -198,87 +223,85 @@ class Snapshot:
     def _is_run(self, release: Release, changes: Sequence[Change]) -> bool:
         """Whether a task will name it after these changes."""
         gone = {change.id for change in changes if change.kind is Kind.TASK and change.after is None}
-        tasks = self.tasks_of_service(release.service)
-        return any(task.release == release.number and id not in gone for id, task in tasks.items())
+        parts = self.tasks_of_service(release.service).parts
+        naming = (part for part in parts if release.number in releases_of(part))
+        return any(
+            task.release == release.number and task.id not in gone for part in naming for task in part.tasks.values()
+        )
 
-    def _copy(self, changes: Sequence[Change]) -> "Snapshot":
-        """A snapshot that shares every table except those that `changes` touch."""
+    def _edited(self, edits: "_Edits", revision: int) -> "Snapshot":
+        """The snapshot that shares with this one all that is not edited."""
         following = Snapshot.__new__(Snapshot)
-        following._plain = dict(self._plain)
-        following._tasks_by_service = self._tasks_by_service
-        following._tasks_by_node = self._tasks_by_node
-        following._releases_by_service = self._releases_by_service
-        kinds = {change.kind for change in changes}
-        for kind in kinds - _INDEXED:
-            following._plain[kind] = dict(self._plain[kind])
-        if Kind.RELEASE in kinds:
-            following._releases_by_service = dict(self._releases_by_service)
-            for change in changes:
-                if change.kind is Kind.RELEASE:
-                    service = change.id.rpartition("@")[0]
-                    following._releases_by_service[service] = dict(self.releases_of(service))
-        if Kind.TASK in kinds:
-            following._tasks_by_service = dict(self._tasks_by_service)
-            following._tasks_by_node = dict(self._tasks_by_node)
-            services, nodes = set(), set()
-            for change in changes:
-                if change.kind is Kind.TASK:
-                    services.add(service_of_task(change.id))
-                    for one in (self.task(change.id), change.after):
-                        if isinstance(one, Task) and one.node:
-                            nodes.add(one.node)
-            for service in services:
-                following._tasks_by_service[service] = dict(self._tasks_by_service.get(service, _NONE))
-            for node in nodes:
-                following._tasks_by_node[node] = dict(self._tasks_by_node.get(node, _NONE))
+        following.revision = revision
+        following._plain = self._plain
+        if edits.plain:
+            changed = {kind: self._plain[kind].edited(one) for kind, one in edits.plain.items()}
+            following._plain = {**self._plain, **changed}
+        following._releases_by_service = _nested(self._releases_by_service, edits.releases, _edited_dict)
+        following._tasks_by_service = _nested(self._tasks_by_service, edits.of_service, _edited_slots)
+        following._tasks_by_node = _nested(self._tasks_by_node, edits.of_node, _edited_dict)
+        digests = edits.digests
+        following._tokens_by_digest = self._tokens_by_digest.edited(digests) if digests else self._tokens_by_digest
         return following
-
-    def _put(self, kind: Kind, id: str, after: Object | None) -> None:
-        """Write one record into tables that `_copy` has made this snapshot's own."""
-        if kind is Kind.TASK:
-            self._put_task(id, after)
-        elif kind is Kind.RELEASE:
-            self._put_release(id, after)
-        elif after is None:
-            del self._plain[kind][id]
-        else:
-            self._plain[kind][id] = after
-
-    def _put_release(self, id: str, after: Object | None) -> None:
-        service, _, number = id.rpartition("@")
-        table = self._releases_by_service.setdefault(service, {})
-        if after is None:
-            del table[int(number)]
-            if not table:
-                del self._releases_by_service[service]
-        else:
-            assert isinstance(after, Release)
-            table[after.number] = after
-
-    def _put_task(self, id: str, after: Object | None) -> None:
-        service = service_of_task(id)
-        table = self._tasks_by_service.setdefault(service, {})
-        before = table.get(id)
-        if before is not None and before.node:
-            of_node = self._tasks_by_node[before.node]
-            del of_node[id]
-            if not of_node:
-                del self._tasks_by_node[before.node]
-        if after is None:
-            del table[id]
-            if not table:
-                del self._tasks_by_service[service]
-        else:
-            assert isinstance(after, Task)
-            table[id] = after
-            if after.node:
-                self._tasks_by_node.setdefault(after.node, {})[id] = after
 
     @classmethod
     def restored(cls, revision: int, objects: Sequence[tuple[Kind, Object]], ids: Sequence[str]) -> "Snapshot":
         """The snapshot that holds exactly `objects` under `ids`, as a store reads them back at start."""
-        world = cls()
+        edits = _Edits()
         for (kind, one), id in zip(objects, ids, strict=True):
-            world._put(kind, id, one)
-        world.revision = revision
-        return world
+            edits.put(kind, id, None, one)
+        return cls()._edited(edits, revision)
+
+
+class _Edits:
+    """What a commit changes, table by table. None is to delete."""
+
+    def __init__(self) -> None:
+        self.plain: dict[Kind, dict[str, Object | None]] = {}
+        self.releases: dict[str, dict[int, Release | None]] = {}
+        self.of_service: dict[str, dict[str, Task | None]] = {}
+        self.of_node: dict[str, dict[str, Task | None]] = {}
+        self.digests: dict[str, Token | None] = {}
+
+    def put(self, kind: Kind, id: str, before: Object | None, after: Object | None) -> None:
+        """`before` is the version that it has until now."""
+        if kind is Kind.TASK:
+            assert after is None or isinstance(after, Task)
+            self.of_service.setdefault(service_of_task(id), {})[id] = after
+            if isinstance(before, Task) and before.node:
+                self.of_node.setdefault(before.node, {})[id] = None
+            if after is not None and after.node:
+                self.of_node.setdefault(after.node, {})[id] = after
+        elif kind is Kind.RELEASE:
+            assert after is None or isinstance(after, Release)
+            service, _, number = id.rpartition("@")
+            self.releases.setdefault(service, {})[int(number)] = after
+        else:
+            self.plain.setdefault(kind, {})[id] = after
+            if isinstance(before, Token):
+                self.digests.setdefault(before.sha256, None)  # unless another has it by now
+            if isinstance(after, Token):
+                self.digests[after.sha256] = after
+
+
+def _nested(
+    table: Shared[M], edits: Mapping[str, Mapping[K, V | None]], edited: Callable[[M | None, Mapping[K, V | None]], M]
+) -> Shared[M]:
+    """A table of tables after these edits of some of them; one that is left empty goes."""
+    if not edits:
+        return table
+    return table.edited({key: edited(table.get(key), mine) or None for key, mine in edits.items()})
+
+
+def _edited_dict(table: Mapping[K, V] | None, edits: Mapping[K, V | None]) -> Mapping[K, V]:
+    after = dict(table or {})
+    for key, value in edits.items():
+        if value is None:
+            del after[key]
+        else:
+            after[key] = value
+    return after
+
+
+def _edited_slots(table: Slots | None, edits: Mapping[str, Task | None]) -> Slots:
+    return (table or _NO_SLOTS).edited(edits)

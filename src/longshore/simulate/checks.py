@@ -10,11 +10,11 @@ from longshore.decide import moves, rebalance, restart
 from longshore.decide.dependencies import release_for, waits
 from longshore.decide.placement import explain
 from longshore.decide.placement.constraints import eligible
-from longshore.decide.services import HISTORY_MAX, RELEASES_MAX
 from longshore.model.containers import Assigned, Status, fingerprint
 from longshore.model.lifecycle import State, Wanted
 from longshore.model.objects import Availability, NodeStatus, ReleasePhase, Service, Task
 from longshore.model.reasons import Reason
+from longshore.model.retention import RELEASES_KEPT, TASKS_KEPT
 from longshore.model.snapshot import Snapshot
 from longshore.model.spec import Mode, ServiceSpec
 from longshore.simulate.world import World
@@ -58,8 +58,8 @@ def _service(world: World, snapshot: Snapshot, name: str, service: Service) -> l
     for task in tasks:
         found += _task(world, snapshot, service, task, held_up)
     ended = Counter(task.slot for task in tasks if not task.live)
-    found += [f"slot {name}.{slot} keeps {n} ended tasks" for slot, n in ended.items() if n > HISTORY_MAX]
-    recent = sorted(snapshot.releases_of(name))[-RELEASES_MAX:]
+    found += [f"slot {name}.{slot} keeps {n} ended tasks" for slot, n in ended.items() if n > TASKS_KEPT]
+    recent = sorted(snapshot.releases_of(name))[-RELEASES_KEPT:]
     used = {service.release, *recent, *(task.release for task in tasks)}
     found += [
         f"release {name}@{number} is kept for nothing" for number in sorted(snapshot.releases_of(name).keys() - used)

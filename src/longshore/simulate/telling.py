@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 
 from longshore.model.errors import Invalid, NotFound
+from longshore.simulate.fleet import FleetOutcome, run_fleet
 from longshore.simulate.many import Size, be_quiet, mixed, play_all
 from longshore.simulate.run import Outcome
 from longshore.simulate.shrink import Script, drawn, play, shrink
@@ -81,6 +82,27 @@ def tell_short(*, seed: int, nodes: int, steps: int, file: Path, echo: Echo) -> 
     _tell_story(outcome, echo)
     echo(f"{line(outcome)}; hear it again with\n  {outcome.replay}")
     return FAILED
+
+
+def tell_fleet(*, seed: int, nodes: int, tasks: int, policy: str, as_json: bool, echo: Echo) -> int:
+    """Play the calm day of a large cluster and print what it took; returns the exit code."""
+    be_quiet()
+    outcome = run_fleet(nodes, tasks, seed=seed, policy=policy)
+    if as_json:
+        echo(msgspec.json.format(msgspec.json.encode(outcome)).decode())
+    else:
+        echo("\n".join(day(outcome)))
+    return FAILED if outcome.wrong else 0
+
+
+def day(outcome: FleetOutcome) -> list[str]:
+    """A fleet's day in a few lines."""
+    lines = [f"{outcome.nodes} nodes, {outcome.tasks} tasks, placing by {outcome.policy}"]
+    for phase in outcome.phases:
+        took = f"{phase.virtual_s:.1f} s of the cluster's time in {phase.wall_s:.1f} s here ({phase.cpu_s:.1f} s cpu)"
+        lines.append(f"  {phase.name:<5} {took}, {phase.commits} commits")
+    lines.append(f"  at most {outcome.peak_memory >> 20} MiB of memory")
+    return [*lines, *(f"  {MARK[Voice.BROKEN]} {sentence}" for sentence in outcome.wrong[:REPLAYS_MAX])]
 
 
 def _tell_story(outcome: Outcome, echo: Echo) -> None:

@@ -68,7 +68,9 @@ class Manager:
             heartbeat_timeout_s=HEARTBEAT_TIMEOUT_S,
             wake_node=lambda node: self.loop.wake("nodes", node),
         )
-        self.loop = ControlLoop(store, clock, controllers(policy, self.sessions.liveness, self.sessions.busy))
+        sessions = self.sessions
+        rows = controllers(policy, sessions.liveness, sessions.census, sessions.busy)
+        self.loop = ControlLoop(store, clock, rows)
         self.operations = Operations(
             store,
             clock,

@@ -12,6 +12,9 @@ from pathlib import Path
 
 from longshore.model.changes import Event
 from longshore.model.errors import Refused, Unavailable
+from longshore.model.lifecycle import Owner
+from longshore.model.objects import Kind
+from longshore.model.reasons import Reason
 from longshore.model.snapshot import Snapshot
 from longshore.store import files, schema
 from longshore.store.journal import Journal
@@ -26,6 +29,9 @@ _LOG = f"INSERT INTO log ({EVENT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"  
 _PUT = """INSERT INTO objects (kind, id, revision, body) VALUES (?, ?, ?, ?)
     ON CONFLICT (kind, id) DO UPDATE SET revision = excluded.revision, body = excluded.body"""
 _DELETE = "DELETE FROM objects WHERE kind = ? AND id = ?"
+
+_WORDS = {str(one): one.value for words in (Kind, Owner, Reason) for one in words}
+"""Plain strings, found without a call: `sqlite3` would ask each enumeration's member how it is to be kept."""
 
 _Row = tuple[int, int, float, str, str, str | None, str, str, str]
 
@@ -72,8 +78,9 @@ class Database:
         newest: dict[tuple[str, str], tuple[int, str | None]] = {}  # of a record changed twice, only the last matters
         for _, batch, bodies in landed:
             for event, body in zip(batch.events, bodies, strict=True):
-                rows.append(_row(event, body))
-                newest[event.kind.value, event.id] = (event.revision, body)
+                row = _row(event, body)
+                rows.append(row)
+                newest[row[3], event.id] = (event.revision, body)
         puts = [(*key, revision, body) for key, (revision, body) in newest.items() if body is not None]
         gone = [key for key, (_, body) in newest.items() if body is None]
         with self._transaction():
@@ -203,11 +210,11 @@ def _row(event: Event, body: str | None) -> _Row:
         event.revision,
         event.position,
         event.at,
-        event.kind.value,
+        _WORDS[event.kind],
         event.id,
         body,
-        event.by.value,
-        event.reason.value,
+        _WORDS[event.by],
+        _WORDS[event.reason],
         event.message,
     )
 
