@@ -26,6 +26,7 @@ NAMES_MAX = 5
 """Nodes that a sentence names for each filter."""
 
 Filter = Callable[[NodeTable, Ask], Counts]
+Rows = int | Counts
 
 
 def _up(table: NodeTable, ask: Ask) -> Counts:
@@ -95,6 +96,35 @@ def _port_filters(ask: Ask) -> dict[str, Filter]:
     if ask.chosen:
         filters[f"no host port free from {CHOSEN_FIRST} to {CHOSEN_LAST}"] = _chosen_ports
     return filters
+
+
+def _cpu_left(table: NodeTable, ask: Ask, rows: Rows) -> Mask:
+    return table.cpu_free[rows] >= ask.cpu_millis
+
+
+def _memory_left(table: NodeTable, ask: Ask, rows: Rows) -> Mask:
+    return table.memory_free[rows] >= ask.memory
+
+
+def _disk_left(table: NodeTable, ask: Ask, rows: Rows) -> Mask:
+    return table.disk_free[rows] >= ask.disk
+
+
+def still_fits(table: NodeTable, ask: Ask, rows: Rows) -> Mask:
+    """Whether nodes that had room when all filters were asked have some still, after tasks that were put there since:
+    those filters again that such a task makes refuse. Of one row or of several."""
+    left = _cpu_left(table, ask, rows) & _memory_left(table, ask, rows)
+    if ask.disk:
+        left &= _disk_left(table, ask, rows)
+    if ask.ports:
+        machines = table.machine[rows]
+        left &= table.ports.fit(machines, ask)
+    return left
+
+
+def reaches_others(table: NodeTable, ask: Ask) -> bool:
+    """Whether a task on one node changes what others are to tasks of `ask`. Then all filters are asked each time."""
+    return bool(ask.ports) and table.machines_are_shared
 
 
 class Sieve(msgspec.Struct, frozen=True):

@@ -1,0 +1,181 @@
+"""What each node is to tasks of one class while a pass goes on: kept, and repaired where something was taken.
+
+Classes take turns, since the oldest task goes first. In between, the tasks of others change what the nodes are to this
+one, but only those that they went to. Where a policy knows that a task more never makes a node better, and by how much
+it makes it worse at least, a score from before is a bound: it is lowered by that much, and the node is looked at again
+only when it comes first. When that happens often, all that changed is looked at in one sum. Other policies look at
+everything that changed when the class has its turn. Either way the outcome is that of scoring all nodes for each task.
+
+Knows no tasks: it finds the best row, and is told through `Taken` which rows were given one.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from longshore.decide.placement.ask import Ask
+from longshore.decide.placement.filters import Sieve, reaches_others, sieve, still_fits
+from longshore.decide.placement.scores import Policy, columns, columns_of, numbers
+from longshore.decide.placement.table import Counts, Mask, NodeTable, Vector
+
+LOOKS = 2
+"""So many nodes are looked at alone before all that changed are looked at together."""
+FEW = 4
+"""Up to so many rows are scored faster one by one than in columns."""
+
+
+class Taken:
+    """The rows that were given tasks in a pass, in order."""
+
+    def __init__(self, nodes: int) -> None:
+        self.count = 0
+        self.rows: Counts = np.zeros(256, np.int64)
+        self.falls: Vector = np.zeros(256, np.float64)
+        """By how much each of these tasks lowered the score of its node at least, for every class."""
+        self.times: Counts = np.zeros(nodes, np.int64)
+        """How many tasks each row was given."""
+
+    def add(self, row: int, fall: float) -> None:
+        """One more."""
+        if self.count == len(self.rows):
+            self._grow(1)
+        self.rows[self.count] = row
+        self.falls[self.count] = fall
+        self.times[row] += 1
+        self.count += 1
+
+    def add_all(self, rows: Counts) -> None:
+        """Many more, of which nobody says by how much they lowered what."""
+        if self.count + len(rows) > len(self.rows):
+            self._grow(len(rows))
+        self.rows[self.count : self.count + len(rows)] = rows
+        self.falls[self.count : self.count + len(rows)] = 0.0
+        self.times += np.bincount(rows, minlength=len(self.times))
+        self.count += len(rows)
+
+    def _grow(self, more: int) -> None:
+        size = max(2 * len(self.rows), self.count + more)
+        self.rows, self.falls = np.resize(self.rows, size), np.resize(self.falls, size)
+
+
+class Ranking:
+    """The nodes as one class sees them."""
+
+    def __init__(self, table: NodeTable, ask: Ask, policy: Policy, taken: Taken) -> None:
+        self._table = table
+        self._ask = ask
+        self._policy = policy
+        self._taken = taken
+        self._reaches = reaches_others(table, ask)
+        self._left: Sieve = sieve(table, ask)
+        self._left_at = taken.count
+        """How much had been taken when all filters were asked."""
+        self._open: Mask = self._left.room > 0
+        """False where there is no room; true where there was some when that was last looked at."""
+        self._bounds: Vector | None = None
+        """What each score is at most; minus infinity where there is no room. None while nobody asked."""
+        self._seen = 0
+        """How much of what was taken the bounds have in them."""
+        self._exact_at: Counts = np.zeros(0, np.int64)
+        """How often each row had been given a task when its score was worked out."""
+        self._crowd = table.crowd
+
+    def left(self) -> Sieve:
+        """What the filters leave now."""
+        if self._left_at != self._taken.count:
+            self._left, self._left_at = sieve(self._table, self._ask), self._taken.count
+        return self._left
+
+    def best(self, apart: Sequence[int] = ()) -> int | None:
+        """The best row with room of all but those `apart`; the first of equals, which is the first by name."""
+        if self._reaches:
+            self._begin_anew()
+        if self._policy.turns:
+            return self._next(apart)
+        bounds = self._caught_up()
+        if not len(bounds):
+            return None
+        if apart:
+            bounds = bounds.copy()
+            bounds[[*apart]] = -np.inf
+        for looks in range(LOOKS + 2):
+            row = int(bounds.argmax())
+            if bounds.item(row) == -np.inf:
+                return None
+            if self._taken.times.item(row) == self._exact_at.item(row):
+                return row
+            rows = np.array([row]) if looks < LOOKS else np.flatnonzero(self._taken.times != self._exact_at)
+            self._repair(rows)
+            assert self._bounds is not None
+            bounds[rows] = self._bounds[rows]
+            if apart:
+                bounds[[*apart]] = -np.inf
+        raise AssertionError("once all that changed was looked at, every score is exact")
+
+    def best_of(self, rows: Sequence[int]) -> int | None:
+        """The same of a few rows, in order."""
+        if self._reaches:
+            self._begin_anew()
+        rows = self.with_room(rows)
+        if len(rows) <= 1:
+            return rows[0] if rows else None
+        return self._policy.best_of(self._table, self._ask, rows)
+
+    def with_room(self, rows: Sequence[int]) -> list[int]:
+        """Those of `rows` that have room."""
+        return [row for row in rows if self._open.item(row) and still_fits(self._table, self._ask, row)]
+
+    def _next(self, apart: Sequence[int]) -> int | None:
+        """The row whose turn it is of those with room."""
+        others = self._open
+        if apart:
+            others = others.copy()
+            others[[*apart]] = False
+        begin = (self._table.last + 1) % max(len(others), 1)
+        for part, first in ((others[begin:], begin), (others[:begin], 0)):
+            while len(part) and part[place := int(part.argmax())]:
+                if still_fits(self._table, self._ask, first + place):
+                    return first + place
+                part[place] = False
+        return None
+
+    def _begin_anew(self) -> None:
+        if self._left_at != self._taken.count:
+            self._open = self.left().room > 0
+            self._bounds = None
+
+    def _caught_up(self) -> Vector:
+        """The bounds with all in them that was taken."""
+        taken, since = self._taken, self._seen
+        self._seen = taken.count
+        if self._bounds is None or (self._policy.crowds and self._crowd != self._table.crowd):
+            return self._scored()
+        if since == taken.count:
+            return self._bounds
+        if self._policy.fall is None:
+            self._repair(np.array(sorted(set(taken.rows[since : taken.count].tolist()))))
+        else:
+            # Of a row that is there twice only one fall counts: less than there was, so still a bound.
+            self._bounds[taken.rows[since : taken.count]] -= taken.falls[since : taken.count]
+        return self._bounds
+
+    def _scored(self) -> Vector:
+        """All scores as they are now."""
+        self._open = self.left().room > 0
+        scores = self._policy.score(columns(self._table, self._ask, turns=self._policy.turns), self._ask)
+        self._bounds = np.where(self._open, scores, -np.inf)
+        self._exact_at = self._taken.times.copy()
+        self._crowd = self._table.crowd
+        return self._bounds
+
+    def _repair(self, rows: Counts) -> None:
+        """Work out the scores of some rows, and whether they have room still. One that has none never has again."""
+        assert self._bounds is not None
+        self._exact_at[rows] = self._taken.times[rows]
+        self._bounds[rows] = -np.inf
+        if len(rows) <= FEW:
+            for row in self.with_room(rows.tolist()):
+                self._bounds[row] = self._policy.score(numbers(self._table, self._ask, row), self._ask)
+        else:
+            rows = rows[self._open[rows] & still_fits(self._table, self._ask, rows)]
+            self._bounds[rows] = self._policy.score(columns_of(self._table, self._ask, rows), self._ask)
