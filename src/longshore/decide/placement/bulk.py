@@ -62,6 +62,8 @@ class Bulk:
         rows = np.flatnonzero(room > 0)
         if not len(rows):
             return None
+        if self._policy.crowds:
+            room = np.minimum(room, self._table.crowd + 1 - self._table.tasks)  # the last of these ends the block
         limit = min(count, int(room.max()))
         deep = min(max(self._deep, -(-count // len(rows)) + 1), limit)
         turn = self._table.turn() if self._policy.turns else None

@@ -93,23 +93,17 @@ class Ranking:
         if self._policy.turns:
             return self._next(apart)
         bounds = self._caught_up()
-        if not len(bounds):
-            return None
-        if apart:
-            bounds = bounds.copy()
-            bounds[[*apart]] = -np.inf
         for looks in range(LOOKS + 2):
-            row = int(bounds.argmax())
-            if bounds.item(row) == -np.inf:
+            row = _first(bounds, apart)
+            bound = bounds.item(row) if row is not None else -np.inf
+            if row is None or bound == -np.inf:
                 return None
             if self._taken.times.item(row) == self._exact_at.item(row):
                 return row
-            rows = np.array([row]) if looks < LOOKS else np.flatnonzero(self._taken.times != self._exact_at)
-            self._repair(rows)
-            assert self._bounds is not None
-            bounds[rows] = self._bounds[rows]
-            if apart:
-                bounds[[*apart]] = -np.inf
+            if looks >= LOOKS:
+                self._repair(np.flatnonzero(self._taken.times != self._exact_at))
+            elif self._look(row) == bound:
+                return row
         raise AssertionError("once all that changed was looked at, every score is exact")
 
     def best_of(self, rows: Sequence[int]) -> int | None:
@@ -168,14 +162,34 @@ class Ranking:
         self._crowd = self._table.crowd
         return self._bounds
 
-    def _repair(self, rows: Counts) -> None:
-        """Work out the scores of some rows, and whether they have room still. One that has none never has again."""
+    def _look(self, row: int) -> float:
+        """Work out the score of one row, and whether it has room still. One that has none never has again."""
         assert self._bounds is not None
+        score = -np.inf
+        if self.with_room((row,)):
+            score = self._policy.score(numbers(self._table, self._ask, row), self._ask)
+        self._bounds[row] = score
+        self._exact_at[row] = self._taken.times[row]
+        return score
+
+    def _repair(self, rows: Counts) -> None:
+        """The same of several."""
+        assert self._bounds is not None
+        if len(rows) <= FEW:
+            for row in rows.tolist():
+                self._look(row)
+            return
         self._exact_at[rows] = self._taken.times[rows]
         self._bounds[rows] = -np.inf
-        if len(rows) <= FEW:
-            for row in self.with_room(rows.tolist()):
-                self._bounds[row] = self._policy.score(numbers(self._table, self._ask, row), self._ask)
-        else:
-            rows = rows[self._open[rows] & still_fits(self._table, self._ask, rows)]
-            self._bounds[rows] = self._policy.score(columns_of(self._table, self._ask, rows), self._ask)
+        rows = rows[self._open[rows] & still_fits(self._table, self._ask, rows)]
+        self._bounds[rows] = self._policy.score(columns_of(self._table, self._ask, rows), self._ask)
+
+
+def _first(bounds: Vector, apart: Sequence[int]) -> int | None:
+    """The row of the best bound, of those that are not `apart`; the first of equals."""
+    if not len(bounds):
+        return None
+    if apart:
+        bounds = bounds.copy()
+        bounds[[*apart]] = -np.inf
+    return int(bounds.argmax())

@@ -231,13 +231,13 @@ def _epvm(figures: Figures[F], ask: Ask) -> F:
     count of tasks, with n the number of nodes; the least rise of that wins. Steep near full, so it balances what is
     scarcest. A count has no limit of its own, so its maximum is the crowd, which doubles when a node exceeds it."""
     base = float(max(figures.nodes, 2))
-    rise = _power(base, figures.tasks / figures.crowd) * (math.pow(base, 1 / figures.crowd) - 1)
+    rise = _power_again(base, figures.tasks / figures.crowd) * (math.pow(base, 1 / figures.crowd) - 1)
     if ask.cpu_millis:
         used = (figures.cpu - figures.cpu_free) / figures.cpu
-        rise = rise + _power(base, used) * (_power(base, ask.cpu_millis / figures.cpu) - 1)
+        rise = rise + _power(base, used) * (_power_again(base, ask.cpu_millis / figures.cpu) - 1)
     if ask.memory:
         used = (figures.memory - figures.memory_free) / figures.memory
-        rise = rise + _power(base, used) * (_power(base, ask.memory / figures.memory) - 1)
+        rise = rise + _power(base, used) * (_power_again(base, ask.memory / figures.memory) - 1)
     return 0 - rise
 
 
@@ -252,6 +252,15 @@ def _power(base: float, exponent: F) -> F:
         cut = np.minimum(exponent, 1.0).tolist()
         return np.fromiter(map(math.pow, repeat(base), cut), np.float64, len(cut))
     return math.pow(base, min(exponent, 1.0))
+
+
+def _power_again(base: float, exponent: F) -> F:
+    """The same of exponents of which many are equal: of counts, and of one need in the capacity of machines."""
+    if isinstance(exponent, np.ndarray):
+        different, which = np.unique(exponent, return_inverse=True)
+        powers: Vector = _power(base, different)[which]
+        return powers
+    return _power(base, exponent)
 
 
 # -- bounds

@@ -60,7 +60,7 @@ class NodeTable:
     ) -> None:
         """The table at `now`; what task `without` holds is left out. `begin` is the row that counts as the last one
         chosen while none was. `busy` measures nodes, for those policies that ask; its answers are taken once. `held`
-        is repaired instead of counted anew; of tables that share it only the newest is right; none leaves a task out."""
+        is repaired, not counted anew; of tables that share it only the newest is right, and none leaves a task out."""
         assert held is None or not without, "what is kept has every task in it"
         self._held = held = Held() if held is None else held
         held.see(world, now)
