@@ -25,6 +25,7 @@ def controllers(policy: str, liveness: Liveness, busy: Callable[[str], float | N
     """The rows. `policy` names the placement policy; `liveness` tells for how long a node may still be silent, `busy`
     how many of its cores were in use when last measured."""
     dependents = Dependents()
+    kept = place.Kept()
 
     def starting_keys(event: Event, world: Snapshot) -> Iterable[str]:
         """Also those that wait for the service before they start."""
@@ -38,7 +39,7 @@ def controllers(policy: str, liveness: Liveness, busy: Callable[[str], float | N
             "placement",
             _placement_keys,
             lambda world: (CLUSTER,),
-            lambda world, key, now: place.decide(world, now, policy, busy),
+            lambda world, key, now: place.decide(world, now, policy, busy, kept),
         ),
         Controller(
             "rebalance",

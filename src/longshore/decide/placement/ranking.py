@@ -34,6 +34,8 @@ class Taken:
         """By how much each of these tasks lowered the score of its node at least, for every class."""
         self.times: Counts = np.zeros(nodes, np.int64)
         """How many tasks each row was given."""
+        self.fell = False
+        """Whether any score is known to have been lowered."""
 
     def add(self, row: int, fall: float) -> None:
         """One more."""
@@ -41,6 +43,7 @@ class Taken:
             self._grow(1)
         self.rows[self.count] = row
         self.falls[self.count] = fall
+        self.fell = self.fell or fall > 0
         self.times[row] += 1
         self.count += 1
 
@@ -147,8 +150,13 @@ class Ranking:
         if since == taken.count:
             return self._bounds
         if self._policy.fall is None:
-            self._repair(np.array(sorted(set(taken.rows[since : taken.count].tolist()))))
-        else:
+            rows = set(taken.rows[since : taken.count].tolist())
+            if len(rows) <= FEW:
+                for row in rows:
+                    self._look(row)
+            else:
+                self._repair(np.array([*rows]))
+        elif taken.fell:
             # Of a row that is there twice only one fall counts: less than there was, so still a bound.
             self._bounds[taken.rows[since : taken.count]] -= taken.falls[since : taken.count]
         return self._bounds
@@ -166,19 +174,15 @@ class Ranking:
         """Work out the score of one row, and whether it has room still. One that has none never has again."""
         assert self._bounds is not None
         score = -np.inf
-        if self.with_room((row,)):
+        if self._open.item(row) and still_fits(self._table, self._ask, row):
             score = self._policy.score(numbers(self._table, self._ask, row), self._ask)
         self._bounds[row] = score
         self._exact_at[row] = self._taken.times[row]
         return score
 
     def _repair(self, rows: Counts) -> None:
-        """The same of several."""
+        """The same of several, each there once."""
         assert self._bounds is not None
-        if len(rows) <= FEW:
-            for row in rows.tolist():
-                self._look(row)
-            return
         self._exact_at[rows] = self._taken.times[rows]
         self._bounds[rows] = -np.inf
         rows = rows[self._open[rows] & still_fits(self._table, self._ask, rows)]

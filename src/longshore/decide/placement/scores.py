@@ -31,6 +31,9 @@ _GREEDY_UNIT = 1.7411011265922482
 _MANY = 1_000_000
 """More tasks than a node ever has: one task more of the service outweighs any number of others."""
 
+_DIFFERENT_MAX = 8
+"""To look for equal numbers pays up to so many different ones."""
+
 
 class Figures(msgspec.Struct, Generic[F], frozen=True, kw_only=True):
     """What policies may look at, of all nodes (columns) or of one (numbers)."""
@@ -256,11 +259,18 @@ def _power(base: float, exponent: F) -> F:
 
 def _power_again(base: float, exponent: F) -> F:
     """The same of exponents of which many are equal: of counts, and of one need in the capacity of machines."""
-    if isinstance(exponent, np.ndarray):
-        different, which = np.unique(exponent, return_inverse=True)
-        powers: Vector = _power(base, different)[which]
-        return powers
-    return _power(base, exponent)
+    if not isinstance(exponent, np.ndarray):
+        return _power(base, exponent)
+    powers, left = np.zeros(len(exponent)), np.ones(len(exponent), np.bool_)
+    for _ in range(_DIFFERENT_MAX):
+        first = int(left.argmax()) if len(left) else 0
+        if not len(left) or not left[first]:
+            return powers
+        alike = exponent == exponent[first]
+        powers[alike] = _power(base, exponent.item(first))
+        left &= ~alike
+    powers[left] = _power(base, exponent[left])
+    return powers
 
 
 # -- bounds
