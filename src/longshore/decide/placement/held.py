@@ -104,19 +104,24 @@ class Held:
             self.__init__()  # type: ignore[misc]  # begin anew: numbers of machines that are gone have piled up
         self.ports.give_back()
         if world.nodes is not self._records:
-            if world.nodes.keys() != self.row_of.keys():
-                self._renumber(world.nodes)
-            for row, (name, known) in enumerate(zip(self.names, self.nodes, strict=True)):
-                if world.nodes[name] is not known:
-                    self._describe(row, world.nodes[name])
-            self._records = world.nodes
+            self._see_nodes(world.nodes)
         needs: dict[tuple[str, int], Need | None] = {}
-        of_node = [world.tasks_of_node(name) for name in self.names]
-        changed = [row for row, (here, known) in enumerate(zip(of_node, self._tasks, strict=True)) if here is not known]
-        self._tasks = of_node
-        for row in sorted({*changed, *(self.row_of[name] for name in self._passing)}):
-            self._hold(row, _holding(world, of_node[row].values(), now, needs))
+        for row in sorted({*self._changed(world), *(self.row_of[name] for name in self._passing)}):
+            self._hold(row, _holding(world, self._tasks[row].values(), now, needs))
         self.ports.refuse((self.machine.item(row), one) for row, one in self._refusals())
+
+    def _see_nodes(self, records: Mapping[str, Node]) -> None:
+        if records.keys() != self.row_of.keys():
+            self._renumber(records)
+        for row, name in enumerate(self.names):
+            if records[name] is not self.nodes[row]:
+                self._describe(row, records[name])
+        self._records = records
+
+    def _changed(self, world: Snapshot) -> list[int]:
+        """The rows whose tasks are not those that were seen last; from now on they are."""
+        before, self._tasks = self._tasks, [world.tasks_of_node(name) for name in self.names]
+        return [row for row, (here, known) in enumerate(zip(self._tasks, before, strict=True)) if here is not known]
 
     def holds(self, constraint: Constraint) -> Mask:
         """On which nodes `constraint` holds."""

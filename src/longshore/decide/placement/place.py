@@ -16,12 +16,11 @@ from itertools import groupby
 from msgspec.structs import replace
 
 from longshore.decide import restart
-from longshore.decide.placement.ask import Ask, ask_of
-from longshore.decide.placement.bulk import Bulk
-from longshore.decide.placement.filters import no_node, reaches_others, rows_within
+from longshore.decide.placement.alike import Again, Alike
+from longshore.decide.placement.ask import ask_of
 from longshore.decide.placement.held import Held
-from longshore.decide.placement.ranking import Ranking, Taken
-from longshore.decide.placement.scores import Policy, numbers_of, policy_named, table_for
+from longshore.decide.placement.ranking import Taken
+from longshore.decide.placement.scores import Policy, policy_named, table_for
 from longshore.decide.placement.table import Busy, NodeTable
 from longshore.decide.placement.volumes import Ties, Volumes
 from longshore.decide.placement.waiting import Waiting
@@ -36,8 +35,6 @@ BULK_LEAST = 32
 """From so many alike in a row on, they are placed at once."""
 CLASSES_MAX = 256
 """So many classes have their rankings kept in a pass: each is two numbers a node."""
-
-Again = float | None
 
 
 class Kept:
@@ -86,7 +83,7 @@ class _Pass:
         self._table = table
         self._taken = Taken(len(table))
         self._volumes = Volumes(world)
-        self._classes: dict[tuple[str, int], _Class] = {}
+        self._classes: dict[tuple[str, int], Alike] = {}
         self._slots: dict[str, dict[int, list[Task]]] = {}
         """Tasks of a service by slot, once one asks for those before it."""
         self.changes: list[Change] = []
@@ -110,13 +107,13 @@ class _Pass:
             self._settle_one(tasks[first], spec, one)
             first += 1
 
-    def _class(self, release: Release) -> "_Class":
+    def _class(self, release: Release) -> Alike:
         key = (release.service, release.number)
         found = self._classes.pop(key, None)
         if found is None:
             if len(self._classes) >= CLASSES_MAX:
                 del self._classes[next(iter(self._classes))]
-            found = _Class(self._table, ask_of(release.service, release.spec), self._policy, self._taken)
+            found = Alike(self._table, ask_of(release.service, release.spec), self._policy, self._taken)
         self._classes[key] = found  # the one used last comes last, and is forgotten last
         return found
 
@@ -138,7 +135,7 @@ class _Pass:
                 slots[one.slot].append(one)
         return restart.avoided(task, slots[task.slot], service, spec, self._now)
 
-    def _settle_many(self, tasks: Sequence[Task], one: "_Class") -> int:
+    def _settle_many(self, tasks: Sequence[Task], one: Alike) -> int:
         """Place the first of some tasks that may go anywhere, at least one if there is room; how many were settled."""
         done = 0
         for task, (node, ports, message) in zip(tasks, one.give_many(len(tasks)), strict=False):
@@ -151,7 +148,7 @@ class _Pass:
                 self.looks.append(again)
         return done or len(tasks)
 
-    def _settle_one(self, task: Task, spec: ServiceSpec, one: "_Class") -> None:
+    def _settle_one(self, task: Task, spec: ServiceSpec, one: Alike) -> None:
         """Place a task, on a node that it avoids only if there is no other; or say why not."""
         avoids = self._avoided(task, spec)
         ties = self._volumes.ties(task, spec)
@@ -169,67 +166,6 @@ class _Pass:
         assert isinstance(change.after, Task)
         self.changes += self._volumes.place(change.after, spec, self._world.nodes[node], self._now)
         self.changes.append(change)
-
-
-class _Class:
-    """Tasks that ask the same: how they are given nodes."""
-
-    def __init__(self, table: NodeTable, ask: Ask, policy: Policy, taken: Taken) -> None:
-        self._table = table
-        self.ask = ask
-        self._policy = policy
-        self._taken = taken
-        self._ranking = Ranking(table, ask, policy, taken)
-        self._given = 0
-        self._why_not: dict[Ties, tuple[str, Again]] = {}
-        self._why_not_at = 0
-        """How many tasks of others had been given nodes when that was said."""
-        self.may_be_many = not reaches_others(table, ask)
-
-    def best(self, ties: Ties, avoids: Mapping[str, float]) -> int | None:
-        """The best row for one task."""
-        row_of = self._table.row_of
-        if not ties:
-            apart = [row_of[name] for name in avoids if name in row_of]
-            row = self._ranking.best(apart)
-            return self._ranking.best() if row is None and apart else row
-        rows = rows_within(self._table, ties)
-        apart = [row for row in rows if self._table.names[row] not in avoids]
-        row = self._ranking.best_of(apart)
-        return self._ranking.best_of(rows) if row is None and len(apart) < len(rows) else row
-
-    def give(self, row: int) -> tuple[PublishedPort, ...]:
-        """Put a task on a node, and return the ports it is given."""
-        fall = self._policy.fall(self._table, row) if self._policy.fall is not None else 0.0
-        self._taken.add(row, fall)
-        self._given += 1
-        return self._table.take(row, self.ask)
-
-    def give_many(self, count: int) -> Iterator[tuple[str, tuple[PublishedPort, ...], str]]:
-        """Nodes for `count` tasks, or for as many as there is room for; with the ports and the policy's words."""
-        bulk, names = Bulk(self._table, self.ask, self._policy), self._table.names
-        while count and (block := bulk.next(self._ranking.left().room, count)):
-            figures = numbers_of(self._table, self.ask, block.rows, block.steps)
-            nodes = [names[row] for row in block.rows.tolist()]
-            said = [self._policy.said(node, one, self.ask) for node, one in zip(nodes, figures, strict=True)]
-            self._taken.add_all(block.rows)
-            self._given += len(block.rows)
-            count -= len(block.rows)
-            ports = self._table.take_all(block.rows, self.ask)
-            yield from zip(nodes, ports, said, strict=True)
-
-    def refusal(self, ties: Ties) -> tuple[str, Again]:
-        """Why no node takes a task, and when a host port that another program held is to be tried again. Remembered
-        while no other class is given anything: where this one has no room, none of it goes, so what refused goes on
-        refusing."""
-        if self._why_not_at != self._taken.count - self._given:
-            self._why_not, self._why_not_at = {}, self._taken.count - self._given
-        if ties not in self._why_not:
-            left = self._ranking.left()
-            text = no_node(left.verdicts(self._table, ties), len(self._table))
-            machines = left.machines_without_port(self._table, self.ask, ties)
-            self._why_not[ties] = text, self._table.ports.free_again(machines, self.ask)
-        return self._why_not[ties]
 
 
 def about_ties(task: Task, ties: Ties) -> str:
