@@ -99,7 +99,7 @@ def test_classes_that_take_turns_are_as_if_alone(
 
 
 def test_rankings_that_were_forgotten_are_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(place, "CLASSES_MAX", 1)
+    monkeypatch.setattr(place, "RANKED_MAX", 1)
     for seed in range(WORLDS // 3):
         here = busy_world(Random(seed))
         assert rows_of(decide(here, NOW, "spread")[0]) == naive.decide(here, NOW, "spread", FEW)[0], f"seed {seed}"

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 
 from longshore.decide.placement.ask import Ask
 from longshore.decide.placement.bulk import Block, Bulk
-from longshore.decide.placement.filters import no_node, reaches_others, rows_within
+from longshore.decide.placement.filters import reaches_others, rows_within
 from longshore.decide.placement.ranking import Ranking, Taken
 from longshore.decide.placement.scores import Policy, numbers_of
 from longshore.decide.placement.table import NodeTable
@@ -35,6 +35,8 @@ class Alike:
 
     def best(self, ties: Ties, avoids: Mapping[str, float]) -> int | None:
         """The best row for one task."""
+        if not ties and not avoids:
+            return self._ranking.best()
         row_of = self._table.row_of
         if not ties:
             apart = [row_of[name] for name in avoids if name in row_of]
@@ -81,8 +83,8 @@ class Alike:
         if self._why_not_at != self._taken.count - self._given:
             self._why_not, self._why_not_at = {}, self._taken.count - self._given
         if ties not in self._why_not:
-            left = self._ranking.left()
-            text = no_node(left.verdicts(self._table, ties), len(self._table))
+            left = self._ranking.left(rows_within(self._table, ties) if ties else None)
+            text = left.sentence(self._table, ties)
             machines = left.machines_without_port(self._table, self.ask, ties)
             self._why_not[ties] = text, self._table.ports.free_again(machines, self.ask)
         return self._why_not[ties]

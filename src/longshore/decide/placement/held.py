@@ -82,6 +82,8 @@ class Held:
         self.disk: Counts = np.zeros(0, np.int64)
         self.machine: Counts = np.zeros(0, np.int64)
         """The number of each node's machine. Numbers are never given twice."""
+        self.machines_are_shared = False
+        """Whether two nodes are on one machine."""
         self.cpu_held: Counts = np.zeros(0, np.int64)
         self.memory_held: Counts = np.zeros(0, np.int64)
         self.disk_held: Counts = np.zeros(0, np.int64)
@@ -117,6 +119,7 @@ class Held:
             if records[name] is not self.nodes[row]:
                 self._describe(row, records[name])
         self._records = records
+        self.machines_are_shared = len(set(self.machine.tolist())) < len(self.names)
 
     def _changed(self, world: Snapshot) -> list[int]:
         """The rows whose tasks are not those that were seen last; from now on they are."""

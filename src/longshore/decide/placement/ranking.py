@@ -9,6 +9,7 @@ everything that changed when the class has its turn. Either way the outcome is t
 Knows no tasks: it finds the best row, and is told through `Taken` which rows were given one.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -22,6 +23,9 @@ LOOKS = 2
 """So many nodes are looked at alone before all that changed are looked at together."""
 FEW = 4
 """Up to so many rows are scored faster one by one than in columns."""
+
+_CLOSED = -math.inf
+"""The score of a node without room."""
 
 
 class Taken:
@@ -70,10 +74,14 @@ class Ranking:
         self._policy = policy
         self._taken = taken
         self._reaches = reaches_others(table, ask)
-        self._left: Sieve = sieve(table, ask)
+        self._left: Sieve | None = sieve(table, ask)
+        """What the filters left when all were asked; None again once the bounds have it in them, as many classes may
+        be kept."""
         self._left_at = taken.count
         """How much had been taken when all filters were asked."""
-        self._open: Mask = self._left.room > 0
+        self._left_times = taken.times.copy()
+        """How many tasks each row had been given by then."""
+        self._open: Mask = self.left().room > 0
         """False where there is no room; true where there was some when that was last looked at."""
         self._bounds: Vector | None = None
         """What each score is at most; minus infinity where there is no room. None while nobody asked."""
@@ -83,10 +91,16 @@ class Ranking:
         """How often each row had been given a task when its score was worked out."""
         self._crowd = table.crowd
 
-    def left(self) -> Sieve:
-        """What the filters leave now."""
-        if self._left_at != self._taken.count:
-            self._left, self._left_at = sieve(self._table, self._ask), self._taken.count
+    def left(self, rows: Sequence[int] | None = None) -> Sieve:
+        """What the filters leave now: of all nodes, or at least of some rows."""
+        taken = self._taken
+        if self._left is not None:
+            if self._left_at == taken.count:
+                return self._left
+            if rows is not None and not self._reaches and (taken.times == self._left_times)[[*rows]].all():
+                return self._left
+        self._left, self._left_at = sieve(self._table, self._ask), taken.count
+        self._left_times = taken.times.copy()
         return self._left
 
     def best(self, apart: Sequence[int] = ()) -> int | None:
@@ -95,16 +109,18 @@ class Ranking:
             self._begin_anew()
         if self._policy.turns:
             return self._next(apart)
-        bounds = self._caught_up()
+        bounds, taken = self._caught_up(), self._taken
+        if not len(bounds):
+            return None
         for looks in range(LOOKS + 2):
-            row = _first(bounds, apart)
-            bound = bounds.item(row) if row is not None else -np.inf
-            if row is None or bound == -np.inf:
+            row = int(bounds.argmax()) if not apart else _first(bounds, apart)
+            bound = bounds.item(row)
+            if bound == _CLOSED or row in apart:
                 return None
-            if self._taken.times.item(row) == self._exact_at.item(row):
+            if taken.times.item(row) == self._exact_at.item(row):
                 return row
             if looks >= LOOKS:
-                self._repair(np.flatnonzero(self._taken.times != self._exact_at))
+                self._repair(np.flatnonzero(taken.times != self._exact_at))
             elif self._look(row) == bound:
                 return row
         raise AssertionError("once all that changed was looked at, every score is exact")
@@ -137,7 +153,7 @@ class Ranking:
         return None
 
     def _begin_anew(self) -> None:
-        if self._left_at != self._taken.count:
+        if self._left is None or self._left_at != self._taken.count:
             self._open = self.left().room > 0
             self._bounds = None
 
@@ -165,15 +181,16 @@ class Ranking:
         """All scores as they are now."""
         self._open = self.left().room > 0
         scores = self._policy.score(columns(self._table, self._ask, turns=self._policy.turns), self._ask)
-        self._bounds = np.where(self._open, scores, -np.inf)
+        self._bounds = np.where(self._open, scores, _CLOSED)
         self._exact_at = self._taken.times.copy()
         self._crowd = self._table.crowd
+        self._left, self._left_times = None, self._left_times[:0]
         return self._bounds
 
     def _look(self, row: int) -> float:
         """Work out the score of one row, and whether it has room still. One that has none never has again."""
         assert self._bounds is not None
-        score = -np.inf
+        score = _CLOSED
         if self._open.item(row) and still_fits(self._table, self._ask, row):
             score = self._policy.score(numbers(self._table, self._ask, row), self._ask)
         self._bounds[row] = score
@@ -184,16 +201,13 @@ class Ranking:
         """The same of several, each there once."""
         assert self._bounds is not None
         self._exact_at[rows] = self._taken.times[rows]
-        self._bounds[rows] = -np.inf
+        self._bounds[rows] = _CLOSED
         rows = rows[self._open[rows] & still_fits(self._table, self._ask, rows)]
         self._bounds[rows] = self._policy.score(columns_of(self._table, self._ask, rows), self._ask)
 
 
-def _first(bounds: Vector, apart: Sequence[int]) -> int | None:
+def _first(bounds: Vector, apart: Sequence[int]) -> int:
     """The row of the best bound, of those that are not `apart`; the first of equals."""
-    if not len(bounds):
-        return None
-    if apart:
-        bounds = bounds.copy()
-        bounds[[*apart]] = -np.inf
-    return int(bounds.argmax())
+    others = bounds.copy()
+    others[[*apart]] = _CLOSED
+    return int(others.argmax())

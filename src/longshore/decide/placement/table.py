@@ -67,7 +67,7 @@ class NodeTable:
         self.names, self.row_of, self.machine, self.ports = held.names, held.row_of, held.machine, held.ports
         self.up, self.heard, self.active = held.up, held.heard, held.active
         self.cpu, self.memory = held.cpu, held.memory
-        self.machines_are_shared = len(np.unique(held.machine)) < len(self.names)
+        self.machines_are_shared = held.machines_are_shared
         self.cpu_free: Counts = held.cpu - held.cpu_held
         self.memory_free: Counts = held.memory - held.memory_held
         self.disk_free: Counts = held.disk - held.disk_held
@@ -126,10 +126,12 @@ class NodeTable:
         """Put a task that asks for `ask` on a node with room for it, and return the ports it is given."""
         self.cpu_free[row] -= ask.cpu_millis
         self.memory_free[row] -= ask.memory
-        self.disk_free[row] -= ask.disk
-        self.tasks[row] += 1
+        if ask.disk:
+            self.disk_free[row] -= ask.disk
+        tasks = self.tasks.item(row) + 1
+        self.tasks[row] = tasks
         self._last = row
-        if self.tasks[row] > self.crowd:
+        if tasks > self.crowd:
             self.crowd *= 2
         self.of_service(ask.service)[row] += 1
         return self.ports.take(self.machine.item(row), ask) if ask.ports else ()

@@ -11,6 +11,8 @@ from longshore.model.lifecycle import State, Wanted
 from longshore.model.objects import Task
 from longshore.model.snapshot import Snapshot
 
+_NEW, _RUNNING = State.NEW, Wanted.RUNNING  # looked up once: what changed may be a service of fifty thousand tasks
+
 
 class Waiting:
     """The tasks that waited when a snapshot was looked at last."""
@@ -28,13 +30,9 @@ class Waiting:
         for name, tasks in services.items():
             if self._seen.get(name) is not tasks:
                 self._seen[name] = tasks
-                found = [task for task in tasks.values() if _waits(task)]
+                found = [task for task in tasks.values() if task.state is _NEW and task.wanted is _RUNNING]
                 if found:
                     self._waiting[name] = found
                 else:
                     self._waiting.pop(name, None)
         return sorted((task for found in self._waiting.values() for task in found), key=age)
-
-
-def _waits(task: Task) -> bool:
-    return task.state is State.NEW and task.wanted is Wanted.RUNNING
