@@ -4,7 +4,7 @@ containers leaves an engine that is still tidying up."""
 from collections.abc import Callable
 from typing import NamedTuple
 
-from bench import api, cli, footprint, machines, recovery, starts, store
+from bench import api, cli, decisions, footprint, machines, recovery, starts, store
 from bench.figure import Figure
 from bench.run import Run
 
@@ -21,6 +21,7 @@ class Family(NamedTuple):
 FAMILIES: dict[str, Family] = {
     footprint.FAMILY: Family(footprint.measure, needs_engine=True),
     store.FAMILY: Family(store.measure, needs_engine=False),
+    decisions.FAMILY: Family(decisions.measure, needs_engine=False),
     api.FAMILY: Family(api.measure, needs_engine=False),
     cli.FAMILY: Family(cli.measure, needs_engine=False),
     recovery.FAMILY: Family(recovery.measure, needs_engine=True),

@@ -368,6 +368,8 @@ def placement_ignores_capacity(patch: pytest.MonkeyPatch) -> None:
     """A node is given more than it has."""
     patch.setattr(filters, "_cpu", _plenty)
     patch.setattr(filters, "_memory", _plenty)
+    patch.setattr(filters, "_cpu_left", lambda table, ask, rows: table.tasks[rows] >= 0)
+    patch.setattr(filters, "_memory_left", lambda table, ask, rows: table.tasks[rows] >= 0)
 
 
 @mutant(caught_by=7)

@@ -7,6 +7,7 @@ refuses it. Knows no task but by what it asks and the nodes it is tied to; which
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import islice
 
 import msgspec
 import numpy as np
@@ -26,6 +27,7 @@ NAMES_MAX = 5
 """Nodes that a sentence names for each filter."""
 
 Filter = Callable[[NodeTable, Ask], Counts]
+Rows = int | Counts
 
 
 def _up(table: NodeTable, ask: Ask) -> Counts:
@@ -97,6 +99,35 @@ def _port_filters(ask: Ask) -> dict[str, Filter]:
     return filters
 
 
+def _cpu_left(table: NodeTable, ask: Ask, rows: Rows) -> Mask:
+    return table.cpu_free[rows] >= ask.cpu_millis
+
+
+def _memory_left(table: NodeTable, ask: Ask, rows: Rows) -> Mask:
+    return table.memory_free[rows] >= ask.memory
+
+
+def _disk_left(table: NodeTable, ask: Ask, rows: Rows) -> Mask:
+    return table.disk_free[rows] >= ask.disk
+
+
+def still_fits(table: NodeTable, ask: Ask, rows: Rows) -> Mask:
+    """Whether nodes that had room when all filters were asked have some still, after tasks that were put there since:
+    those filters again that such a task makes refuse. Of one row or of several."""
+    left = _cpu_left(table, ask, rows) & _memory_left(table, ask, rows)
+    if ask.disk:
+        left &= _disk_left(table, ask, rows)
+    if ask.ports:
+        machines = table.machine[rows]
+        left &= table.ports.fit(machines, ask)
+    return left
+
+
+def reaches_others(table: NodeTable, ask: Ask) -> bool:
+    """Whether a task on one node changes what others are to tasks of `ask`. Then all filters are asked each time."""
+    return bool(ask.ports) and table.machines_are_shared
+
+
 class Sieve(msgspec.Struct, frozen=True):
     """What the filters leave of a table for one ask."""
 
@@ -126,8 +157,30 @@ class Sieve(msgspec.Struct, frozen=True):
         ]
         return tuple(verdict for verdict in (*inside, *reversed(outside)) if verdict.nodes)
 
+    def sentence(self, table: NodeTable, ties: Ties) -> str:
+        """What `no_node` says of the verdicts, without writing down all nodes: a task may be tied to one of thousands,
+        and thousands of such tasks may wait."""
+        rows = np.array(rows_within(table, ties), np.int64) if ties else np.arange(len(table))
+        refused_by = self.refused_by[rows]
+        parts = []
+        for place, words in reversed([*enumerate(self.words)]):
+            those = rows[refused_by == place]
+            parts.append((words, [table.names[row] for row in those[:NAMES_MAX].tolist()], len(those)))
+        for place, tie in reversed([*enumerate(ties)]):
+            if place:
+                left = frozenset.intersection(*(one.nodes for one in ties[:place])) - tie.nodes
+                names = sorted(name for name in left if name in table.row_of)
+                parts.append((tie.words, names[:NAMES_MAX], len(names)))
+            else:
+                others = (name for name in table.names if name not in tie.nodes)
+                count = len(table) - sum(name in table.row_of for name in tie.nodes)
+                parts.append((tie.words, [*islice(others, NAMES_MAX)], count))
+        return _sentence([part for part in parts if part[2]], len(table))
+
     def machines_without_port(self, table: NodeTable, ask: Ask, ties: Ties) -> frozenset[int]:
         """The machines of nodes that lack a host port and nothing else."""
+        if not ask.ports:
+            return frozenset()
         first = len(self.words) - len(_port_filters(ask))
         lacking = (self.refused_by >= first) & (self.refused_by < len(self.words)) & _within(table, ties)
         return frozenset(table.machine[lacking].tolist())
@@ -161,12 +214,17 @@ def sieve(table: NodeTable, ask: Ask) -> Sieve:
 
 def no_node(verdicts: Sequence[Verdict], nodes: int) -> str:
     """Why no node takes a task, in a sentence."""
+    return _sentence([(one.filter, one.nodes[:NAMES_MAX], len(one.nodes)) for one in verdicts], nodes)
+
+
+def _sentence(refusals: Sequence[tuple[str, Sequence[str], int]], nodes: int) -> str:
+    """Filters with the first nodes that each refuses, and how many those are."""
     if not nodes:
         return NO_NODES
-    reasons = ", ".join(f"{verdict.filter} ({_listed(verdict.nodes)})" for verdict in verdicts)
+    reasons = ", ".join(f"{words} ({_listed(names, count)})" for words, names, count in refusals)
     return f"0 of {nodes} {'node' if nodes == 1 else 'nodes'}: {reasons}"
 
 
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:NAMES_MAX])
-    return f"{shown} and {len(names) - NAMES_MAX} more" if len(names) > NAMES_MAX else shown
+def _listed(names: Sequence[str], count: int) -> str:
+    shown = ", ".join(names)
+    return f"{shown} and {count - NAMES_MAX} more" if count > NAMES_MAX else shown

@@ -1,12 +1,12 @@
 """Which host ports of each machine are given out, and which the cluster may still choose.
 
 A port belongs to the machine, not to the node: nodes that share an engine share its ports. A port counts whatever
-address it listens on. Knows machines as numbers; no nodes, no capacity, no policy. Ports are only ever taken here,
-never given back: one pass of placement frees nothing.
+address it listens on. Knows machines as numbers; no nodes, no capacity, no policy. What is used by tasks comes and
+goes; what one pass of placement takes is given back at its end, as the tasks will tell whether it was committed.
 """
 
 from collections import defaultdict
-from collections.abc import Set
+from collections.abc import Iterable, Set
 
 import numpy as np
 import numpy.typing as npt
@@ -29,36 +29,67 @@ _ANYWHERE = Port(container=1).ip
 class HostPorts:
     """The host ports of all machines."""
 
-    __slots__ = ("_lowest", "_machines", "_refused_until", "_taken", "_taken_in_range")
+    __slots__ = ("_lowest", "_machines", "_refused_until", "_taken", "_taken_in_range", "_uses")
 
-    def __init__(self, machines: int) -> None:
-        self._machines = machines
-        self._taken: dict[HostPort, set[int]] = {}
+    def __init__(self) -> None:
+        self._machines = 0
+        self._uses: dict[HostPort, dict[int, int]] = {}
+        """How often each port is in use, by machine: what was refused may be in use by a task as well."""
+        self._taken: list[tuple[int, HostPort]] = []
+        """What this pass took."""
         self._taken_in_range: dict[Protocol, npt.NDArray[np.int64]] = {
-            protocol: np.zeros(machines, np.int64) for protocol in Protocol
+            protocol: np.zeros(0, np.int64) for protocol in Protocol
         }
-        # Where the search for the lowest free port goes on: nothing is given back, so what was passed stays taken.
+        # Where the search for the lowest free port goes on: below it, all are in use.
         self._lowest: dict[tuple[int, Protocol], int] = {}
-        self._refused_until: dict[int, dict[HostPort, float]] = defaultdict(dict)
+        self._refused_until: dict[int, dict[HostPort, float]] = {}
+
+    def grow(self, machines: int) -> None:
+        """Know so many machines."""
+        if machines > self._machines:
+            more = max(machines, 2 * self._machines) - self._machines
+            self._machines += more
+            for protocol, counts in self._taken_in_range.items():
+                self._taken_in_range[protocol] = np.concatenate((counts, np.zeros(more, np.int64)))
 
     def use(self, machine: int, port: HostPort) -> None:
         """Count `port` of `machine` as used."""
-        machines = self._taken.setdefault(port, set())
-        if machine not in machines:
-            machines.add(machine)
-            if CHOSEN_FIRST <= port[0] <= CHOSEN_LAST:
-                self._taken_in_range[port[1]][machine] += 1
+        uses = self._uses.setdefault(port, {})
+        uses[machine] = uses.get(machine, 0) + 1
+        if uses[machine] == 1 and CHOSEN_FIRST <= port[0] <= CHOSEN_LAST:
+            self._taken_in_range[port[1]][machine] += 1
 
-    def refuse(self, machine: int, port: HostPort, until: float) -> None:
-        """Count `port` as used because another program was found to hold it, and remember until when."""
-        self.use(machine, port)
-        refused = self._refused_until[machine]
-        refused[port] = max(until, refused.get(port, until))
+    def free(self, machine: int, port: HostPort) -> None:
+        """Take one use of `port` back."""
+        uses = self._uses[port]
+        uses[machine] -= 1
+        if uses[machine]:
+            return
+        del uses[machine]
+        if not uses:
+            del self._uses[port]
+        if CHOSEN_FIRST <= port[0] <= CHOSEN_LAST:
+            self._taken_in_range[port[1]][machine] -= 1
+            lowest = (machine, port[1])
+            self._lowest[lowest] = min(port[0], self._lowest.get(lowest, CHOSEN_FIRST))
+
+    def refuse(self, refusals: Iterable[tuple[int, tuple[HostPort, float]]]) -> None:
+        """Remember which of the used ports another program was found to hold, and until when that counts."""
+        found: dict[int, dict[HostPort, float]] = defaultdict(dict)
+        for machine, (port, until) in refusals:
+            found[machine][port] = max(until, found[machine].get(port, until))
+        self._refused_until = dict(found)
+
+    def give_back(self) -> None:
+        """Forget what was taken by `take` since the last time."""
+        for machine, port in self._taken:
+            self.free(machine, port)
+        self._taken.clear()
 
     def machines_without(self, port: HostPort) -> npt.NDArray[np.bool_]:
         """By machine: whether `port` is free."""
         free = np.ones(self._machines, np.bool_)
-        free[list(self._taken.get(port, ()))] = False
+        free[list(self._uses.get(port, ()))] = False
         return free
 
     def room_to_choose(self, ask: Ask) -> npt.NDArray[np.int64]:
@@ -67,19 +98,22 @@ class HostPorts:
         room: npt.NDArray[np.int64] = np.minimum.reduce(each)
         return np.maximum(room, 0)
 
-    def fits(self, machine: int, ask: Ask) -> bool:
-        """Whether one more task finds its ports on `machine`."""
-        return all(machine not in self._taken.get(port, ()) for port in ask.fixed) and all(
-            _range_for(ask, protocol) - self._taken_in_range[protocol].item(machine) >= count
-            for protocol, count in ask.chosen
-        )
+    def fit(self, machines: npt.NDArray[np.int64], ask: Ask) -> npt.NDArray[np.bool_]:
+        """Whether one more task finds its ports on each of `machines`."""
+        left = np.ones(np.shape(machines), np.bool_)
+        for port in ask.fixed:
+            uses = self._uses.get(port, {})
+            left &= np.array([machine not in uses for machine in np.atleast_1d(machines).tolist()]).reshape(left.shape)
+        for protocol, count in ask.chosen:
+            left &= _range_for(ask, protocol) - self._taken_in_range[protocol][machines] >= count
+        return left
 
     def take(self, machine: int, ask: Ask) -> tuple[PublishedPort, ...]:
         """Give a task its ports on `machine`, where they fit: named ones as named, for the others the lowest free."""
         if not ask.ports:
             return ()
         for fixed in ask.fixed:
-            self.use(machine, fixed)  # first, so that none of them is chosen for another port of the same task
+            self._take(machine, fixed)  # first, so that none of them is chosen for another port of the same task
         return tuple(
             PublishedPort(
                 container=port.container,
@@ -106,12 +140,16 @@ class HostPorts:
 
     def _choose(self, machine: int, protocol: Protocol) -> int:
         host = self._lowest.get((machine, protocol), CHOSEN_FIRST)
-        while machine in self._taken.get((host, protocol), ()):
+        while machine in self._uses.get((host, protocol), ()):
             host += 1
         assert host <= CHOSEN_LAST, "a task is given ports only where they fit"
         self._lowest[machine, protocol] = host + 1
-        self.use(machine, (host, protocol))
+        self._take(machine, (host, protocol))
         return host
+
+    def _take(self, machine: int, port: HostPort) -> None:
+        self._taken.append((machine, port))
+        self.use(machine, port)
 
 
 def _range_for(ask: Ask, protocol: Protocol) -> int:

@@ -1,63 +1,68 @@
 """Gives every waiting task a node, or says why there is none. The placement controller's decision.
 
 All waiting tasks are placed in one pass, oldest first, each as if it were the only one left: the outcome is that of
-asking about one task after the other, and tests hold it to that. Neighbours in that order of one release are alike, so
-they share the work: filters and scores are summed up once, then each task takes the best node and only that node is
-counted anew. Changes stand in the order in which they were decided, and each relies on those before it at most, so a
-caller may commit any first part of them. Knows nothing of commits, of other placers (there are none), or of nodes that
-fail meanwhile: the nodes controller takes their tasks from them.
+asking about one task after the other, and tests hold it to that. Tasks of one release are alike, so they share the
+work: what the nodes are to them is kept in a `ranking` while others have their turn, and many in a row are placed in
+`bulk`. What one pass knows of the nodes is `Kept` for the next. Changes stand in the order in which they were decided,
+and each relies on those before it at most, so a caller may commit any first part of them. Knows nothing of commits, of
+other placers (there are none), or of nodes that fail meanwhile: the nodes controller takes their tasks from them.
 Where a task's volumes are is written down before the task is.
 """
 
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 
-import numpy as np
 from msgspec.structs import replace
 
 from longshore.decide import restart
-from longshore.decide.placement.ask import Ask, ask_of
-from longshore.decide.placement.filters import Sieve, no_node, rows_within, sieve
-from longshore.decide.placement.scores import Policy, Vector, columns, numbers, policy_named, table_for
-from longshore.decide.placement.table import Busy, NodeTable, age
+from longshore.decide.placement.alike import Again, Alike
+from longshore.decide.placement.ask import ask_of
+from longshore.decide.placement.held import Held
+from longshore.decide.placement.ranking import Taken
+from longshore.decide.placement.scores import Policy, policy_named, table_for
+from longshore.decide.placement.table import Busy, NodeTable
 from longshore.decide.placement.volumes import Ties, Volumes
+from longshore.decide.placement.waiting import Waiting
 from longshore.model.changes import Change
-from longshore.model.lifecycle import Owner, State, Wanted
-from longshore.model.objects import Kind, PublishedPort, Task
+from longshore.model.lifecycle import Owner, State
+from longshore.model.objects import Kind, PublishedPort, Release, Task
 from longshore.model.reasons import Reason
 from longshore.model.snapshot import Snapshot
-from longshore.model.spec import ServiceSpec
+from longshore.model.spec import ServiceSpec, volumes_of
 
-Again = float | None
+BULK_LEAST = 32
+"""From so many alike in a row on, they are placed at once."""
+RANKED_MAX = 8_000_000
+"""So many nodes in all have their rankings kept in a pass, at 17 bytes each: 1,600 classes of 5,000 nodes."""
 
 
-def decide(world: Snapshot, now: float, policy: str, busy: Busy | None = None) -> tuple[list[Change], Again]:
+class Kept:
+    """What one pass leaves for the next, for whoever makes one after the other. The outcome is the same without."""
+
+    def __init__(self) -> None:
+        self.held = Held()
+        self.waiting = Waiting()
+
+
+def decide(
+    world: Snapshot, now: float, policy: str, busy: Busy | None = None, kept: Kept | None = None
+) -> tuple[list[Change], Again]:
     """A node for every task that waits for one, and when to look again if a host port has to be waited for.
     `busy` measures nodes, for policies that ask what is in use."""
     chooser = policy_named(policy)
-    waiting = _waiting(world)
-    changes: list[Change] = []
-    looks: list[float] = []
+    kept = Kept() if kept is None else kept
+    waiting = kept.waiting.of(world)
     if not waiting:
-        return changes, None
-    table = table_for(chooser, world, now, busy)
-    volumes = Volumes(world)
+        return [], None
+    one = _Pass(world, now, chooser, table_for(chooser, world, now, busy, held=kept.held))
     for (service, number), alike in groupby(waiting, key=lambda task: (task.service, task.release)):
         release = world.release(service, number)
         if release is None:
-            changes += [change for task in alike if (change := _refused(task, f"release {number} is not kept"))]
-            continue
-        several = _Class(table, ask_of(service, release.spec), chooser)
-        for task in alike:
-            avoids = avoided(world, task, release.spec, now)
-            change, again = several.settle(task, volumes.ties(task, release.spec), avoids, now)
-            if change is not None:
-                if isinstance(change.after, Task) and change.after.node:
-                    changes += volumes.place(task, release.spec, world.nodes[change.after.node], now)
-                changes.append(change)
-            if again is not None:
-                looks.append(again)
-    return changes, min(looks, default=None)
+            one.refuse(alike, f"release {number} is not kept")
+        else:
+            one.settle([*alike], release)
+    return one.changes, min(one.looks, default=None)
 
 
 def avoided(world: Snapshot, task: Task, spec: ServiceSpec, now: float) -> Mapping[str, float]:
@@ -68,105 +73,99 @@ def avoided(world: Snapshot, task: Task, spec: ServiceSpec, now: float) -> Mappi
     return restart.avoided(task, [one for one in service if one.slot == task.slot], service, spec, now)
 
 
-def _waiting(world: Snapshot) -> list[Task]:
-    tasks: Iterable[Task] = (task for tasks in world.services_with_tasks.values() for task in tasks.values())
-    return sorted((task for task in tasks if task.state is State.NEW and task.wanted is Wanted.RUNNING), key=age)
+class _Pass:
+    """One pass, and what it has come to so far."""
 
-
-class _Class:
-    """Tasks that ask the same, and what each node is to them: a score where there is room, minus infinity elsewhere."""
-
-    def __init__(self, table: NodeTable, ask: Ask, policy: Policy) -> None:
-        self._table = table
-        self._ask = ask
+    def __init__(self, world: Snapshot, now: float, policy: Policy, table: NodeTable) -> None:
+        self._world = world
+        self._now = now
         self._policy = policy
-        self._left: Sieve | None = sieve(table, ask)
-        """What the filters leave, until a task of the class takes some of it."""
-        self._room = self._left.room.copy()
-        self._scores: Vector | None = None
-        """None while nobody asks, or after something that moved the scores of all nodes."""
-        self._why_not: dict[Ties, tuple[str, Again]] = {}
+        self._table = table
+        self._taken = Taken(len(table))
+        self._volumes = Volumes(world)
+        self._classes: dict[tuple[str, int], Alike] = {}
+        self._slots: dict[str, dict[int, list[Task]]] = {}
+        """Tasks of a service by slot, once one asks for those before it."""
+        self.changes: list[Change] = []
+        self.looks: list[float] = []
 
-    def settle(self, task: Task, ties: Ties, avoids: Mapping[str, float], now: float) -> tuple[Change | None, Again]:
-        """Place `task`, on a node that it avoids only if there is no other; or say why not. No change if that has been
-        said already."""
-        row = self._best_of(ties, avoids) if ties else self._best(avoids)
+    def refuse(self, tasks: Iterator[Task], text: str) -> None:
+        """Say of some tasks why they have no node."""
+        self.changes += [change for task in tasks if (change := _refused(task, text))]
+
+    def settle(self, tasks: Sequence[Task], release: Release) -> None:
+        """Give tasks of one release their nodes, in order."""
+        spec, one = release.spec, self._class(release)
+        bound = bool(volumes_of(spec))
+        first = 0
+        while first < len(tasks):
+            if not bound and len(tasks) - first >= BULK_LEAST and one.may_be_many:
+                plain = self._plain(tasks, first, spec)
+                if plain - first >= BULK_LEAST:
+                    first += self._settle_many(tasks[first:plain], one)
+                    continue
+            self._settle_one(tasks[first], spec, one)
+            first += 1
+
+    def _class(self, release: Release) -> Alike:
+        key = (release.service, release.number)
+        found = self._classes.pop(key, None)
+        if found is None:
+            if self._classes and (len(self._classes) + 1) * len(self._table) > RANKED_MAX:
+                del self._classes[next(iter(self._classes))]
+            found = Alike(self._table, ask_of(release.service, release.spec), self._policy, self._taken)
+        self._classes[key] = found  # the one used last comes last, and is forgotten last
+        return found
+
+    def _plain(self, tasks: Sequence[Task], first: int, spec: ServiceSpec) -> int:
+        """The end of the tasks from `first` on that may go anywhere."""
+        for place in range(first, len(tasks)):
+            if tasks[place].pinned or self._avoided(tasks[place], spec):
+                return place
+        return len(tasks)
+
+    def _avoided(self, task: Task, spec: ServiceSpec) -> Mapping[str, float]:
+        if task.generation == 1:
+            return {}
+        service = self._world.tasks_of_service(task.service).values()
+        slots = self._slots.get(task.service)
+        if slots is None:
+            slots = self._slots[task.service] = defaultdict(list)
+            for one in service:
+                slots[one.slot].append(one)
+        return restart.avoided(task, slots[task.slot], service, spec, self._now)
+
+    def _settle_many(self, tasks: Sequence[Task], one: Alike) -> int:
+        """Place the first of some tasks that may go anywhere, at least one if there is room; how many were settled."""
+        done = 0
+        for task, (node, ports, message) in zip(tasks, one.give_many(len(tasks)), strict=False):
+            self.changes.append(_placed(task, node, ports, {}, message, self._now))
+            done += 1
+        if not done:
+            text, again = one.refusal(())
+            self.refuse(iter(tasks), text)
+            if again is not None:
+                self.looks.append(again)
+        return done or len(tasks)
+
+    def _settle_one(self, task: Task, spec: ServiceSpec, one: Alike) -> None:
+        """Place a task, on a node that it avoids only if there is no other; or say why not."""
+        avoids = self._avoided(task, spec)
+        ties = self._volumes.ties(task, spec)
+        row = one.best(ties, avoids)
         if row is None:
-            text, again = self._refusal(ties)
-            return _refused(task, text), again
-        message = about_ties(task, ties) or self._policy.sentence(self._table, self._ask, row)
-        message += about_avoided(avoids, self._table.names[row])
-        after = replace(
-            task,
-            state=State.PLACED,
-            node=self._table.names[row],
-            avoids=dict(avoids),
-            ports=self._take(row),
-            placed_at=now,
-            reason=Reason.PLACED,
-            message=message,
-        )
-        if ties or avoids:
-            self._scores = None  # a node was taken out of turn
-        return _change(task, after), None
-
-    def _best_of(self, ties: Ties, avoids: Mapping[str, float]) -> int | None:
-        """The same of the few rows that a task is tied to."""
-        rows = [row for row in rows_within(self._table, ties) if self._room[row] > 0]
-        rows = [row for row in rows if self._table.names[row] not in avoids] or rows
-        if len(rows) <= 1:
-            return rows[0] if rows else None
-        self._table.start_round()
-        scores = self._policy.score(columns(self._table, self._ask), self._ask)
-        return int(max(rows, key=scores.item))
-
-    def _best(self, avoids: Mapping[str, float]) -> int | None:
-        """The best row with room, of those to be avoided only if there is no other; the first of equals, which is the
-        first by name."""
-        if not len(self._table):
-            return None
-        if self._scores is None:
-            self._table.start_round()
-            scores = self._policy.score(columns(self._table, self._ask), self._ask)
-            self._scores = np.where(self._room > 0, scores, -np.inf)
-        if avoids:
-            others = self._scores.copy()
-            others[[self._table.row_of[name] for name in avoids if name in self._table.row_of]] = -np.inf
-            row = int(others.argmax())
-            if others[row] > -np.inf:
-                return row
-        row = int(self._scores.argmax())
-        return row if self._room[row] > 0 else None
-
-    def _take(self, row: int) -> tuple[PublishedPort, ...]:
-        """Put a task on a node and bring its row up to date."""
-        table, crowd = self._table, self._table.crowd
-        ports = table.take(row, self._ask)
-        self._left = None
-        closed = [row]
-        self._room[row] -= 1
-        machine = table.machine.item(row)
-        if ports and not table.ports.fits(machine, self._ask):
-            # The ports were the machine's: with them goes the room of every node that shares it.
-            closed = table.rows_of_machine[machine]
-            self._room[closed] = 0
-        if table.crowd != crowd:
-            self._scores = None
-        elif self._scores is not None:
-            self._scores[closed] = -np.inf
-            if self._room[row] > 0:
-                self._scores[row] = self._policy.score(numbers(table, self._ask, row), self._ask)
-        return ports
-
-    def _refusal(self, ties: Ties) -> tuple[str, Again]:
-        """Why no node takes a task, and when a host port that another program held is to be tried again. Remembered,
-        because it stays true: where the class has no room, none of it goes, so what refused goes on refusing."""
-        if ties not in self._why_not:
-            left = self._left or sieve(self._table, self._ask)
-            text = no_node(left.verdicts(self._table, ties), len(self._table))
-            machines = left.machines_without_port(self._table, self._ask, ties)
-            self._why_not[ties] = text, self._table.ports.free_again(machines, self._ask)
-        return self._why_not[ties]
+            text, again = one.refusal(ties)
+            self.refuse(iter((task,)), text)
+            if again is not None:
+                self.looks.append(again)
+            return
+        node = self._table.names[row]
+        message = about_ties(task, ties) or self._policy.sentence(self._table, one.ask, row)
+        message += about_avoided(avoids, node)
+        change = _placed(task, node, one.give(row), dict(avoids), message, self._now)
+        assert isinstance(change.after, Task)
+        self.changes += self._volumes.place(change.after, spec, self._world.nodes[node], self._now)
+        self.changes.append(change)
 
 
 def about_ties(task: Task, ties: Ties) -> str:
@@ -182,6 +181,24 @@ def about_avoided(avoids: Mapping[str, float], node: str) -> str:
     if node in avoids:
         return f"; no other fits, although {often} there"
     return f"; keeps away from {', '.join(avoids)}, where {often}"
+
+
+def _placed(
+    task: Task, node: str, ports: tuple[PublishedPort, ...], avoids: dict[str, float], message: str, now: float
+) -> Change:
+    return _change(
+        task,
+        replace(
+            task,
+            state=State.PLACED,
+            node=node,
+            avoids=avoids,
+            ports=ports,
+            placed_at=now,
+            reason=Reason.PLACED,
+            message=message,
+        ),
+    )
 
 
 def _refused(task: Task, text: str) -> Change | None:

@@ -8,20 +8,18 @@ is here: what is scored has room.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from itertools import repeat
 from typing import Generic, Protocol, TypeVar
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
 from longshore.decide.placement.ask import Ask
-from longshore.decide.placement.table import Busy, NodeTable
+from longshore.decide.placement.held import Held
+from longshore.decide.placement.table import Busy, Counts, NodeTable, Vector
 from longshore.model.errors import Invalid
 from longshore.model.snapshot import Snapshot
-
-Vector = npt.NDArray[np.float64]
 
 F = TypeVar("F", float, Vector)
 """One node's figure, or all nodes'."""
@@ -32,6 +30,9 @@ _GREEDY_UNIT = 1.7411011265922482
 """2 ** 0.8."""
 _MANY = 1_000_000
 """More tasks than a node ever has: one task more of the service outweighs any number of others."""
+
+_DIFFERENT_MAX = 8
+"""To look for equal numbers pays up to so many different ones."""
 
 
 class Figures(msgspec.Struct, Generic[F], frozen=True, kw_only=True):
@@ -63,29 +64,36 @@ class Figures(msgspec.Struct, Generic[F], frozen=True, kw_only=True):
         return (self.cpu_free / self.cpu + self.memory_free / self.memory) / 2
 
 
-def columns(table: NodeTable, ask: Ask) -> Figures[Vector]:
-    """The figures of all nodes."""
+def columns(table: NodeTable, ask: Ask, *, turns: bool = True) -> Figures[Vector]:
+    """The figures of all nodes; those of the round only if they are asked for."""
+    return columns_of(table, ask, np.arange(len(table)), turn=table.turn() if turns else None)
+
+
+def columns_of(
+    table: NodeTable, ask: Ask, rows: Counts, *, steps: Counts | int = 0, turn: Counts | None = None
+) -> Figures[Vector]:
+    """The figures of some nodes, each as it is after so many more tasks of `ask`. `turn` is that of all nodes."""
     return Figures(
-        row=np.arange(len(table), dtype=np.float64),
-        turn=table.turn.astype(np.float64),
-        of_service=table.of_service(ask.service).astype(np.float64),
-        tasks=table.tasks.astype(np.float64),
-        cpu_free=table.cpu_free.astype(np.float64),
-        cpu=np.maximum(table.cpu, 1).astype(np.float64),
-        memory_free=table.memory_free.astype(np.float64),
-        memory=np.maximum(table.memory, 1).astype(np.float64),
-        busy=table.busy,
+        row=rows.astype(np.float64),
+        turn=np.zeros(len(rows)) if turn is None else (turn[rows] + steps * len(table)).astype(np.float64),
+        of_service=(table.of_service(ask.service)[rows] + steps).astype(np.float64),
+        tasks=(table.tasks[rows] + steps).astype(np.float64),
+        cpu_free=(table.cpu_free[rows] - steps * ask.cpu_millis).astype(np.float64),
+        cpu=np.maximum(table.cpu[rows], 1).astype(np.float64),
+        memory_free=(table.memory_free[rows] - steps * ask.memory).astype(np.float64),
+        memory=np.maximum(table.memory[rows], 1).astype(np.float64),
+        busy=table.busy[rows],
         nodes=len(table),
         crowd=table.crowd,
     )
 
 
 def numbers(table: NodeTable, ask: Ask, row: int) -> Figures[float]:
-    """The figures of one node."""
+    """The figures of one node, without those of the round: who goes by them knows whose turn it is."""
     return Figures(
         row=row,
-        turn=table.turn.item(row),
-        of_service=table.count_of(ask.service, row),
+        turn=0,
+        of_service=table.of_service(ask.service).item(row),
         tasks=table.tasks.item(row),
         cpu_free=table.cpu_free.item(row),
         cpu=table.cpu.item(row) or 1,
@@ -95,6 +103,36 @@ def numbers(table: NodeTable, ask: Ask, row: int) -> Figures[float]:
         nodes=len(table),
         crowd=table.crowd,
     )
+
+
+def numbers_of(table: NodeTable, ask: Ask, rows: Counts, steps: Counts) -> Iterator[Figures[float]]:
+    """The same of some nodes, each as it is after so many more tasks of `ask`."""
+    columns = (
+        rows,
+        table.of_service(ask.service)[rows] + steps,
+        table.tasks[rows] + steps,
+        table.cpu_free[rows] - steps * ask.cpu_millis,
+        np.maximum(table.cpu[rows], 1),
+        table.memory_free[rows] - steps * ask.memory,
+        np.maximum(table.memory[rows], 1),
+        table.busy[rows],
+    )
+    for row, of_service, tasks, cpu_free, cpu, memory_free, memory, busy in zip(
+        *(column.tolist() for column in columns), strict=True
+    ):
+        yield Figures(
+            row=row,
+            turn=0,
+            of_service=of_service,
+            tasks=tasks,
+            cpu_free=cpu_free,
+            cpu=cpu,
+            memory_free=memory_free,
+            memory=memory,
+            busy=busy,
+            nodes=len(table),
+            crowd=table.crowd,
+        )
 
 
 class Formula(Protocol):
@@ -114,10 +152,28 @@ class Policy(msgspec.Struct, frozen=True):
     """Whether it asks what is in use, beside what is set aside."""
     begin: int = -1
     """The row that counts as the last one chosen while none was."""
+    turns: bool = False
+    """Whether the best is whoever has room and comes next after the last that got a task, whatever the task is."""
+    crowds: bool = False
+    """Whether the scores of all nodes change when the crowd doubles."""
+    fall: Callable[[NodeTable, int], float] | None = None
+    """By how much at least one task more of any kind lowers a node's score for every other, while the crowd stays what
+    it is: a score from before is a bound then, and nobody has to look at it until it comes first. None if it may rise,
+    or if nobody knows."""
+
+    def best_of(self, table: NodeTable, ask: Ask, rows: Sequence[int]) -> int:
+        """The best of a few rows with room, in order."""
+        if self.turns:
+            return min(rows, key=lambda row: (row - table.last - 1) % len(table))
+        return max(rows, key=lambda row: self.score(numbers(table, ask, row), ask))
 
     def sentence(self, table: NodeTable, ask: Ask, row: int) -> str:
         """Why the task goes to this node, the best of those with room."""
-        return f"{self.name}: {table.names[row]} {self.words(numbers(table, ask, row), ask)}"
+        return self.said(table.names[row], numbers(table, ask, row), ask)
+
+    def said(self, name: str, figures: Figures[float], ask: Ask) -> str:
+        """The same of a node's figures."""
+        return f"{self.name}: {name} {self.words(figures, ask)}"
 
 
 # -- formulas
@@ -178,13 +234,13 @@ def _epvm(figures: Figures[F], ask: Ask) -> F:
     count of tasks, with n the number of nodes; the least rise of that wins. Steep near full, so it balances what is
     scarcest. A count has no limit of its own, so its maximum is the crowd, which doubles when a node exceeds it."""
     base = float(max(figures.nodes, 2))
-    rise = _power(base, figures.tasks / figures.crowd) * (math.pow(base, 1 / figures.crowd) - 1)
+    rise = _power_again(base, figures.tasks / figures.crowd) * (math.pow(base, 1 / figures.crowd) - 1)
     if ask.cpu_millis:
         used = (figures.cpu - figures.cpu_free) / figures.cpu
-        rise = rise + _power(base, used) * (_power(base, ask.cpu_millis / figures.cpu) - 1)
+        rise = rise + _power(base, used) * (_power_again(base, ask.cpu_millis / figures.cpu) - 1)
     if ask.memory:
         used = (figures.memory - figures.memory_free) / figures.memory
-        rise = rise + _power(base, used) * (_power(base, ask.memory / figures.memory) - 1)
+        rise = rise + _power(base, used) * (_power_again(base, ask.memory / figures.memory) - 1)
     return 0 - rise
 
 
@@ -201,25 +257,63 @@ def _power(base: float, exponent: F) -> F:
     return math.pow(base, min(exponent, 1.0))
 
 
+def _power_again(base: float, exponent: F) -> F:
+    """The same of exponents of which many are equal: of counts, and of one need in the capacity of machines."""
+    if not isinstance(exponent, np.ndarray):
+        return _power(base, exponent)
+    powers, left = np.zeros(len(exponent)), np.ones(len(exponent), np.bool_)
+    for _ in range(_DIFFERENT_MAX):
+        first = int(left.argmax()) if len(left) else 0
+        if not len(left) or not left[first]:
+            return powers
+        alike = exponent == exponent[first]
+        powers[alike] = _power(base, exponent.item(first))
+        left &= ~alike
+    powers[left] = _power(base, exponent[left])
+    return powers
+
+
+# -- bounds
+
+
+def _stays(table: NodeTable, row: int) -> float:
+    return 0.0
+
+
+def _spread_falls(table: NodeTable, row: int) -> float:
+    """A task is one task more, and leaves no more room; less what is lost in rounding."""
+    return 0.999
+
+
+def _epvm_falls(table: NodeTable, row: int) -> float:
+    """What the count adds to the cost, which is the same for every task; less what is lost in rounding."""
+    base = float(max(len(table), 2))
+    factor = math.pow(base, 1 / table.crowd) - 1
+    return 0.999 * math.pow(base, table.tasks.item(row) / table.crowd) * factor * factor
+
+
 POLICIES = {
     policy.name: policy
     for policy in (
-        Policy("first-fit", _first_fit, _first_fit_words),
-        Policy("round-robin", _round_robin, _round_robin_words),
-        Policy(DEFAULT, _spread, _spread_words),
+        Policy("first-fit", _first_fit, _first_fit_words, fall=_stays),
+        Policy("round-robin", _round_robin, _round_robin_words, turns=True),
+        Policy(DEFAULT, _spread, _spread_words, fall=_spread_falls),
         Policy("binpack", _binpack, _binpack_words),
-        Policy("epvm", _epvm, _epvm_words),
+        Policy("epvm", _epvm, _epvm_words, crowds=True, fall=_epvm_falls),
         # As Cube and its children have it: their counter moves on before the first pick, so an empty cluster begins
         # with the second node.
-        Policy("roundrobin", _round_robin, _round_robin_words, begin=0),
-        Policy("greedy", _greedy, _greedy_words, measures=True),
+        Policy("roundrobin", _round_robin, _round_robin_words, begin=0, turns=True),
+        Policy("greedy", _greedy, _greedy_words, measures=True, fall=_stays),
     )
 }
 
 
-def table_for(policy: Policy, world: Snapshot, now: float, busy: Busy | None, *, without: str = "") -> NodeTable:
+def table_for(
+    policy: Policy, world: Snapshot, now: float, busy: Busy | None, *, without: str = "", held: Held | None = None
+) -> NodeTable:
     """The nodes, with what `policy` wants to know of them."""
-    return NodeTable(world, now, without=without, begin=policy.begin, busy=busy if policy.measures else None)
+    measured = busy if policy.measures else None
+    return NodeTable(world, now, without=without, begin=policy.begin, busy=measured, held=held)
 
 
 def policy_named(name: str) -> Policy:

@@ -1,40 +1,34 @@
 """The nodes as a struct of arrays: what each has, what is free on it, what runs there. One row per node, by name.
 
-Built from a snapshot, then kept up to date by `take` while one pass places task after task; never written back. Knows
+Made of what is `held`, then kept up to date by `take` while one pass places task after task; never written back. Knows
 what tasks hold, not what they ask for (that is a filter's) and not which node is better (that is a policy's). A node
 whose capacity shrank below what its tasks hold has nothing free, not less than nothing.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 
 from longshore.decide.placement.ask import Ask
 from longshore.decide.placement.constraints import Constraint
-from longshore.decide.placement.hostports import PORT_RETRY_S, HostPorts
+from longshore.decide.placement.held import Counts, Held, Mask, Vector, age, need_of
 from longshore.model.lifecycle import ON_NODE
-from longshore.model.objects import Availability, Node, NodeStatus, PublishedPort, Task
-from longshore.model.reasons import Reason
+from longshore.model.objects import PublishedPort
 from longshore.model.snapshot import Snapshot
 
-Counts = npt.NDArray[np.int64]
-Mask = npt.NDArray[np.bool_]
+__all__ = ["Busy", "Counts", "Mask", "NodeTable", "Vector", "age"]
+
 Busy = Callable[[str], float | None]
 """Cores in use on a node, as last measured; None if they were not."""
-Age = tuple[float, str, int, int]
-
-
-def age(task: Task) -> Age:
-    """Oldest first: the order in which waiting tasks are placed."""
-    return (task.created_at, task.service, task.slot, task.generation)
 
 
 class NodeTable:
     """The nodes of one snapshot, and what the tasks placed since have taken."""
 
     __slots__ = (
-        "_holds",
+        "_begin",
+        "_held",
+        "_last",
         "_of_service",
         "active",
         "busy",
@@ -43,58 +37,56 @@ class NodeTable:
         "crowd",
         "disk_free",
         "heard",
-        "last",
         "machine",
+        "machines_are_shared",
         "memory",
         "memory_free",
         "names",
-        "nodes",
         "ports",
         "row_of",
-        "rows_of_machine",
         "tasks",
-        "turn",
         "up",
     )
 
     def __init__(
-        self, world: Snapshot, now: float, *, without: str = "", begin: int = -1, busy: Busy | None = None
+        self,
+        world: Snapshot,
+        now: float,
+        *,
+        without: str = "",
+        begin: int = -1,
+        busy: Busy | None = None,
+        held: Held | None = None,
     ) -> None:
         """The table at `now`; what task `without` holds is left out. `begin` is the row that counts as the last one
-        chosen while none was. `busy` measures nodes, for those policies that ask; its answers are taken once."""
-        self.names = tuple(sorted(world.nodes))
-        self.nodes = tuple(world.nodes[name] for name in self.names)
-        self.row_of = {name: row for row, name in enumerate(self.names)}
-        self.up: Mask = np.array([node.status is NodeStatus.READY for node in self.nodes], np.bool_)
-        self.heard: Mask = np.array([not node.held for node in self.nodes], np.bool_)
-        self.active: Mask = np.array([node.availability is Availability.ACTIVE for node in self.nodes], np.bool_)
-        self.cpu: Counts = np.array([node.capacity.cpu_millis for node in self.nodes], np.int64)
-        self.memory: Counts = np.array([node.capacity.memory for node in self.nodes], np.int64)
-        machines, self.rows_of_machine = _machines(self.nodes)
-        self.machine: Counts = np.array(machines, np.int64)
-        self.ports = HostPorts(len(self.rows_of_machine))
-        self._holds: dict[Constraint, Mask] = {}
-        tally = _Tally(world, now, without)
-        for name, machine in zip(self.names, machines, strict=True):
-            tally.count(name, world.tasks_of_node(name).values(), machine, self.ports)
-        self.cpu_free = np.maximum(self.cpu - np.array(tally.cpu_millis, np.int64), 0)
-        self.memory_free = np.maximum(self.memory - np.array(tally.memory, np.int64), 0)
-        disk: Counts = np.array([node.capacity.disk for node in self.nodes], np.int64)
-        self.disk_free = np.maximum(disk - np.array(tally.disk, np.int64), 0)
-        self.tasks: Counts = np.array(tally.tasks, np.int64)
+        chosen while none was. `busy` measures nodes, for those policies that ask; its answers are taken once. `held`
+        is repaired, not counted anew; of tables that share it only the newest is right, and none leaves a task out."""
+        assert held is None or not without, "what is kept has every task in it"
+        self._held = held = Held() if held is None else held
+        held.see(world, now)
+        self.names, self.row_of, self.machine, self.ports = held.names, held.row_of, held.machine, held.ports
+        self.up, self.heard, self.active = held.up, held.heard, held.active
+        self.cpu, self.memory = held.cpu, held.memory
+        self.machines_are_shared = held.machines_are_shared
+        self.cpu_free: Counts = held.cpu - held.cpu_held
+        self.memory_free: Counts = held.memory - held.memory_held
+        self.disk_free: Counts = held.disk - held.disk_held
+        self.tasks: Counts = held.tasks.copy()
+        self._of_service: dict[str, Counts] = {}
+        self._begin = begin
+        self._last: int | None = None
+        if without:
+            self._leave_out(world, without)
+        for free in (self.cpu_free, self.memory_free, self.disk_free):
+            np.maximum(free, 0, out=free)
         self.busy = np.zeros(len(self.names), np.float64) if busy is None else self._measured(busy)
-        self.crowd = 1 << (max([1, *tally.tasks]) - 1).bit_length()
+        self.crowd = 1 << (max(1, int(self.tasks.max(initial=1))) - 1).bit_length()
         """The smallest power of two that no node's count of tasks exceeds: E-PVM's maximum, which doubles."""
-        self.last = self.row_of.get(tally.newest_node, begin)
-        """The row that got the newest task; `begin` if none did."""
-        self.turn: Counts = np.arange(len(self.names))
-        self._of_service = tally.of_service
-        self.start_round()
 
     def __len__(self) -> int:
         return len(self.names)
 
-    def _measured(self, busy: Busy) -> npt.NDArray[np.float64]:
+    def _measured(self, busy: Busy) -> Vector:
         """Part of each node's cpu in use; the part set aside where there is no measurement."""
         cpu = np.maximum(self.cpu, 1).tolist()
         reserved = (1 - self.cpu_free / np.maximum(self.cpu, 1)).tolist()
@@ -107,111 +99,67 @@ class NodeTable:
 
     def holds(self, constraint: Constraint) -> Mask:
         """On which nodes `constraint` holds."""
-        mask = self._holds.get(constraint)
-        if mask is None:
-            mask = self._holds[constraint] = np.array([constraint.holds(node) for node in self.nodes], np.bool_)
-        return mask
+        return self._held.holds(constraint)
+
+    @property
+    def last(self) -> int:
+        """The row that got the newest task."""
+        if self._last is None:
+            newest = self._held.newest_row()
+            self._last = self._begin if newest is None else newest
+        return self._last
+
+    def turn(self) -> Counts:
+        """How many nodes come before each one in a round that begins after the last that got a task."""
+        return np.roll(np.arange(len(self)), self.last + 1)
 
     def of_service(self, service: str) -> Counts:
-        """How many tasks of `service` each node has."""
-        counts = np.zeros(len(self), np.int64)
-        for row, count in self._of_service.get(service, {}).items():
-            counts[row] = count
+        """How many tasks of `service` each node has. To read."""
+        counts = self._of_service.get(service)
+        if counts is None:
+            counts = self._of_service[service] = np.zeros(len(self), np.int64)
+            for name, count in self._held.of_service.get(service, {}).items():
+                counts[self.row_of[name]] = count
         return counts
-
-    def count_of(self, service: str, row: int) -> int:
-        """How many tasks of `service` one node has."""
-        return self._of_service.get(service, {}).get(row, 0)
-
-    def start_round(self) -> None:
-        """Number the nodes from the one after the last that got a task: whose turn is it, who is after that."""
-        if self.names:
-            self.turn = (np.arange(len(self)) - (self.last + 1)) % len(self)
 
     def take(self, row: int, ask: Ask) -> tuple[PublishedPort, ...]:
         """Put a task that asks for `ask` on a node with room for it, and return the ports it is given."""
         self.cpu_free[row] -= ask.cpu_millis
         self.memory_free[row] -= ask.memory
-        self.disk_free[row] -= ask.disk
-        self.tasks[row] += 1
-        self.turn[row] += len(self)
-        self.last = row
-        if self.tasks[row] > self.crowd:
+        if ask.disk:
+            self.disk_free[row] -= ask.disk
+        tasks = self.tasks.item(row) + 1
+        self.tasks[row] = tasks
+        self._last = row
+        if tasks > self.crowd:
             self.crowd *= 2
-        of_service = self._of_service.setdefault(ask.service, {})
-        of_service[row] = of_service.get(row, 0) + 1
-        return self.ports.take(self.machine.item(row), ask)
+        self.of_service(ask.service)[row] += 1
+        return self.ports.take(self.machine.item(row), ask) if ask.ports else ()
 
+    def take_all(self, rows: Counts, ask: Ask) -> list[tuple[PublishedPort, ...]]:
+        """The same for one task after the other, at least one; together they have room."""
+        counts = np.bincount(rows, minlength=len(self))
+        self.cpu_free -= counts * ask.cpu_millis
+        self.memory_free -= counts * ask.memory
+        self.disk_free -= counts * ask.disk
+        self.tasks += counts
+        self._last = int(rows[-1])
+        while self.tasks.max() > self.crowd:
+            self.crowd *= 2
+        self._of_service[ask.service] = self.of_service(ask.service) + counts
+        if not ask.ports:
+            return [()] * len(rows)
+        return [self.ports.take(machine, ask) for machine in self.machine[rows].tolist()]
 
-def _machines(nodes: Iterable[Node]) -> tuple[list[int], list[list[int]]]:
-    """The number of each node's machine, and each machine's rows."""
-    number_of: dict[str, int] = {}
-    machines = [number_of.setdefault(node.machine, len(number_of)) for node in nodes]
-    rows: list[list[int]] = [[] for _ in number_of]
-    for row, machine in enumerate(machines):
-        rows[machine].append(row)
-    return machines, rows
-
-
-class _Tally:
-    """Sums of what tasks hold, node by node in order of row. Plain integers: NumPy's are slow one at a time."""
-
-    def __init__(self, world: Snapshot, now: float, without: str) -> None:
-        self._world = world
-        self._now = now
-        self._without = without
-        self._needs: dict[tuple[str, int], tuple[int, int, int]] = {}
-        self._newest: tuple[float, Age] | None = None
-        self.newest_node = ""
-        self.cpu_millis: list[int] = []
-        self.memory: list[int] = []
-        self.disk: list[int] = []
-        self.tasks: list[int] = []
-        self.of_service: dict[str, dict[int, int]] = {}
-
-    def count(self, name: str, tasks: Iterable[Task], machine: int, ports: HostPorts) -> None:
-        """Add the next row."""
-        row = len(self.tasks)
-        cpu_millis = memory = disk = count = 0
-        for task in tasks:
-            if task.placed_at is not None:
-                self._remember(task, task.placed_at, name)
-            if task.state not in ON_NODE:
-                if task.reason is Reason.PORT_TAKEN:
-                    self._refuse(task, machine, ports)
-                continue
-            if task.id == self._without:
-                continue
-            need = self._needs.get((task.service, task.release)) or self._need(task)
-            cpu_millis += need[0]
-            memory += need[1]
-            disk += need[2]
-            count += 1
-            of_service = self.of_service.setdefault(task.service, {})
-            of_service[row] = of_service.get(row, 0) + 1
-            for port in task.ports:
-                ports.use(machine, (port.host, port.protocol))
-        self.cpu_millis.append(cpu_millis)
-        self.memory.append(memory)
-        self.disk.append(disk)
-        self.tasks.append(count)
-
-    def _need(self, task: Task) -> tuple[int, int, int]:
-        release = self._world.release(task.service, task.release)
-        resources = release.spec.resources if release is not None else None
-        need = (0, 0, 0) if resources is None else (resources.cpu_millis, resources.memory, resources.disk)
-        self._needs[task.service, task.release] = need
-        return need
-
-    def _remember(self, task: Task, placed_at: float, node: str) -> None:
-        """Tasks placed in one pass have one `placed_at`; by age, the last of them is the one that was placed last."""
-        if self._newest is None or placed_at >= self._newest[0]:
-            placed = (placed_at, age(task))
-            if self._newest is None or placed > self._newest:
-                self._newest, self.newest_node = placed, node
-
-    def _refuse(self, task: Task, machine: int, ports: HostPorts) -> None:
-        until = task.finished_at + PORT_RETRY_S if task.finished_at is not None else self._now
-        if until > self._now:
-            for port in task.ports:
-                ports.refuse(machine, (port.host, port.protocol), until)
+    def _leave_out(self, world: Snapshot, id: str) -> None:
+        task = world.task(id)
+        if task is None or task.state not in ON_NODE or task.node not in self.row_of:
+            return
+        row, need = self.row_of[task.node], need_of(world, task) or (0, 0, 0)
+        self.cpu_free[row] += need[0]
+        self.memory_free[row] += need[1]
+        self.disk_free[row] += need[2]
+        self.tasks[row] -= 1
+        self.of_service(task.service)[row] -= 1
+        for port in task.ports:
+            self.ports.free(self.machine.item(row), (port.host, port.protocol))

@@ -1,0 +1,270 @@
+"""The nodes, and what the tasks on each hold: kept from one snapshot to the next, and repaired where they differ.
+
+Snapshots share what did not change, so the identity of a node's record, and of the mapping of its tasks, tells which
+rows have to be looked at anew; the rest costs a comparison of two pointers a node. The outcome is that of counting
+everything (tests hold it to that), and whoever wants that begins with a new one. Knows what tasks hold, nothing of
+what they ask for, and nothing of what a pass of placement takes: that is the table's.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from longshore.decide.placement.ask import HostPort
+from longshore.decide.placement.constraints import Constraint
+from longshore.decide.placement.hostports import PORT_RETRY_S, HostPorts
+from longshore.model.lifecycle import ON_NODE
+from longshore.model.objects import Availability, Node, NodeStatus, Task
+from longshore.model.reasons import Reason
+from longshore.model.snapshot import Snapshot
+
+Counts = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
+Vector = npt.NDArray[np.float64]
+Age = tuple[float, str, int, int]
+Need = tuple[int, int, int]
+"""Cpu, memory, disk."""
+
+CONSTRAINTS_MAX = 256
+"""Constraints whose answers are kept; a cluster's services seldom have so many different ones."""
+
+MACHINES_GONE_MAX = 1000
+"""So many machines may have been known and be gone."""
+
+_UNSEEN: Mapping[str, Task] = {}
+_NOBODY = Node(name="")
+
+Array = TypeVar("Array", Counts, Mask, Vector)
+
+
+def age(task: Task) -> Age:
+    """Oldest first: the order in which waiting tasks are placed."""
+    return (task.created_at, task.service, task.slot, task.generation)
+
+
+class Holding(msgspec.Struct):
+    """What the tasks of one node hold."""
+
+    cpu_millis: int = 0
+    memory: int = 0
+    disk: int = 0
+    tasks: int = 0
+    services: dict[str, int] = {}
+    """Tasks of each service."""
+    ports: list[HostPort] = []
+    """Host ports in use, and those that another program was found to hold."""
+    refused: list[tuple[HostPort, float]] = []
+    """The latter, with until when."""
+    newest: tuple[float, Age] | None = None
+    """When the task that was placed here last was, and its age: of those that one pass placed, the last by age."""
+    passing: bool = False
+    """Whether it may be another one later although no task changed."""
+
+
+_EMPTY = Holding()
+
+
+class Held:
+    """The nodes of the snapshot that was seen last, one row per node, by name."""
+
+    def __init__(self) -> None:
+        self.names: tuple[str, ...] = ()
+        self.row_of: dict[str, int] = {}
+        self.nodes: list[Node] = []
+        self.up: Mask = np.zeros(0, np.bool_)
+        self.heard: Mask = np.zeros(0, np.bool_)
+        self.active: Mask = np.zeros(0, np.bool_)
+        self.cpu: Counts = np.zeros(0, np.int64)
+        self.memory: Counts = np.zeros(0, np.int64)
+        self.disk: Counts = np.zeros(0, np.int64)
+        self.machine: Counts = np.zeros(0, np.int64)
+        """The number of each node's machine. Numbers are never given twice."""
+        self.machines_are_shared = False
+        """Whether two nodes are on one machine."""
+        self.cpu_held: Counts = np.zeros(0, np.int64)
+        self.memory_held: Counts = np.zeros(0, np.int64)
+        self.disk_held: Counts = np.zeros(0, np.int64)
+        self.tasks: Counts = np.zeros(0, np.int64)
+        self.newest_at: Vector = np.zeros(0, np.float64)
+        """When each node was given its newest task."""
+        self.ports = HostPorts()
+        self.of_service: dict[str, dict[str, int]] = {}
+        """How many tasks of a service each node has that has any, by the node's name."""
+        self._records: Mapping[str, Node] = {}
+        self._tasks: list[Mapping[str, Task]] = []
+        self._holdings: list[Holding] = []
+        self._passing: set[str] = set()
+        self._number_of: dict[str, int] = {}
+        self._holds: dict[Constraint, Mask] = {}
+
+    def see(self, world: Snapshot, now: float) -> None:
+        """Be what `world` is at `now`."""
+        if len(self._number_of) > 2 * len(world.nodes) + MACHINES_GONE_MAX:
+            self.__init__()  # type: ignore[misc]  # begin anew: numbers of machines that are gone have piled up
+        self.ports.give_back()
+        if world.nodes is not self._records:
+            self._see_nodes(world.nodes)
+        needs: dict[tuple[str, int], Need | None] = {}
+        for row in sorted({*self._changed(world), *(self.row_of[name] for name in self._passing)}):
+            self._hold(row, _holding(world, self._tasks[row].values(), now, needs))
+        self.ports.refuse((self.machine.item(row), one) for row, one in self._refusals())
+
+    def _see_nodes(self, records: Mapping[str, Node]) -> None:
+        if records.keys() != self.row_of.keys():
+            self._renumber(records)
+        for row, name in enumerate(self.names):
+            if records[name] is not self.nodes[row]:
+                self._describe(row, records[name])
+        self._records = records
+        self.machines_are_shared = len(set(self.machine.tolist())) < len(self.names)
+
+    def _changed(self, world: Snapshot) -> list[int]:
+        """The rows whose tasks are not those that were seen last; from now on they are."""
+        before, self._tasks = self._tasks, [world.tasks_of_node(name) for name in self.names]
+        return [row for row, (here, known) in enumerate(zip(self._tasks, before, strict=True)) if here is not known]
+
+    def holds(self, constraint: Constraint) -> Mask:
+        """On which nodes `constraint` holds."""
+        mask = self._holds.get(constraint)
+        if mask is None:
+            if len(self._holds) >= CONSTRAINTS_MAX:
+                self._holds.clear()
+            mask = self._holds[constraint] = np.array([constraint.holds(node) for node in self.nodes], np.bool_)
+        return mask
+
+    def newest_row(self) -> int | None:
+        """The row of the task that was placed last of all."""
+        if not len(self.newest_at) or self.newest_at.max() == -np.inf:
+            return None
+        rows = np.flatnonzero(self.newest_at == self.newest_at.max()).tolist()
+        return max(rows, key=lambda row: self._holdings[row].newest or (0.0,)) if len(rows) > 1 else int(rows[0])
+
+    def _refusals(self) -> Iterable[tuple[int, tuple[HostPort, float]]]:
+        for name in sorted(self._passing):
+            row = self.row_of[name]
+            yield from ((row, one) for one in self._holdings[row].refused)
+
+    # -- rows
+
+    def _renumber(self, records: Mapping[str, Node]) -> None:
+        """Give rows to those who joined, and take them from those who left."""
+        for name in self.row_of.keys() - records.keys():
+            self._hold(self.row_of[name], _EMPTY)
+        names = tuple(sorted(records))
+        rows = [self.row_of.get(name, -1) for name in names]
+        old = np.array(rows, np.int64)
+        self.up, self.heard, self.active = _moved(self.up, old), _moved(self.heard, old), _moved(self.active, old)
+        self.cpu, self.memory, self.disk = _moved(self.cpu, old), _moved(self.memory, old), _moved(self.disk, old)
+        self.machine, self.tasks = _moved(self.machine, old), _moved(self.tasks, old)
+        self.cpu_held, self.memory_held = _moved(self.cpu_held, old), _moved(self.memory_held, old)
+        self.disk_held = _moved(self.disk_held, old)
+        self.newest_at = _moved(self.newest_at, old)
+        self.newest_at[old < 0] = -np.inf
+        self.nodes = [self.nodes[row] if row >= 0 else _NOBODY for row in rows]
+        self._tasks = [self._tasks[row] if row >= 0 else _UNSEEN for row in rows]
+        self._holdings = [self._holdings[row] if row >= 0 else _EMPTY for row in rows]
+        self.names, self.row_of = names, {name: row for row, name in enumerate(names)}
+        self._holds.clear()
+
+    def _describe(self, row: int, node: Node) -> None:
+        self.nodes[row] = node
+        self.up[row] = node.status is NodeStatus.READY
+        self.heard[row] = not node.held
+        self.active[row] = node.availability is Availability.ACTIVE
+        self.cpu[row] = node.capacity.cpu_millis
+        self.memory[row] = node.capacity.memory
+        self.disk[row] = node.capacity.disk
+        for constraint, mask in self._holds.items():
+            mask[row] = constraint.holds(node)
+        number = self._number_of.setdefault(node.machine, len(self._number_of))
+        before = self.machine.item(row)
+        self.ports.grow(len(self._number_of))
+        for port in self._holdings[row].ports:
+            self.ports.free(before, port)
+            self.ports.use(number, port)
+        self.machine[row] = number
+
+    def _hold(self, row: int, after: Holding) -> None:
+        """Write down what the tasks of one node hold now."""
+        before, name = self._holdings[row], self.names[row]
+        self._holdings[row] = after
+        self.cpu_held[row], self.memory_held[row], self.disk_held[row] = after.cpu_millis, after.memory, after.disk
+        self.tasks[row] = after.tasks
+        self.newest_at[row] = -np.inf if after.newest is None else after.newest[0]
+        for service in before.services.keys() - after.services.keys():
+            of_service = self.of_service[service]
+            del of_service[name]
+            if not of_service:
+                del self.of_service[service]
+        for service, count in after.services.items():
+            self.of_service.setdefault(service, {})[name] = count
+        if before.ports != after.ports:
+            machine = self.machine.item(row)
+            for port in before.ports:
+                self.ports.free(machine, port)
+            for port in after.ports:
+                self.ports.use(machine, port)
+        if after.passing:
+            self._passing.add(name)
+        else:
+            self._passing.discard(name)
+
+
+def _moved(column: Array, old: Counts) -> Array:
+    """A column in another order of rows; zero for rows that were not there."""
+    after = np.zeros(len(old), column.dtype)
+    known = old >= 0
+    after[known] = column[old[known]]
+    return after
+
+
+def _holding(world: Snapshot, tasks: Iterable[Task], now: float, needs: dict[tuple[str, int], Need | None]) -> Holding:
+    """The sums of one node. Plain integers: NumPy's are slow one at a time."""
+    cpu_millis = memory = disk = count = 0
+    services: dict[str, int] = {}
+    ports: list[HostPort] = []
+    refused: list[tuple[HostPort, float]] = []
+    newest: tuple[float, Age] | None = None
+    unknown = False
+    for task in tasks:
+        if task.placed_at is not None and (newest is None or task.placed_at >= newest[0]):
+            placed = (task.placed_at, age(task))
+            newest = placed if newest is None else max(newest, placed)
+        if task.state not in ON_NODE:
+            refused += _refused(task, now)
+            continue
+        kind = (task.service, task.release)
+        need = needs[kind] if kind in needs else needs.setdefault(kind, need_of(world, task))
+        if need is None:
+            unknown = True
+        else:
+            cpu_millis += need[0]
+            memory += need[1]
+            disk += need[2]
+        count += 1
+        services[task.service] = services.get(task.service, 0) + 1
+        if task.ports:
+            ports += [(port.host, port.protocol) for port in task.ports]
+    ports += [port for port, _ in refused]
+    passing = unknown or bool(refused)
+    return Holding(cpu_millis, memory, disk, count, services, ports, refused, newest, passing)
+
+
+def need_of(world: Snapshot, task: Task) -> Need | None:
+    """What a task on a node holds; None if its release is not kept."""
+    release = world.release(task.service, task.release)
+    if release is None:
+        return None
+    resources = release.spec.resources
+    return resources.cpu_millis, resources.memory, resources.disk
+
+
+def _refused(task: Task, now: float) -> list[tuple[HostPort, float]]:
+    """The host ports that an ended task was given and did not get, while they count as used."""
+    if task.reason is not Reason.PORT_TAKEN or task.finished_at is None:
+        return []
+    until = task.finished_at + PORT_RETRY_S
+    return [((port.host, port.protocol), until) for port in task.ports] if until > now else []

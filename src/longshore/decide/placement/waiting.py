@@ -1,0 +1,38 @@
+"""Which tasks wait for a node, without looking at all of them: services whose tasks did not change are known.
+
+Kept from one snapshot to the next; the identity of a service's mapping of tasks tells whether it has to be read anew.
+Knows nothing of nodes.
+"""
+
+from collections.abc import Mapping
+
+from longshore.decide.placement.held import age
+from longshore.model.lifecycle import State, Wanted
+from longshore.model.objects import Task
+from longshore.model.snapshot import Snapshot
+
+_NEW, _RUNNING = State.NEW, Wanted.RUNNING  # looked up once: what changed may be a service of fifty thousand tasks
+
+
+class Waiting:
+    """The tasks that waited when a snapshot was looked at last."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, Mapping[str, Task]] = {}
+        self._waiting: dict[str, list[Task]] = {}
+
+    def of(self, world: Snapshot) -> list[Task]:
+        """Those of `world`, the oldest first."""
+        services = world.services_with_tasks
+        for name in self._seen.keys() - services.keys():
+            del self._seen[name]
+            self._waiting.pop(name, None)
+        for name, tasks in services.items():
+            if self._seen.get(name) is not tasks:
+                self._seen[name] = tasks
+                found = [task for task in tasks.values() if task.state is _NEW and task.wanted is _RUNNING]
+                if found:
+                    self._waiting[name] = found
+                else:
+                    self._waiting.pop(name, None)
+        return sorted((task for found in self._waiting.values() for task in found), key=age)
