@@ -1,4 +1,4 @@
-"""`python -m bench [FAMILY…] [--json FILE]`: measure, print one table, write it as JSON.
+"""`python -m bench [FAMILY…] [--full] [--json FILE]`: measure, print one table, write it as JSON.
 
 Exit code 0 also if a target is missed, as the table says so; 1 if something could not be measured.
 """
@@ -45,10 +45,10 @@ def main() -> int:
             if family.needs_engine and not engine:
                 troubles[name] = f"skipped, {about}"
                 continue
-            run = Run(folder / name, engine)
+            run = Run(folder / name, engine, asked.full)
             run.say(f"{name} …")
             try:
-                figures += family.measure(run)
+                figures.extend(family.measure(run))  # keeps those that came before a trouble
             except (Trouble, Failure, subprocess.TimeoutExpired) as trouble:
                 troubles[name] = f"{trouble} (logs in {run.folder})"
                 broken = True
@@ -68,6 +68,7 @@ def main() -> int:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Figures of Longshore on this machine.")
     parser.add_argument("families", nargs="*", type=_family, metavar="FAMILY", help=", ".join(FAMILIES))
+    parser.add_argument("--full", action="store_true", help="the published sizes, where a family has smaller ones too")
     parser.add_argument("--json", type=Path, default=STATE / "latest.json", metavar="FILE")
     return parser.parse_args()
 
