@@ -55,7 +55,9 @@ def _row(figure: Figure) -> tuple[str, ...]:
     target = ""
     if figure.target is not None:
         what = "ratio " if figure.ratio is not None else ""
-        target = f"{what}<= {short(figure.target)} {_MET[figure.met]}{'' if figure.sure else _UNSURE}"
+        bound = ">=" if figure.at_least else "<="
+        target = f"{what}{bound} {short(figure.target)} {_MET[figure.met]}{'' if figure.sure else _UNSURE}"
     ratio = f"{figure.ratio:.2f}" if figure.ratio is not None else ""
     notes = "; ".join(one for one in (figure.against, figure.note) if one)
-    return (f"{figure.family}: {figure.name}", f"{short(figure.value)} {figure.unit}", spread, target, ratio, notes)
+    value = f"{short(figure.value)} {figure.unit}" if figure.value is not None else "not yet"
+    return (f"{figure.family}: {figure.name}", value, spread, target, ratio, notes)
