@@ -12,7 +12,7 @@ import structlog
 from msgspec.structs import replace
 
 from longshore.control.entries import EntryFeed
-from longshore.control.joining import admitted
+from longshore.control.joining import admitted, relied_on
 from longshore.control.liveness import Liveness
 from longshore.control.logs import LogStreams
 from longshore.decide.nodes import held as most_missed
@@ -223,7 +223,7 @@ class Sessions:
             try:
                 if changes:
                     with self.liveness.waiting():
-                        await self._store.commit(changes)
+                        await self._store.commit(changes, relied_on(world, token))
             except Conflict:
                 continue
             return
