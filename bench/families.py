@@ -4,7 +4,7 @@ containers leaves an engine that is still tidying up."""
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from bench import api, cli, footprint, machines, recovery, sessions, starts, store, throughput
+from bench import api, cli, footprint, machines, quality, recovery, sessions, starts, store, throughput
 from bench.figure import Figure
 from bench.run import Run
 
@@ -27,6 +27,7 @@ FAMILIES: dict[str, Family] = {
     throughput.FAMILY: Family(throughput.measure, needs_engine=False),
     throughput.C2M_FAMILY: Family(throughput.measure_c2m, needs_engine=False),
     throughput.CURVE_FAMILY: Family(throughput.measure_curve, needs_engine=False),
+    quality.FAMILY: Family(quality.measure, needs_engine=False),
     sessions.FAMILY: Family(sessions.measure, needs_engine=False),
     recovery.FAMILY: Family(recovery.measure, needs_engine=True),
     machines.FAMILY: Family(machines.measure, needs_engine=True, by_name_only=True),

@@ -47,7 +47,7 @@ class Order(msgspec.Struct, frozen=True):
     fails_per_s: float = 0.0
     """Tasks that fail."""
     counts: str = ""
-    """Answer only once as many tasks of this service run as `until` says."""
+    """Answer only once as many tasks whose ids begin like this run as `until` says."""
     until: int = 0
 
 

@@ -58,9 +58,9 @@ class Record:
         self._left = 0
         self._reached = asyncio.Event()
 
-    def until(self, service: str, count: int) -> asyncio.Event:
-        """Set once so many tasks of a service, none of which has begun yet, run."""
-        self._prefix, self._left, self._reached = f"{service}.", count, asyncio.Event()
+    def until(self, prefix: str, count: int) -> asyncio.Event:
+        """Set once so many tasks whose ids begin like this, none of which runs yet, run."""
+        self._prefix, self._left, self._reached = prefix, count, asyncio.Event()
         return self._reached
 
     def ran(self, id: str, at: float) -> None:

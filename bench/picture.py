@@ -15,6 +15,7 @@ from bench.figure import Figure, short
 WIDTH, HEIGHT = 760, 380
 LEFT, RIGHT, TOP, BOTTOM = 70, 20, 50, 60
 COLOURS = ("#1f6feb", "#d1495b", "#2a9d5c")
+_SVG = "http://www.w3.org/2000/svg"
 _NAME = re.compile(r"(?P<x>[0-9]+) (?P<grows>nodes|tasks), (?P<rest>.+)")
 
 Point = tuple[float, float]
@@ -50,8 +51,7 @@ def drawn(title: str, unit: str, lines: Sequence[Line]) -> str:
         return LEFT + share * (WIDTH - LEFT - RIGHT), HEIGHT - BOTTOM - y / top * (HEIGHT - TOP - BOTTOM)
 
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '
-        'font-family="sans-serif" font-size="12">',
+        f'<svg xmlns="{_SVG}" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" font-size="12">',
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>',
         f'<text x="{LEFT}" y="20" font-size="14">{title}</text>',
     ]

@@ -28,7 +28,7 @@ from longshore.model.views import ServiceWish, TokenWish
 
 FAMILY = "sessions"
 QUICK = (1000,)
-FULL = (1000, 5000, 10_000)
+FULL = (10_000,)
 BEAT_S = 5.0
 BEATS_PER_TIMEOUT = 4
 """A manager asks for so many beats in a heartbeat timeout."""
@@ -39,6 +39,8 @@ CHURN_S = 20.0
 FAILS_PER_S = 20.0
 BREAKS_PER_S = 10.0
 REQUESTS_PER_S = 40.0
+EACH = 100
+"""Tasks of each service that runs before."""
 BURST = 1000
 BURSTS = 3
 BURST_LIMIT_S = 120.0
@@ -81,11 +83,12 @@ def _of(run: Run, count: int) -> Iterator[Figure]:
         run.say(f"{count} workers joined in {joined.took_s:.1f} s, {joined.refused} tries refused{_why(joined.why)}")
         note = f"{count / joined.took_s:.0f}/s; {joined.refused} tries refused{_why(joined.why)}"
         yield _figure(count, "all joined", "s", joined.took_s, note=note)
-        filled_s, _ = _run_tasks(cluster, crew, "load", count, FILL_LIMIT_S)
+        filled_s, _ = _run_tasks(cluster, crew, "load-", count // EACH, EACH, FILL_LIMIT_S)
         run.say(f"{count} tasks run after {filled_s:.1f} s; {CHURN_S:.0f} s of churn")
-        yield _figure(count, f"{count} tasks run, first", "s", filled_s, note=f"{count / filled_s:.0f}/s")
+        note = f"{count / filled_s:.0f}/s; in services of {EACH}"
+        yield _figure(count, f"{count} tasks run, first", "s", filled_s, note=note)
         yield from _figures(count, _churn(cluster, crew), cluster.programs["manager"].memory, crew.rss)
-        bursts = [_burst(cluster, crew, f"burst{number}") for number in range(BURSTS)]
+        bursts = [_burst(cluster, crew, f"burst{number}-") for number in range(BURSTS)]
         had = ", ".join(short(had_s) for _, had_s in bursts)
         yield measured(
             FAMILY,
@@ -107,24 +110,27 @@ def _crew(cluster: Cluster, count: int) -> Crew:
     return Crew(str(address.hostname), address.port or 0, token, count, BEAT_S, cluster.folder / "fleet.log")
 
 
-def _run_tasks(cluster: Cluster, crew: Crew, service: str, replicas: int, limit_s: float) -> tuple[float, float]:
-    """Seconds from the request until all tasks of a new service were durably running, and until workers had them."""
-    crew.order(Order(counts=service, until=replicas))
+def _run_tasks(
+    cluster: Cluster, crew: Crew, prefix: str, services: int, each: int, limit_s: float
+) -> tuple[float, float]:
+    """Seconds from the first request until all tasks of new services were durably running, and until workers had
+    them."""
+    crew.order(Order(counts=prefix, until=services * each))
     with cluster.client() as client:
         began, wall = time.monotonic(), time.time()
-        client.put_service(service, msgspec.structs.replace(_SPEC, replicas=replicas))
-        seen = crew.seen(limit_s, f"{replicas} tasks of {service} to run")
-    mine = f"{service}."
-    running = max(at for id, at in seen.running_at.items() if id.startswith(mine))
-    received = max(at for id, at in seen.received_at.items() if id.startswith(mine))
+        for number in range(services):
+            client.put_service(f"{prefix}{number}", msgspec.structs.replace(_SPEC, replicas=each))
+        seen = crew.seen(limit_s, f"{services * each} tasks of {prefix} to run")
+    running = max(at for id, at in seen.running_at.items() if id.startswith(prefix))
+    received = max(at for id, at in seen.received_at.items() if id.startswith(prefix))
     return running - began, received - wall
 
 
-def _burst(cluster: Cluster, crew: Crew, service: str) -> tuple[float, float]:
+def _burst(cluster: Cluster, crew: Crew, prefix: str) -> tuple[float, float]:
     time.sleep(SETTLE_S)
-    took = _run_tasks(cluster, crew, service, BURST, BURST_LIMIT_S)
+    took = _run_tasks(cluster, crew, prefix, 1, BURST, BURST_LIMIT_S)
     with cluster.client() as client:
-        client.remove_service(service)
+        client.remove_service(f"{prefix}0")
     return took
 
 
@@ -152,7 +158,7 @@ def _paced(cluster: Cluster) -> Paced:
     spec = msgspec.structs.replace(_SPEC, replicas=0, labels={"n": "{n}"})
     body = msgspec.json.encode(ServiceWish(spec=spec)).decode()
     requests = [
-        Request("a task", "GET", "/v1/tasks/load.1.1"),
+        Request("a task", "GET", "/v1/tasks/load-0.1.1"),
         Request("a node", "GET", "/v1/nodes/n00000"),
         Request("100 tasks", "GET", "/v1/tasks?limit=100"),
         Request("put a service", "PUT", "/v1/services/asked", body),
