@@ -42,10 +42,10 @@ from longshore.ports import Clock, ManagerChannel, Store
 
 log = structlog.get_logger("longshore.sessions")
 
-HELLO_TIMEOUT_S = 10.0
-STORE_RETRY_S = 0.2
 COUNT_PAUSES = 10.0
 """For how many times as long as it took the missed nodes are not counted again."""
+HELLO_TIMEOUT_S = 10.0
+STORE_RETRY_S = 0.2
 
 _Wish = tuple[float, Wanted, bool]
 
