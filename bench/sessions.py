@@ -28,7 +28,7 @@ from longshore.model.views import ServiceWish, TokenWish
 
 FAMILY = "sessions"
 QUICK = (1000,)
-FULL = (10_000,)
+FULL = (1000, 5000, 10_000)
 BEAT_S = 5.0
 BEATS_PER_TIMEOUT = 4
 """A manager asks for so many beats in a heartbeat timeout."""
