@@ -42,8 +42,6 @@ from longshore.ports import Clock, ManagerChannel, Store
 
 log = structlog.get_logger("longshore.sessions")
 
-COUNT_PAUSES = 10.0
-"""For how many times as long as it took the missed nodes are not counted again."""
 HELLO_TIMEOUT_S = 10.0
 STORE_RETRY_S = 0.2
 
@@ -81,7 +79,6 @@ class Sessions:
         self._entries = EntryFeed(store)
         self._held: frozenset[str] = frozenset()
         """Nodes that are silent and kept."""
-        self._count_again_at = 0.0
         self._stats: dict[str, NodeStats] = {}
         self._live: dict[str, _Session] = {}
         self._writing: dict[str, asyncio.Lock] = {}
@@ -168,14 +165,10 @@ class Sessions:
     def _hear(self, node: str) -> None:
         """A node lives. If most were missed until now, what silenced them is over for the others too, but their words
         do not arrive at one moment: the last of them is not to be given up for that."""
-        if self.liveness.was_missed(node) and (began := self._clock.monotonic()) >= self._count_again_at:
+        if self.liveness.was_missed(node):
             world = self._store.read()
             if most_missed(world, self.liveness.quiet(world.nodes)):
                 self.liveness.listen_anew()
-            # It goes through all nodes: a manager that is behind with thousands of beats must not fall further behind
-            # by that, for each beat that it catches up on.
-            now = self._clock.monotonic()
-            self._count_again_at = now + COUNT_PAUSES * (now - began)
         self.liveness.heard(node)
 
     # -- one session
