@@ -18,6 +18,7 @@ import msgspec
 import psutil
 from msgspec.structs import replace
 
+from bench.programs import waited_s
 from bench.records import written
 from bench.shapes import NAMED, UNFIT, Churn, Shape, shape_named
 from longshore.control.controllers import controllers
@@ -52,6 +53,8 @@ class Bound(msgspec.Struct, frozen=True):
     wished: int
     cpu_s: float
     """From the request until the last of them."""
+    waited_s: float
+    """In the same time: it could have run, and others had the cores."""
     rss_before: int
     rss: int
     peak: int
@@ -113,12 +116,12 @@ async def _measure(store: Store, watcher: _Watcher, verbs: Operations, shape: Sh
     rss_before = own.memory_info().rss
     churning = asyncio.create_task(_churn(store, verbs, shape))
     done = watcher.expect(MEASURED, shape.measured)
-    began, cpu_s = time.monotonic(), time.process_time()
+    began, cpu_s, waiting_s = time.monotonic(), time.process_time(), waited_s()
     putting = asyncio.create_task(_put_all(verbs, shape))
     with suppress(TimeoutError):
         async with asyncio.timeout(limit_s):
             await done.wait()
-    cpu_s = time.process_time() - cpu_s
+    cpu_s, waiting_s = time.process_time() - cpu_s, waited_s() - waiting_s
     moments = [moment - began for moment in watcher.moments]
     for task in (churning, putting):
         task.cancel()
@@ -127,7 +130,7 @@ async def _measure(store: Store, watcher: _Watcher, verbs: Operations, shape: Sh
         if isinstance(failure, Exception):
             raise failure
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return Bound(moments, shape.measured, cpu_s, rss_before, own.memory_info().rss, peak)
+    return Bound(moments, shape.measured, cpu_s, waiting_s, rss_before, own.memory_info().rss, peak)
 
 
 async def _put_all(verbs: Operations, shape: Shape) -> None:

@@ -35,6 +35,7 @@ BEATS_PER_TIMEOUT = 4
 JOIN_PER_S = 20
 """The least speed at which a fleet that joins is waited for."""
 FILL_LIMIT_S = 300.0
+QUIET_S = 10.0
 CHURN_S = 20.0
 FAILS_PER_S = 20.0
 BREAKS_PER_S = 10.0
@@ -63,6 +64,8 @@ class Churned(msgspec.Struct, frozen=True):
     paced: Paced
     cpu: float
     """Share of a core that the manager took."""
+    waited: float
+    """Share of the time for which it could have run, and others had the cores."""
     assigned: Spread
     down: int
     """Changes of nodes between ready, silent and down that nothing here asked for."""
@@ -87,6 +90,7 @@ def _of(run: Run, count: int) -> Iterator[Figure]:
         run.say(f"{count} tasks run after {filled_s:.1f} s; {CHURN_S:.0f} s of churn")
         note = f"{count / filled_s:.0f}/s; in services of {EACH}"
         yield _figure(count, f"{count} tasks run, first", "s", filled_s, note=note)
+        yield _quiet(count, cluster, crew)
         yield from _figures(count, _churn(cluster, crew), cluster.programs["manager"].memory, crew.rss)
         bursts = [_burst(cluster, crew, f"burst{number}-") for number in range(BURSTS)]
         had = ", ".join(short(had_s) for _, had_s in bursts)
@@ -134,15 +138,32 @@ def _burst(cluster: Cluster, crew: Crew, prefix: str) -> tuple[float, float]:
     return took
 
 
+def _quiet(count: int, cluster: Cluster, crew: Crew) -> Figure:
+    """What heartbeats alone cost."""
+    manager = cluster.programs["manager"]
+    time.sleep(SETTLE_S)
+    crew.order(Order())
+    crew.seen(QUIET_S, "the fleet to be quiet")
+    began, cpu_s, waited_s = time.monotonic(), manager.cpu_s, manager.waited_s
+    time.sleep(QUIET_S)
+    seconds, cpu_s = time.monotonic() - began, manager.cpu_s - cpu_s
+    crew.order(Order())
+    seen = crew.seen(QUIET_S, "the quiet to end")
+    note = f"{seen.beats / seen.seconds:.0f} beats a second, {short(1e6 * cpu_s / max(seen.beats, 1))} us each; "
+    note += f"{(manager.waited_s - waited_s) / seconds:.0%} of the time spent waiting for a core"
+    return _figure(count, "manager, CPU, heartbeats alone", "% of a core", 100 * cpu_s / seconds, note=note)
+
+
 def _churn(cluster: Cluster, crew: Crew) -> Churned:
     manager = cluster.programs["manager"]
     crew.order(Order(breaks_per_s=BREAKS_PER_S, fails_per_s=FAILS_PER_S))
     crew.seen(CHURN_S, "the churn to begin")
-    wall, began, cpu_s = time.time(), time.monotonic(), manager.cpu_s
+    wall, began, cpu_s, waited_s = time.time(), time.monotonic(), manager.cpu_s, manager.waited_s
     paced = _paced(cluster)
     crew.order(Order())
     seen = crew.seen(CHURN_S, "the churn to end")
-    cpu = (manager.cpu_s - cpu_s) / (time.monotonic() - began)
+    seconds = time.monotonic() - began
+    cpu, waited = (manager.cpu_s - cpu_s) / seconds, (manager.waited_s - waited_s) / seconds
     with closing(sqlite3.connect(cluster.folder / "longshore.db")) as log:
         placed = log.execute(
             "SELECT id, at FROM log WHERE kind = 'task' AND reason = ? AND at > ?", (Reason.PLACED, wall)
@@ -151,7 +172,7 @@ def _churn(cluster: Cluster, crew: Crew) -> Churned:
         marks = ", ".join("?" * len(_WATCHED))
         query = f"SELECT count(*) FROM log WHERE kind = 'node' AND reason IN ({marks}) AND at > ?"  # noqa: S608
         (down,) = log.execute(query, (*_WATCHED, wall)).fetchone()
-    return Churned(seen=seen, paced=paced, cpu=cpu, assigned=spread(delays), down=down)
+    return Churned(seen=seen, paced=paced, cpu=cpu, waited=waited, assigned=spread(delays), down=down)
 
 
 def _paced(cluster: Cluster) -> Paced:
@@ -183,7 +204,8 @@ def _figures(count: int, churned: Churned, memory: Memory, fleet_rss: int) -> It
         "% of a core",
         100 * churned.cpu,
         note=f"{seen.beats / seconds:.0f} beats, {FAILS_PER_S:.0f} failed tasks, {BREAKS_PER_S:.0f} broken sessions "
-        f"and {REQUESTS_PER_S:.0f} requests a second; the fleet itself {100 * seen.cpu_s / seconds:.0f} %",
+        f"and {REQUESTS_PER_S:.0f} requests a second; {churned.waited:.0%} of the time spent waiting for a core; "
+        f"the fleet itself {100 * seen.cpu_s / seconds:.0f} %",
     )
     yield _figure(
         count, "manager, RSS", "MB", memory.rss / 1e6, target=MEMORY_MB, note=f"fleet {fleet_rss / 1e6:.0f} MB"

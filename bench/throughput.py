@@ -119,6 +119,7 @@ def _told(shape: Shape, bound: Bound) -> str:
     if count:
         told.append(f"the first after {short(bound.moments_s[0])} s")
         told.append(f"CPU {short(1000 * bound.cpu_s / count)} ms a task")
+        told.append(f"{bound.waited_s / bound.moments_s[-1]:.0%} of the time spent waiting for a core")
     told.append(_memory(bound))
     return ", ".join(told)
 
