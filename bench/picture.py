@@ -13,7 +13,7 @@ import msgspec
 from bench.figure import Figure, short
 
 WIDTH, HEIGHT = 760, 380
-LEFT, RIGHT, TOP, BOTTOM = 70, 20, 50, 60
+LEFT, RIGHT, TOP, BOTTOM = 70, 40, 50, 60
 COLOURS = ("#1f6feb", "#d1495b", "#2a9d5c")
 _SVG = "http://www.w3.org/2000/svg"
 _NAME = re.compile(r"(?P<x>[0-9]+) (?P<grows>nodes|tasks), (?P<rest>.+)")

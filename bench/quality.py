@@ -1,4 +1,4 @@
-"""How well placement packs: how few machines a workload needs, and how much of its GPUs a cluster gives out.
+"""How well placement packs and rebalance spreads: machines that a workload needs, moves, GPUs that are given out.
 
 Beside other policies on the same draws, and beside a solver's bound where there is a solver. The draws are made up
 after published shapes, so what is compared are the policies in one row of draws; figures of papers stand beside theirs
@@ -26,6 +26,7 @@ from bench.compaction import (
     scored_by,
     solver_there,
 )
+from bench.evenness import EACH, JOINING, NODES, SERVICES, evened
 from bench.figure import Figure, measured, short
 from bench.gpus import POLICIES, PUBLISHED, allocated, drawn, published_nodes
 from bench.run import Run
@@ -45,6 +46,7 @@ BEST_FIT = "best fit"
 
 def measure(run: Run) -> Iterator[Figure]:
     yield from _compaction(run)
+    yield from _evenness()
     yield from _gpus(run)
 
 
@@ -91,6 +93,15 @@ def _packs(seed: int) -> dict[str, Pack]:
 def _beside(figure: Figure, ours: list[int], theirs: list[int], name: str, target: float | None) -> Figure:
     ratios = tuple(one / other for one, other in zip(ours, theirs, strict=True))
     return replace(figure, ratio=mean(ratios), ratios=ratios, against=f"{name} in each cell", target=target)
+
+
+def _evenness() -> Iterator[Figure]:
+    one = evened()
+    note = f"{SERVICES * EACH} tasks on {NODES} nodes, {JOINING} join; all placed anew would move {one.anew}"
+    figure = measured(FAMILY, "rebalance, moves", "moves", [one.moves], note=note)
+    yield replace(figure, ratio=one.moves / one.fewest, against=f"the fewest that make counts even {one.fewest}")
+    note = f"0 is even, 1 all on one node; {short(one.before)} before"
+    yield measured(FAMILY, "rebalance, imbalance left", "", [one.after], note=note)
 
 
 def _gpus(run: Run) -> Iterator[Figure]:

@@ -4,7 +4,7 @@ from random import Random
 
 import msgspec
 import pytest
-from bench import compaction, gpus, history, picture, shapes
+from bench import compaction, evenness, gpus, history, picture, shapes
 from bench.conditions import Conditions
 from bench.figure import Figure
 from bench.frames import framed, unframed
@@ -248,6 +248,13 @@ def test_best_fit_of_the_bench_packs_as_placement_does_by_binpack_where_machines
     for count in range(7):
         ours = compaction.decided_by("binpack")(one, range(count))
         assert ours == compaction.scored_by(compaction.best_fit)(one, range(count))
+
+
+def test_a_rebalance_is_measured_against_the_fewest_moves_that_even_counts_need() -> None:
+    one = evenness.evened()
+    assert one.fewest == 100  # ten of forty nodes are to have ten of 400 tasks each
+    assert one.fewest <= one.moves <= one.anew
+    assert one.after < one.before
 
 
 def test_gpus_are_those_published_and_so_is_the_demand() -> None:
