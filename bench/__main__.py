@@ -1,4 +1,4 @@
-"""`python -m bench [FAMILY…] [--json FILE]`: measure, print one table, write it as JSON.
+"""`python -m bench [FAMILY…] [--full] [--keep] [--json FILE]`: measure, print one table, write it as JSON.
 
 Exit code 0 also if a target is missed, as the table says so; 1 if something could not be measured.
 """
@@ -16,13 +16,16 @@ from typing import NoReturn
 
 from msgspec.structs import replace
 
+from bench import history
 from bench.conditions import observed
 from bench.families import FAMILIES
 from bench.figure import Figure, Trouble
+from bench.picture import drawn, lines_of
 from bench.programs import engine_url
 from bench.raw_engine import CLUSTER, RawEngine, on_engine, sweep
 from bench.report import Report, table, write
 from bench.run import Run
+from bench.throughput import CURVE_FAMILY
 from longshore.model.errors import Failure
 
 STATE = Path(__file__).resolve().parent.parent / ".state" / "bench"
@@ -45,10 +48,10 @@ def main() -> int:
             if family.needs_engine and not engine:
                 troubles[name] = f"skipped, {about}"
                 continue
-            run = Run(folder / name, engine)
+            run = Run(folder / name, engine, asked.full)
             run.say(f"{name} …")
             try:
-                figures += family.measure(run)
+                figures.extend(family.measure(run))  # keeps those that came before a trouble
             except (Trouble, Failure, subprocess.TimeoutExpired) as trouble:
                 troubles[name] = f"{trouble} (logs in {run.folder})"
                 broken = True
@@ -60,6 +63,10 @@ def main() -> int:
     done = replace(conditions, load_after=os.getloadavg()[0], took_s=time.monotonic() - began)
     report = Report(conditions=done, figures=figures, troubles=troubles)
     write(report, asked.json)
+    if lines := lines_of(figures, CURVE_FAMILY):
+        asked.json.with_suffix(".svg").write_text(drawn("CPU time for one task, from request to bind", "µs", lines))
+    if asked.keep:
+        history.add(report)
     print(table(report))
     print(f"also in {asked.json}")
     return 1 if broken else 0
@@ -68,6 +75,8 @@ def main() -> int:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Figures of Longshore on this machine.")
     parser.add_argument("families", nargs="*", type=_family, metavar="FAMILY", help=", ".join(FAMILIES))
+    parser.add_argument("--full", action="store_true", help="the published sizes, where a family has smaller ones too")
+    parser.add_argument("--keep", action="store_true", help="add the figures to bench/history.jsonl")
     parser.add_argument("--json", type=Path, default=STATE / "latest.json", metavar="FILE")
     return parser.parse_args()
 

@@ -18,14 +18,16 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
 
     family: str
     name: str
-    value: float
-    """The median, where there is more than one sample."""
+    value: float | None
+    """The median, where there is more than one sample; None if it cannot be measured yet, and `note` says why."""
     unit: str
     samples: int = 1
     low: float | None = None
     high: float | None = None
     target: float | None = None
     """Of `ratio` if there is one, of `value` otherwise: at most this much."""
+    at_least: bool = False
+    """Whether it is at least so much instead."""
     ratio: float | None = None
     """`value` over the same figure of what stands in `against`."""
     ratios: tuple[float, ...] = ()
@@ -36,14 +38,17 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def met(self) -> bool | None:
         """Whether the target is; None if there is none."""
-        if self.target is None:
-            return None
-        return (self.ratio if self.ratio is not None else self.value) <= self.target
+        one = self.ratio if self.ratio is not None else self.value
+        return self._meets(one) if self.target is not None and one is not None else None
 
     @property
     def sure(self) -> bool:
         """Whether every pair says the same of the target as their medians do."""
-        return all((ratio <= (self.target or 0)) == self.met for ratio in self.ratios)
+        return all(self._meets(ratio) == self.met for ratio in self.ratios)
+
+    def _meets(self, one: float) -> bool:
+        target = self.target or 0.0
+        return one >= target if self.at_least else one <= target
 
 
 def measured(

@@ -54,6 +54,11 @@ class Program:
         return time.clock_gettime(clock)
 
     @property
+    def waited_s(self) -> float:
+        """Seconds for which its main thread could have run and had no core, as others had them."""
+        return waited_s(self._process.pid)
+
+    @property
     def memory(self) -> Memory:
         full = self._seen.memory_full_info()
         return Memory(full.rss, full.pss)
@@ -195,6 +200,15 @@ def wait_for(condition: Callable[[], bool], limit_s: float, what: str, *, poll_s
         if time.monotonic() > give_up:
             raise Trouble(f"waited {limit_s:.0f} s for {what}, in vain")
         time.sleep(poll_s)
+
+
+def waited_s(pid: int | str = "self") -> float:
+    """Seconds for which a program's main thread has waited for a core: what figures of a busy machine are to be read
+    with. Zero where the kernel does not count that."""
+    try:
+        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
+    except OSError:
+        return 0.0
 
 
 def engine_url() -> str:

@@ -42,7 +42,7 @@ def write(report: Report, path: Path) -> None:
 
 
 def _verdict(figures: list[Figure]) -> str:
-    aimed = [figure for figure in figures if figure.target is not None]
+    aimed = [figure for figure in figures if figure.met is not None]
     missed = [f"{figure.family}: {figure.name}" for figure in aimed if not figure.met]
     count = f"{len(aimed) - len(missed)} of {len(aimed)} targets met"
     return f"{count}; missed: {', '.join(missed)}" if missed else count
@@ -53,9 +53,11 @@ def _row(figure: Figure) -> tuple[str, ...]:
     if figure.samples > 1 and figure.low is not None and figure.high is not None:
         spread = f"{short(figure.low)}-{short(figure.high)}, n={figure.samples}"
     target = ""
-    if figure.target is not None:
+    if figure.target is not None and figure.met is not None:
         what = "ratio " if figure.ratio is not None else ""
-        target = f"{what}<= {short(figure.target)} {_MET[figure.met]}{'' if figure.sure else _UNSURE}"
+        bound = ">=" if figure.at_least else "<="
+        target = f"{what}{bound} {short(figure.target)} {_MET[figure.met]}{'' if figure.sure else _UNSURE}"
     ratio = f"{figure.ratio:.2f}" if figure.ratio is not None else ""
     notes = "; ".join(one for one in (figure.against, figure.note) if one)
-    return (f"{figure.family}: {figure.name}", f"{short(figure.value)} {figure.unit}", spread, target, ratio, notes)
+    value = f"{short(figure.value)} {figure.unit}" if figure.value is not None else "not yet"
+    return (f"{figure.family}: {figure.name}", value, spread, target, ratio, notes)

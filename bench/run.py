@@ -14,6 +14,8 @@ class Run(msgspec.Struct, frozen=True):
     """For this family alone; on the repository's disk."""
     engine: str
     """URL; empty if there is none."""
+    full: bool = False
+    """Whether it may take as long as the published sizes take."""
 
     def say(self, words: str) -> None:
         """Progress, for whoever waits."""

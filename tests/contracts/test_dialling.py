@@ -11,10 +11,12 @@ from msgspec.structs import replace
 
 from longshore.channel import SESSION_PATH, accept, worker_end
 from longshore.control.dialling import keep_dialling
-from longshore.control.joining import admitted
-from longshore.model.errors import Denied, Unavailable
+from longshore.control.joining import admitted, relied_on
+from longshore.model.changes import Change, deleted
+from longshore.model.errors import Conflict, Denied, Unavailable
+from longshore.model.lifecycle import Owner
 from longshore.model.messages import Assignment, Down, Farewell, Hello, Welcome
-from longshore.model.objects import Availability, Capacity, EngineFacts, Kind, Node, NodeStatus
+from longshore.model.objects import Availability, Capacity, EngineFacts, Kind, Node, NodeStatus, Role
 from longshore.model.reasons import Reason
 from tests.clusters import free_port
 from tests.contracts.serving import Manager, put, remove, serving
@@ -194,3 +196,21 @@ async def test_a_worker_is_no_node_that_is_to_be_elsewhere(tmp_path: Path) -> No
         (change,) = admitted(world, hello("n9"), None, now=0.0, connected=False, lease_s=9.0, dialled="127.0.0.1:7441")
         assert isinstance(change.after, Node)
         assert (change.after.status, change.after.dial) == (NodeStatus.READY, "127.0.0.1:7441")
+
+
+async def test_those_who_join_with_one_token_do_not_wait_for_one_another(tmp_path: Path) -> None:
+    async with serving(tmp_path) as manager:
+        world, commit = manager.store.read(), manager.store.commit
+        token = next(one for one in world.tokens.values() if one.role is Role.JOIN and one.uses_left is None)
+
+        def join(name: str) -> list[Change]:
+            said = replace(hello(name), token_sha256="a" * 64)
+            return admitted(world, said, token, now=0.0, connected=False, lease_s=9.0)
+
+        for name in ("n1", "n2"):  # decided on one world, and both land
+            await commit(join(name), relied_on(world, token))
+        assert manager.store.read().tokens[token.id] == token
+        revoked = deleted(Kind.TOKEN, token.id, token.revision, Owner.USER, Reason.TOKEN_REVOKED)
+        await commit([revoked])
+        with pytest.raises(Conflict):
+            await commit(join("n3"), relied_on(world, token))

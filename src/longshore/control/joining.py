@@ -9,7 +9,7 @@ import re
 from msgspec.structs import replace
 
 from longshore.decide.admission import admit_node_labels, admit_node_name
-from longshore.model.changes import Change, deleted
+from longshore.model.changes import Change, Guard, deleted
 from longshore.model.errors import Conflict, Denied, Invalid
 from longshore.model.lifecycle import Owner
 from longshore.model.messages import Hello
@@ -57,8 +57,17 @@ def admitted(
         raise Invalid("a worker that joins says the SHA-256 of its own token", field="token_sha256")
     changes = _node_changes(node, hello, now, lease_s)
     changes.append(_node_token(world, hello, now))
-    changes.append(_used(world, token))
+    changes += _used(world, token)
     return changes
+
+
+def relied_on(world: Snapshot, token: Token | None) -> tuple[Guard, ...]:
+    """A join token for any number of workers: it opens while it is there, and is not written, so that many may come in
+    at once."""
+    current = world.tokens.get(token.id) if token is not None else None
+    if current is None or current.role is not Role.JOIN or current.uses_left is not None:
+        return ()
+    return (Guard(kind=Kind.TOKEN, id=current.id, revision=current.revision),)
 
 
 def _check_place(world: Snapshot, name: str, dialled: str) -> None:
@@ -115,13 +124,13 @@ def _token_change(token: Token, old: Token | None, reason: Reason) -> Change:
     )
 
 
-def _used(world: Snapshot, token: Token) -> Change:
-    """One use less of a join token; the last one deletes it."""
+def _used(world: Snapshot, token: Token) -> list[Change]:
+    """One use less of a join token whose uses are counted; the last one deletes it."""
     current = world.tokens.get(token.id)
     if current is None:
         raise Denied("the join token was used up or revoked meanwhile", known=True)
     if current.uses_left is None:
-        return _token_change(current, current, Reason.TOKEN_USED)
+        return []
     if current.uses_left <= 1:
-        return deleted(Kind.TOKEN, current.id, current.revision, Owner.MANAGER, Reason.TOKEN_USED)
-    return _token_change(replace(current, uses_left=current.uses_left - 1), current, Reason.TOKEN_USED)
+        return [deleted(Kind.TOKEN, current.id, current.revision, Owner.MANAGER, Reason.TOKEN_USED)]
+    return [_token_change(replace(current, uses_left=current.uses_left - 1), current, Reason.TOKEN_USED)]

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from longshore.control.census import Census
 from longshore.control.entries import EntryFeed
-from longshore.control.joining import admitted
+from longshore.control.joining import admitted, relied_on
 from longshore.control.liveness import Liveness
 from longshore.control.logs import LogStreams
 from longshore.decide.reports import heard
@@ -228,7 +228,7 @@ class Sessions:
             try:
                 if changes:
                     with self.liveness.knocking(hello.node):
-                        await self._store.commit(changes)
+                        await self._store.commit(changes, relied_on(world, token))
             except Conflict:
                 continue
             return

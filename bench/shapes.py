@@ -1,0 +1,192 @@
+"""The published shapes of scheduling work: how many nodes, what is there before, what is measured, what else goes on.
+
+Those of Kubernetes' scheduler_perf (test/integration/scheduler_perf, performance-config.yaml) with their templates and
+with the floors that its CI holds them to, in tasks a second. Data, and nothing of how it is carried out; a shape whose
+rules no spec has words for yet says so in `needs`, and is measured once they are there.
+"""
+
+from enum import StrEnum
+
+import msgspec
+
+from longshore.model.spec import Mode, PlacementRules, Port, Resources, ServiceSpec
+
+MIB, GIB = 1 << 20, 1 << 30
+NAMED = "scheduler-perf-node"
+
+
+class Churn(StrEnum):
+    """What goes on while tasks are measured."""
+
+    NOTHING = ""
+    UNFIT = "every 0.2 s one more service whose task fits no node"
+    MIXED = "each second a node, a task that fits no node and a service, made and removed"
+    DELETES = "100 tasks a second taken away"
+
+
+class Shape(msgspec.Struct, frozen=True, kw_only=True):
+    """One row."""
+
+    name: str
+    nodes: int
+    measured: int
+    floor: float | None = None
+    """Tasks a second, at least, in Kubernetes' CI."""
+    before: int = 0
+    """Tasks that are placed before."""
+    spec: ServiceSpec = ServiceSpec(image="x")
+    spec_before: ServiceSpec = ServiceSpec(image="x")
+    churn: Churn = Churn.NOTHING
+    services: int = 1
+    """Services that the measured tasks are spread over."""
+    cpu: float = 4.0
+    """Of each node."""
+    memory: int = 32 * GIB
+    zones: int = 1
+    named: bool = False
+    """Whether there is one node more, of which the spec knows the name and which has room for all."""
+    full: bool = False
+    """Whether it is only measured with --full."""
+    needs: str = ""
+    """What it cannot be measured without."""
+
+
+def _pod(cpu: float = 0.1, memory: int = 500 * MIB, *constraints: str, ports: tuple[Port, ...] = ()) -> ServiceSpec:
+    rules = PlacementRules(constraints=constraints)
+    return ServiceSpec(image="x", resources=Resources(cpu=cpu, memory=memory), placement=rules, ports=ports)
+
+
+DEFAULT = _pod()
+LIGHT = ServiceSpec(image="x")
+_DAEMON = ServiceSpec(image="x", placement=PlacementRules(constraints=(f"node.name=={NAMED}",)))
+_GLOBAL = ServiceSpec(image="x", mode=Mode.GLOBAL, resources=DEFAULT.resources)
+_IN_ZONE = _pod(0.1, 500 * MIB, "node.labels.zone==zone-1")
+_ONE_A_NODE = _pod(ports=(Port(container=80, host=8080),))
+
+UNFIT = _pod(9.0)
+"""A task that is larger than any node."""
+
+_AFFINITY = "affinity to services"
+_SPREAD = "even spread over a label"
+_PREEMPTION = "priorities and preemption"
+
+
+def _later(name: str, nodes: int, before: int, measured: int, floor: float | None, needs: str) -> Shape:
+    return Shape(name=name, nodes=nodes, before=before, measured=measured, floor=floor, needs=needs)
+
+
+SHAPES: tuple[Shape, ...] = (
+    Shape(name="basic, small", nodes=500, before=500, measured=1000, spec=DEFAULT, spec_before=DEFAULT),
+    Shape(name="basic", nodes=5000, before=1000, measured=10_000, floor=680, spec=DEFAULT, spec_before=DEFAULT),
+    Shape(
+        name="basic, many",
+        nodes=5000,
+        before=5000,
+        measured=50_000,
+        floor=810,
+        spec=DEFAULT,
+        spec_before=DEFAULT,
+        full=True,
+    ),
+    Shape(
+        name="daemonset, all pinned to one node",
+        nodes=15_000,
+        measured=30_000,
+        floor=1100,
+        spec=_DAEMON,
+        named=True,
+        full=True,
+    ),
+    Shape(name="global service, one task a node", nodes=5000, measured=5000, spec=_GLOBAL),
+    Shape(
+        name="unschedulable",
+        nodes=5000,
+        before=100,
+        measured=10_000,
+        floor=590,
+        spec=DEFAULT,
+        spec_before=DEFAULT,
+        churn=Churn.UNFIT,
+    ),
+    Shape(
+        name="unschedulable, 20,000 before",
+        nodes=5000,
+        before=20_000,
+        measured=10_000,
+        floor=600,
+        spec=DEFAULT,
+        spec_before=DEFAULT,
+        churn=Churn.UNFIT,
+        full=True,
+    ),
+    Shape(name="mixed churn", nodes=5000, measured=10_000, floor=710, spec=DEFAULT, churn=Churn.MIXED),
+    Shape(
+        name="deletes meanwhile",
+        nodes=5000,
+        before=5000,
+        measured=5000,
+        floor=830,
+        spec=LIGHT,
+        spec_before=LIGHT,
+        churn=Churn.DELETES,
+    ),
+    Shape(
+        name="node affinity",
+        nodes=5000,
+        before=5000,
+        measured=10_000,
+        floor=220,
+        spec=_IN_ZONE,
+        spec_before=DEFAULT,
+        zones=1,
+    ),
+    Shape(name="host port conflict", nodes=20_000, measured=20_000, spec=_ONE_A_NODE, full=True),
+    Shape(name="resource saturation", nodes=20_000, measured=20_000, spec=_pod(3.0), full=True),
+    _later("while gated", 1, 10_000, 20_000, 910, "tasks that exist and wait: a service that waits has none"),
+    _later("extended resource", 5000, 0, 5000, 180, "named resources"),
+    _later("anti-affinity, required, node", 5000, 1000, 2000, 60, _AFFINITY),
+    _later("matching anti-affinity", 5000, 1000, 5000, 595, _AFFINITY),
+    _later("affinity, required, zone", 5000, 5000, 5000, 35, _AFFINITY),
+    _later("affinity, preferred", 5000, 5000, 5000, 90, _AFFINITY),
+    _later("anti-affinity, preferred", 5000, 5000, 5000, 90, _AFFINITY),
+    _later("mixed base", 5000, 10_000, 5000, 140, f"{_AFFINITY}, {_SPREAD}"),
+    _later("anti-affinity, required, by selector", 6000, 4000, 2000, 24, _AFFINITY),
+    _later("anti-affinity, preferred, by selector", 5000, 4000, 2000, 55, _AFFINITY),
+    _later("affinity, required, by selector", 5000, 5000, 2000, 35, _AFFINITY),
+    _later("affinity, preferred, by selector", 5000, 5000, 5000, 90, _AFFINITY),
+    _later("topology spreading, hard", 5000, 5000, 5000, 460, _SPREAD),
+    _later("topology spreading, soft", 5000, 5000, 5000, 340, _SPREAD),
+    _later("topology spreading, default", 5000, 5000, 50_000, 160, _SPREAD),
+    _later("tainted nodes", 5000, 0, 4000, 270, "taints and tolerations"),
+    _later("preemption", 1000, 4000, 1000, None, _PREEMPTION),
+    _later("preemption meanwhile", 5000, 20_000, 5000, 570, _PREEMPTION),
+)
+
+C2M = Shape(
+    name="C2M",
+    nodes=6100,
+    measured=2_000_000,
+    services=2000,
+    spec=ServiceSpec(image="x", resources=Resources(cpu=0.01, memory=16 * MIB)),
+    cpu=64.0,
+    memory=256 * GIB,
+)
+"""Nomad's challenge of two million containers, in jobs of 1,000 as those of its first million were."""
+C2M_PART = msgspec.structs.replace(C2M, name="C2M, a fiftieth", measured=40_000, services=40)
+
+BY_NAME = {shape.name: shape for shape in (*SHAPES, C2M, C2M_PART)}
+
+
+def curve(nodes: int, tasks: int) -> Shape:
+    """A shape of the figure of cost per task: as many tasks as asked for, in services of 1,000, on nodes as in C2M."""
+    return msgspec.structs.replace(
+        C2M, name=f"curve {nodes} {tasks}", nodes=nodes, measured=tasks, services=tasks // 1000
+    )
+
+
+def shape_named(name: str) -> Shape:
+    """One of those above, or of the curve."""
+    if name.startswith("curve "):
+        _, nodes, tasks = name.split()
+        return curve(int(nodes), int(tasks))
+    return BY_NAME[name]
