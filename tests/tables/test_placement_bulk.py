@@ -136,9 +136,12 @@ def one_by_one(table: NodeTable, ask: Ask, policy: Policy, count: int) -> list[i
 
 
 @pytest.mark.parametrize("crowds", [False, True])
-@pytest.mark.parametrize("spare", [1, bulk.SPARE])
-def test_the_merge_is_exact_for_any_scores(crowds: bool, spare: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("spare", "most"), [(1, bulk.SCORES_MAX), (bulk.SPARE, 5), (bulk.SPARE, bulk.SCORES_MAX)])
+def test_the_merge_is_exact_for_any_scores(
+    crowds: bool, spare: int, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(bulk, "SPARE", spare)
+    monkeypatch.setattr(bulk, "SCORES_MAX", most)
     deep = False
     for seed in range(20 * WORLDS):
         rng = Random(seed)

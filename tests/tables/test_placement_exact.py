@@ -307,7 +307,7 @@ def test_epvm_is_the_least_rise_in_cost() -> None:
 def test_ten_thousand_tasks_on_five_thousand_nodes_within_a_second() -> None:
     big = world(*(node(f"n{number:04}") for number in range(5000)), service(cpu=0.1, memory=GIB), *waiting(10_000))
     for policy in POLICIES:
-        start = time.perf_counter()
+        start = time.process_time()
         changes, _ = decide(big, NOW, policy)
-        assert time.perf_counter() - start < 1.0, policy
+        assert time.process_time() - start < 1.0, policy
         assert sum(change.reason is Reason.PLACED for change in changes) == 10_000

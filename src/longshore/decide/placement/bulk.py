@@ -19,6 +19,10 @@ from longshore.decide.placement.table import Counts, Mask, NodeTable, Vector
 
 SPARE = 4
 """So many scores are worked out at first for each task of those that lie close together."""
+DEEPER = 4
+"""So many times as many tasks a node are looked at when those before were too few."""
+SCORES_MAX = 4_000_000
+"""So many scores are worked out at once where more nodes are looked at because the last block was short."""
 
 
 class Block(msgspec.Struct, frozen=True):
@@ -67,18 +71,22 @@ class Bulk:
         limit = min(count, int(room.max()))
         deep = min(max(self._deep, -(-count // len(rows)) + 1), limit)
         turn = self._table.turn() if self._policy.turns else None
-        wide = len(rows) if not self._deep else max(self._spare * count // deep, 1)
+        wide = self._wide(count, deep) if self._deep else len(rows)
         while True:
             part, rest = self._part(rows, room, wide, deep, turn)
             block, short = _first(part, rest, count)
             if len(block.rows) >= count or not short:
                 break
             # Close together: fewer nodes, and more of each.
-            self._deep = deep = min(deep * SPARE, limit)
-            wide = max(self._spare * count // deep, 1)
+            self._deep = deep = min(DEEPER * deep, limit)
+            wide = self._wide(count, deep)
         if len(block.rows) < count:
             self._spare *= 2
         return self._in_one_crowd(block) if self._policy.crowds else block
+
+    def _wide(self, count: int, deep: int) -> int:
+        """How many nodes are looked at for so many tasks, if each may get so many of them."""
+        return max(min(self._spare * count, SCORES_MAX) // deep, 1)
 
     def _part(
         self, rows: Counts, room: Counts, wide: int, deep: int, turn: Counts | None

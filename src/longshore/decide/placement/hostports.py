@@ -103,7 +103,8 @@ class HostPorts:
         left = np.ones(np.shape(machines), np.bool_)
         for port in ask.fixed:
             uses = self._uses.get(port, {})
-            left &= np.array([machine not in uses for machine in np.atleast_1d(machines).tolist()]).reshape(left.shape)
+            free = [machine not in uses for machine in np.atleast_1d(machines).tolist()]
+            left &= np.array(free, np.bool_).reshape(left.shape)
         for protocol, count in ask.chosen:
             left &= _range_for(ask, protocol) - self._taken_in_range[protocol][machines] >= count
         return left
