@@ -29,7 +29,7 @@ def controllers(
     """The rows. `policy` names the placement policy; `liveness` tells for how long a node may still be silent, `census`
     whether most are, `busy` how many of its cores were in use when last measured, `kept` what is kept that is over."""
     dependents = Dependents()
-    kept = place.Kept()
+    passes = place.Kept()
 
     def starting_keys(event: Event, world: Snapshot) -> Iterable[str]:
         """Also those that wait for the service before they start."""
@@ -50,7 +50,7 @@ def controllers(
             "placement",
             _placement_keys,
             lambda world: (CLUSTER,),
-            lambda world, key, now: place.decide(world, now, policy, busy, kept),
+            lambda world, key, now: place.decide(world, now, policy, busy, passes),
         ),
         Controller(
             "rebalance",
