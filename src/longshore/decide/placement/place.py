@@ -18,7 +18,9 @@ from msgspec.structs import replace
 from longshore.decide import restart
 from longshore.decide.placement.ask import Ask, ask_of
 from longshore.decide.placement.filters import Sieve, no_node, rows_within, sieve
-from longshore.decide.placement.scores import Policy, Vector, columns, numbers, policy_named, table_for
+from longshore.decide.placement.policies import bound, policy_named
+from longshore.decide.placement.rules import foremost, points, points_move, reaches_others, waits_for_others
+from longshore.decide.placement.scores import Policy, Vector, columns, numbers, table_for
 from longshore.decide.placement.table import Busy, NodeTable, age
 from longshore.decide.placement.volumes import Ties, Volumes
 from longshore.model.changes import Change
@@ -38,25 +40,32 @@ def decide(world: Snapshot, now: float, policy: str, busy: Busy | None = None) -
     waiting = _waiting(world)
     changes: list[Change] = []
     looks: list[float] = []
+    placed = hopes = False
     if not waiting:
         return changes, None
-    table = table_for(chooser, world, now, busy)
+    table = table_for(chooser, world, now, busy, measures=_measures(world, waiting))
     volumes = Volumes(world)
     for (service, number), alike in groupby(waiting, key=lambda task: (task.service, task.release)):
         release = world.release(service, number)
         if release is None:
             changes += [change for task in alike if (change := _refused(task, f"release {number} is not kept"))]
             continue
-        several = _Class(table, ask_of(service, release.spec), chooser)
+        ask = ask_of(service, release.spec)
+        own = policy_named(ask.rules.policy) if ask.rules.policy else chooser
+        several = _Class(table, ask, bound(own, world, now, table, ask))
         for task in alike:
             avoids = avoided(world, task, release.spec, now)
             change, again = several.settle(task, volumes.ties(task, release.spec), avoids, now)
-            if change is not None:
-                if isinstance(change.after, Task) and change.after.node:
-                    changes += volumes.place(task, release.spec, world.nodes[change.after.node], now)
-                changes.append(change)
+            if change is not None and isinstance(change.after, Task) and change.after.node:
+                placed = True
+                changes += volumes.place(task, release.spec, world.nodes[change.after.node], now)
+            else:
+                hopes = hopes or waits_for_others(ask)
+            changes += [change] if change is not None else []
             if again is not None:
                 looks.append(again)
+    if placed and hopes:
+        looks.append(now)  # who was refused for want of others may find them there now
     return changes, min(looks, default=None)
 
 
@@ -66,6 +75,14 @@ def avoided(world: Snapshot, task: Task, spec: ServiceSpec, now: float) -> Mappi
         return {}
     service = world.tasks_of_service(task.service).values()
     return restart.avoided(task, [one for one in service if one.slot == task.slot], service, spec, now)
+
+
+def _measures(world: Snapshot, waiting: Iterable[Task]) -> bool:
+    """Whether a policy of a service's own asks what is in use."""
+    kinds = {(task.service, task.release) for task in waiting}
+    found = (world.release(service, number) for service, number in kinds)
+    named = {one.spec.placement.policy for one in found if one is not None and one.spec.placement.policy}
+    return any(policy_named(name).measures for name in named)
 
 
 def _waiting(world: Snapshot) -> list[Task]:
@@ -85,6 +102,8 @@ class _Class:
         self._room = self._left.room.copy()
         self._scores: Vector | None = None
         """None while nobody asks, or after something that moved the scores of all nodes."""
+        self._points = points(table, ask)
+        """What rules with a weight come to: who has most is taken before the policy is asked."""
         self._why_not: dict[Ties, tuple[str, Again]] = {}
 
     def settle(self, task: Task, ties: Ties, avoids: Mapping[str, float], now: float) -> tuple[Change | None, Again]:
@@ -102,6 +121,7 @@ class _Class:
             node=self._table.names[row],
             avoids=dict(avoids),
             ports=self._take(row),
+            devices=self._table.devices,
             placed_at=now,
             reason=Reason.PLACED,
             message=message,
@@ -118,7 +138,8 @@ class _Class:
             return rows[0] if rows else None
         self._table.start_round()
         scores = self._policy.score(columns(self._table, self._ask), self._ask)
-        return int(max(rows, key=scores.item))
+        liked = self._points
+        return int(max(rows, key=lambda row: (0 if liked is None else liked.item(row), scores.item(row))))
 
     def _best(self, avoids: Mapping[str, float]) -> int | None:
         """The best row with room, of those to be avoided only if there is no other; the first of equals, which is the
@@ -132,16 +153,22 @@ class _Class:
         if avoids:
             others = self._scores.copy()
             others[[self._table.row_of[name] for name in avoids if name in self._table.row_of]] = -np.inf
-            row = int(others.argmax())
+            row = int(foremost(others, self._points).argmax())
             if others[row] > -np.inf:
                 return row
-        row = int(self._scores.argmax())
+        row = int(foremost(self._scores, self._points).argmax())
         return row if self._room[row] > 0 else None
 
     def _take(self, row: int) -> tuple[PublishedPort, ...]:
         """Put a task on a node and bring its row up to date."""
         table, crowd = self._table, self._table.crowd
+        reaches = reaches_others(table, self._ask)
         ports = table.take(row, self._ask)
+        if points_move(self._ask):
+            self._points = points(table, self._ask)
+        if reaches:
+            self._count_anew()
+            return ports
         self._left = None
         closed = [row]
         self._room[row] -= 1
@@ -157,6 +184,13 @@ class _Class:
             if self._room[row] > 0:
                 self._scores[row] = self._policy.score(numbers(table, self._ask, row), self._ask)
         return ports
+
+    def _count_anew(self) -> None:
+        """After a task that changed what other nodes may take: room may have come, too."""
+        self._left = sieve(self._table, self._ask)
+        self._room = self._left.room.copy()
+        self._scores = None
+        self._why_not = {}
 
     def _refusal(self, ties: Ties) -> tuple[str, Again]:
         """Why no node takes a task, and when a host port that another program held is to be tried again. Remembered,

@@ -217,9 +217,12 @@ POLICIES = {
 }
 
 
-def table_for(policy: Policy, world: Snapshot, now: float, busy: Busy | None, *, without: str = "") -> NodeTable:
-    """The nodes, with what `policy` wants to know of them."""
-    return NodeTable(world, now, without=without, begin=policy.begin, busy=busy if policy.measures else None)
+def table_for(
+    policy: Policy, world: Snapshot, now: float, busy: Busy | None, *, without: str = "", measures: bool = False
+) -> NodeTable:
+    """The nodes, with what `policy` wants to know of them; `measures` if somebody else's measures, too."""
+    asked = busy if policy.measures or measures else None
+    return NodeTable(world, now, without=without, begin=policy.begin, busy=asked)
 
 
 def policy_named(name: str) -> Policy:

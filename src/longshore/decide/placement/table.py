@@ -5,16 +5,19 @@ what tasks hold, not what they ask for (that is a filter's) and not which node i
 whose capacity shrank below what its tasks hold has nothing free, not less than nothing.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 import numpy.typing as npt
 
 from longshore.decide.placement.ask import Ask
-from longshore.decide.placement.constraints import Constraint
+from longshore.decide.placement.constraints import Constraint, minded
+from longshore.decide.placement.holdings import Extra, Holdings, extra_of
 from longshore.decide.placement.hostports import PORT_RETRY_S, HostPorts
+from longshore.decide.placement.rules import Domains, domains_of
 from longshore.model.lifecycle import ON_NODE
 from longshore.model.objects import Availability, Node, NodeStatus, PublishedPort, Task
+from longshore.model.placing import TaintEffect
 from longshore.model.reasons import Reason
 from longshore.model.snapshot import Snapshot
 
@@ -34,6 +37,7 @@ class NodeTable:
     """The nodes of one snapshot, and what the tasks placed since have taken."""
 
     __slots__ = (
+        "_domains",
         "_holds",
         "_of_service",
         "active",
@@ -41,8 +45,10 @@ class NodeTable:
         "cpu",
         "cpu_free",
         "crowd",
+        "devices",
         "disk_free",
         "heard",
+        "holdings",
         "last",
         "machine",
         "memory",
@@ -52,6 +58,7 @@ class NodeTable:
         "ports",
         "row_of",
         "rows_of_machine",
+        "tainted",
         "tasks",
         "turn",
         "up",
@@ -73,8 +80,14 @@ class NodeTable:
         machines, self.rows_of_machine = _machines(self.nodes)
         self.machine: Counts = np.array(machines, np.int64)
         self.ports = HostPorts(len(self.rows_of_machine))
+        self.tainted = tuple(row for row, node in enumerate(self.nodes) if node.taints)
+        """The rows that have taints: few, or none."""
+        self.holdings = Holdings(self.nodes)
+        self.devices: dict[str, tuple[str, ...]] = {}
+        """What the task that was placed last was given of them."""
         self._holds: dict[Constraint, Mask] = {}
-        tally = _Tally(world, now, without)
+        self._domains: dict[str, Domains] = {}
+        tally = _Tally(world, now, without, self.holdings)
         for name, machine in zip(self.names, machines, strict=True):
             tally.count(name, world.tasks_of_node(name).values(), machine, self.ports)
         self.cpu_free = np.maximum(self.cpu - np.array(tally.cpu_millis, np.int64), 0)
@@ -112,6 +125,33 @@ class NodeTable:
             mask = self._holds[constraint] = np.array([constraint.holds(node) for node in self.nodes], np.bool_)
         return mask
 
+    def suits(self, ask: Ask) -> Mask:
+        """Which nodes are of the kind that `ask` may go to, whatever room and state they have."""
+        mask = np.ones(len(self), np.bool_)
+        for constraint in (*ask.constraints, *ask.platform):
+            mask &= self.holds(constraint)
+        for row in self.tainted:
+            mask[row] &= not minded(self.nodes[row].taints, ask.rules, TaintEffect.NO_SCHEDULE, TaintEffect.NO_EXECUTE)
+        return mask
+
+    def standing(self, ask: Ask) -> Mask:
+        """Which nodes could take `ask` if they had room."""
+        return self.up & self.heard & self.active & self.suits(ask)
+
+    def domains(self, over: str) -> Domains:
+        """Which nodes are one by a label, or by name."""
+        if over not in self._domains:
+            self._domains[over] = domains_of(self.nodes, over)
+        return self._domains[over]
+
+    def rows_of(self, service: str) -> Mapping[int, int]:
+        """The rows that have tasks of `service`, with how many."""
+        return self._of_service.get(service, {})
+
+    def repelled(self, service: str) -> Mapping[str, Mapping[int, int]]:
+        """The rows whose tasks keep those of `service` away, by over what."""
+        return self.holdings.repelled(service)
+
     def of_service(self, service: str) -> Counts:
         """How many tasks of `service` each node has."""
         counts = np.zeros(len(self), np.int64)
@@ -140,6 +180,7 @@ class NodeTable:
             self.crowd *= 2
         of_service = self._of_service.setdefault(ask.service, {})
         of_service[row] = of_service.get(row, 0) + 1
+        self.devices = self.holdings.take(row, ask.extra)
         return self.ports.take(self.machine.item(row), ask)
 
 
@@ -156,11 +197,12 @@ def _machines(nodes: Iterable[Node]) -> tuple[list[int], list[list[int]]]:
 class _Tally:
     """Sums of what tasks hold, node by node in order of row. Plain integers: NumPy's are slow one at a time."""
 
-    def __init__(self, world: Snapshot, now: float, without: str) -> None:
+    def __init__(self, world: Snapshot, now: float, without: str, holdings: Holdings) -> None:
         self._world = world
+        self._holdings = holdings
         self._now = now
         self._without = without
-        self._needs: dict[tuple[str, int], tuple[int, int, int]] = {}
+        self._needs: dict[tuple[str, int], tuple[int, int, int, Extra | None]] = {}
         self._newest: tuple[float, Age] | None = None
         self.newest_node = ""
         self.cpu_millis: list[int] = []
@@ -187,6 +229,8 @@ class _Tally:
             memory += need[1]
             disk += need[2]
             count += 1
+            if need[3] is not None or task.devices:
+                self._holdings.count(row, need[3], task.devices)
             of_service = self.of_service.setdefault(task.service, {})
             of_service[row] = of_service.get(row, 0) + 1
             for port in task.ports:
@@ -196,10 +240,12 @@ class _Tally:
         self.disk.append(disk)
         self.tasks.append(count)
 
-    def _need(self, task: Task) -> tuple[int, int, int]:
+    def _need(self, task: Task) -> tuple[int, int, int, Extra | None]:
         release = self._world.release(task.service, task.release)
-        resources = release.spec.resources if release is not None else None
-        need = (0, 0, 0) if resources is None else (resources.cpu_millis, resources.memory, resources.disk)
+        need: tuple[int, int, int, Extra | None] = (0, 0, 0, None)
+        if release is not None:
+            resources = release.spec.resources
+            need = (resources.cpu_millis, resources.memory, resources.disk, extra_of(release.spec))
         self._needs[task.service, task.release] = need
         return need
 
