@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from longshore.decide.placement import hostports
 from longshore.decide.placement.place import decide
-from longshore.model.objects import EngineFacts, Node, Object, Release, Task
+from longshore.model.objects import Node, Object, Release, Task
 from longshore.model.placing import (
     Affinity,
     PlacementRules,
@@ -20,10 +20,8 @@ from longshore.model.placing import (
     TolerationOperator,
 )
 from longshore.model.snapshot import Snapshot
-from longshore.model.spec import Resources
-from tests import situations
 from tests.tables import naive
-from tests.tables.build import NOW, node, placed, task, waiting, world
+from tests.tables.build import NOW, world
 from tests.tables.test_placement_exact import FEW, random_world, rows_of
 
 WORLDS = 1500

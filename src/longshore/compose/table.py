@@ -42,7 +42,7 @@ NO_BUILD = "images are not built here; build and push it, then name it in image"
 NO_HOST_ACCESS = "tasks get no access to their machine beyond volumes and ports"
 NO_FINE_LIMITS = "limits are cpus, memory and pids only"
 NO_ROLLOUT = "a rollback goes by the rules of update_config"
-NO_DEVICES = "the cluster does not count devices"
+NO_CHOICE = "which devices a task gets is the cluster's to choose"
 ENGINE_DEFAULT = "the engine's default applies"
 
 TOP = Level(
@@ -99,6 +99,7 @@ SERVICE = Level(
         "cap_drop": "list",
         "security_opt": "`no-new-privileges[:true|:false]` only; here it is on unless you say false",
         "pull_policy": "`always`, `missing`, `if_not_present`, `never`",
+        "platform": "`linux/amd64`: nodes of this system and processor only",
         "pids_limit": "`-1` is no limit; without it 512",
         "mem_limit": "as `deploy.resources.limits.memory`",
         "mem_reservation": "as `deploy.resources.reservations.memory`",
@@ -138,7 +139,7 @@ SERVICE = Level(
         "extends": "one file describes an app; use YAML anchors and `<<`",
         "external_links": NO_NETWORKS,
         "extra_hosts": "tasks see the names that their node's DNS knows",
-        "gpus": NO_DEVICES,
+        "gpus": "use deploy.resources.reservations.devices",
         "group_add": "use user with a group, such as `1000:1000`",
         "init": "put an init such as tini into the image",
         "ipc": NO_HOST_ACCESS,
@@ -154,7 +155,6 @@ SERVICE = Level(
         "oom_kill_disable": NO_FINE_LIMITS,
         "oom_score_adj": NO_FINE_LIMITS,
         "pid": NO_HOST_ACCESS,
-        "platform": "use deploy.placement.constraints with a label of your nodes",
         "post_start": "let the image's entrypoint do it",
         "pre_stop": "let the program act on its stop signal",
         "privileged": NO_HOST_ACCESS,
@@ -193,6 +193,58 @@ EXTENSION = Level(
         "readiness": "asked by the worker; a task is ready only while it passes",
         "single_writer": "`true`: of each slot one task runs in the whole cluster, whatever fails; without it `false`",
         "rebalance": "`true`: tasks move by themselves when a node joins or returns; without it `false`",
+        "placement": "rules about places that Compose has no word for",
+    },
+    extensible=False,
+)
+
+PLACEMENT_OWN = Level(
+    path="services.*.x-longshore.placement",
+    supported={
+        "prefers": "constraints that nodes are liked for, with weights",
+        "tolerations": "taints of nodes that its tasks do not mind",
+        "affinity": "services that its tasks are to be near",
+        "anti_affinity": "services that its tasks are to be apart from; itself to keep its own tasks apart",
+        "spread": "labels over which its tasks are spread evenly",
+        "policy": "how to choose among nodes with room: a policy's name or weights, such as `spread=2,image=1`; "
+        "without it the cluster's",
+    },
+    extensible=False,
+)
+
+PREFERS = Level(
+    path="services.*.x-longshore.placement.prefers[]",
+    supported={"constraint": "as in `deploy.placement.constraints`", "weight": "1 to 100; without it 1"},
+    extensible=False,
+)
+
+TOLERATION = Level(
+    path="services.*.x-longshore.placement.tolerations[]",
+    supported={
+        "key": "the taint's; without it, and with `Exists`, every taint",
+        "operator": "`Equal`, as without it, or `Exists`, whatever the value",
+        "value": "the taint's",
+        "effect": "`NoSchedule`, `PreferNoSchedule` or `NoExecute`; without it any",
+    },
+    extensible=False,
+)
+
+AFFINITY = Level(
+    path="services.*.x-longshore.placement.affinity[], .anti_affinity[]",
+    supported={
+        "service": "its name",
+        "over": "`node.name`, as without it: on the same node; `node.labels.KEY`: on nodes with an equal label",
+        "weight": "1 to 100; without it required",
+    },
+    extensible=False,
+)
+
+SPREAD = Level(
+    path="services.*.x-longshore.placement.spread[]",
+    supported={
+        "over": "`node.labels.KEY`: nodes with an equal label are one; `node.name`: each is its own",
+        "skew_max": "required: by how many tasks one may exceed the one that has fewest; without it only preferred",
+        "weight": "1 to 100; without it 1",
     },
     extensible=False,
 )
@@ -351,21 +403,47 @@ LIMITS = Level(
 RESERVATIONS = Level(
     path="services.*.deploy.resources.reservations",
     supported={
-        "cpus": "set aside for each task; placement counts these and nothing else",
+        "cpus": "set aside for each task; placement counts what is set aside and nothing else",
         "memory": "set aside for each task",
+        "pids": "set aside for each task, on nodes that know how many they have room for",
+        "devices": "whole devices such as GPUs, each given to one task at a time",
+        "generic_resources": "what nodes were said to have, counted: `longshore node resource`",
     },
-    refused={"generic_resources": NO_DEVICES, "devices": NO_DEVICES, "pids": "only limits has pids"},
+)
+
+DEVICE = Level(
+    path="services.*.deploy.resources.reservations.devices[]",
+    supported={
+        "capabilities": "one: the resource that nodes have, such as `[gpu]`",
+        "count": "how many; without it 1",
+    },
+    refused={"device_ids": NO_CHOICE, "driver": ENGINE_DEFAULT, "options": ENGINE_DEFAULT},
+)
+
+GENERIC = Level(
+    path="services.*.deploy.resources.reservations.generic_resources[]",
+    supported={"discrete_resource_spec": "what, and how many"},
+)
+
+GENERIC_SPEC = Level(
+    path="services.*.deploy.resources.reservations.generic_resources[].discrete_resource_spec",
+    supported={"kind": "the resource's name, in lower case", "value": "how many"},
 )
 
 PLACEMENT = Level(
     path="services.*.deploy.placement",
     supported={
-        "constraints": "`node.hostname` (the node's name; also `node.name`) or `node.labels.KEY`, with `==` or `!=`"
+        "constraints": "about `node.hostname` (the node's name; also `node.name`), `node.labels.KEY`, "
+        "`node.platform.os`, `node.platform.arch` or `engine.labels.KEY`: with `==`, `!=`, `in (A, B)`, "
+        "`notin (A, B)`, `>`, `>=`, `<`, `<=`, or a label's `KEY` or `!KEY` alone; all must hold",
+        "preferences": "even spread, preferred and not required; several count alike",
+        "max_replicas_per_node": "tasks of the service that one node may have; `0` is no limit",
     },
-    refused={
-        "preferences": "tasks are spread over the nodes anyway",
-        "max_replicas_per_node": "use mode global for one task on each node",
-    },
+)
+
+PREFERENCE = Level(
+    path="services.*.deploy.placement.preferences[]",
+    supported={"spread": "`node.labels.KEY`: nodes with an equal label are one; those without it are one, too"},
 )
 
 RESTART_POLICY = Level(
@@ -397,6 +475,11 @@ LEVELS = (
     SERVICE,
     DEPENDENCY,
     EXTENSION,
+    PLACEMENT_OWN,
+    PREFERS,
+    TOLERATION,
+    AFFINITY,
+    SPREAD,
     PROBE,
     PROBE_HTTP,
     PROBE_TCP,
@@ -413,7 +496,11 @@ LEVELS = (
     RESOURCES,
     LIMITS,
     RESERVATIONS,
+    DEVICE,
+    GENERIC,
+    GENERIC_SPEC,
     PLACEMENT,
+    PREFERENCE,
     RESTART_POLICY,
     UPDATE_CONFIG,
 )

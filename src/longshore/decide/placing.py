@@ -15,6 +15,7 @@ from longshore.decide.bounds import check_count, check_number, match, shown
 from longshore.decide.placement import constraints
 from longshore.decide.placement.policies import policy_named
 from longshore.model.errors import Invalid
+from longshore.model.objects import Node
 from longshore.model.placing import (
     Affinity,
     PlacementRules,
@@ -25,6 +26,7 @@ from longshore.model.placing import (
     Toleration,
     TolerationOperator,
 )
+from longshore.model.views import NodePatch
 
 WEIGHT = (1, 100)
 COUNT_MAX = 1_000_000
@@ -88,6 +90,26 @@ def admit_resources(resources: Mapping[str, Supply], *, field: str) -> dict[str,
         if len(set(supply)) < len(supply):
             raise Invalid("a device is named twice; name each once", field=path)
     return dict(sorted(resources.items()))
+
+
+def patched_taints(node: Node, patch: NodePatch) -> tuple[Taint, ...]:
+    """The taints of a node once a user's patch is applied. Raises Invalid for one to remove that is not there."""
+    admit_taints(patch.taints, field="taints")
+    kept = {(one.key, one.effect): one for one in node.taints}
+    for place, text in enumerate(patch.untaint):
+        gone = [key for key, one in kept.items() if text in (one.key, f"{one.key}:{one.effect}")]
+        if not gone:
+            raise Invalid(f"node {node.name} has no taint {shown(text)}", field=f"untaint[{place}]")
+        for key in gone:
+            del kept[key]
+    kept |= {(one.key, one.effect): one for one in patch.taints}
+    return admit_taints(tuple(kept.values()), field="taints")
+
+
+def patched_resources(node: Node, patch: NodePatch) -> dict[str, Supply]:
+    """The resources of a node once a user's patch is applied."""
+    merged = {**node.resources, **(patch.resources or {})}
+    return admit_resources({name: one for name, one in merged.items() if one is not None}, field="resources")
 
 
 def _resource(name: str, field: str) -> None:

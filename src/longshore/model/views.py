@@ -16,6 +16,7 @@ from longshore.model.objects import (
     ReleasePhase,
     Role,
 )
+from longshore.model.placing import Supply, Taint
 from longshore.model.reasons import Reason
 from longshore.model.spec import Ingress, Protocol, ServiceSpec
 
@@ -188,6 +189,11 @@ class NodeView(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     address: str
     labels: dict[str, str]
+    taints: tuple[Taint, ...]
+    resources: dict[str, Supply]
+    """What it was said to have beside cpu, memory and disk: how many, or which devices."""
+    resources_used: dict[str, int]
+    """Of these, what tasks on it have set aside."""
     availability: Availability
     status: NodeStatus
     reason: Reason
@@ -207,13 +213,18 @@ class NodeView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NodePatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Body of `PATCH /v1/nodes/{name}`. A label set to null is removed; others are kept."""
+    """Body of `PATCH /v1/nodes/{name}`. A label or resource set to null is removed; others are kept."""
 
     availability: Availability | None = None
     deadline_s: float | None = None
     """With `drained` or `leaving`: seconds after which tasks are stopped that found no other place. None is for as long
     as it takes."""
     labels: dict[str, str | None] | None = None
+    taints: tuple[Taint, ...] = ()
+    """To set; one with the same key and effect is replaced."""
+    untaint: tuple[str, ...] = ()
+    """To remove: `KEY`, whatever its effects, or `KEY:EFFECT`."""
+    resources: dict[str, Supply | None] | None = None
 
 
 class Effect(StrEnum):

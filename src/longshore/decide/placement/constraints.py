@@ -25,9 +25,9 @@ PLATFORM_ARCH = "node.platform.arch"
 
 # The first operator splits, so a value may hold anything but begin with '=': `a===b` is a slip of the finger.
 _KEY = r"(?P<key>[^\s=!<>(),]+)"
-_COMPARED = re.compile(rf"\s*{_KEY}\s*(?P<operator>==|!=|>=|<=|>|<)\s*(?P<value>[^\s=].*?)\s*", re.DOTALL)
-_LISTED = re.compile(rf"\s*{_KEY}\s+(?P<operator>in|notin)\s*\((?P<values>[^()]*)\)\s*")
-_PRESENT = re.compile(rf"\s*(?P<negated>!?)\s*{_KEY}\s*")
+_COMPARED = re.compile(rf"{_KEY}\s*(?P<operator>==|!=|>=|<=|>|<)\s*(?P<value>[^\s=].*)", re.DOTALL)
+_LISTED = re.compile(rf"{_KEY}\s+(?P<operator>in|notin)\s*\((?P<values>[^()]*)\)")
+_PRESENT = re.compile(rf"(?P<negated>!?)\s*{_KEY}")
 _NUMBER = re.compile(r"[-+]?[0-9]+(?:\.[0-9]+)?")
 
 ARCHITECTURES = {"x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64"}
@@ -109,19 +109,20 @@ def fact_of(node: Node, key: str) -> str | None:
 @functools.lru_cache(maxsize=4096)
 def parse(text: str) -> Constraint:
     """The constraint that `text` writes. Raises Invalid, in words, for what could not hold or fail to hold."""
-    if found := _LISTED.fullmatch(text):
+    said = text.strip()
+    if found := _LISTED.fullmatch(said):
         _check_key(text, found["key"])
         values = tuple(dict.fromkeys(value.strip() for value in found["values"].split(",")))
         if "" in values:
             raise Invalid(f"constraint {text!r} lists nothing at one place; write KEY in (A, B)")
         return Constraint(found["key"], Operator(found["operator"]), _as_known(found["key"], values))
-    if found := _COMPARED.fullmatch(text):
+    if found := _COMPARED.fullmatch(said):
         _check_key(text, found["key"])
         how, value = Operator(found["operator"]), found["value"]
         if how in _COMPARE and not _NUMBER.fullmatch(value):
             raise Invalid(f"constraint {text!r} compares with {value!r}, which is no number")
         return Constraint(found["key"], how, _as_known(found["key"], (value,)))
-    if (found := _PRESENT.fullmatch(text)) and found["key"].startswith((NODE_LABEL, ENGINE_LABEL)):
+    if (found := _PRESENT.fullmatch(said)) and found["key"].startswith((NODE_LABEL, ENGINE_LABEL)):
         _check_key(text, found["key"])
         return Constraint(found["key"], Operator.MISSING if found["negated"] else Operator.EXISTS)
     raise Invalid(

@@ -162,7 +162,8 @@ def _apart(table: Table, ask: Ask, affinity: Affinity) -> Counts:
 def _repelled(table: Table, ask: Ask, over: str) -> Counts:
     domains = table.domains(over)
     free = (domains.sums(table.repelled(ask.service)[over]) == 0)[domains.of_row] | ~domains.inside
-    return free * np.int64(PLENTY)
+    column: Counts = free * np.int64(PLENTY)
+    return column
 
 
 def _even(table: Table, ask: Ask, spread: Spread, skew_max: int) -> Counts:
