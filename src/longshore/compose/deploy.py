@@ -8,7 +8,7 @@ import re
 
 import msgspec
 
-from longshore.compose import table
+from longshore.compose import places, table
 from longshore.compose.faults import quoted
 from longshore.compose.page import Fields, Stated, Value, agreed
 from longshore.compose.pairs import label_pairs
@@ -76,7 +76,7 @@ def deployment(service: Fields) -> Deployment:
         ),
         limits=Limits(cpu=cpu, memory=memory, pids=pids),
         placement=msgspec.structs.replace(
-            placement(_level(deploy, "placement", table.PLACEMENT)), platform=service.read("platform", Value.word, "")
+            placement(_level(deploy, "placement", places.PLACEMENT)), platform=service.read("platform", Value.word, "")
         ),
         restart=_restart(service, deploy),
         update=_update(_level(deploy, "update_config", table.UPDATE_CONFIG), replicas),

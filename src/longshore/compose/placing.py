@@ -8,7 +8,7 @@ import re
 
 from msgspec.structs import replace
 
-from longshore.compose import table
+from longshore.compose import places
 from longshore.compose.faults import quoted
 from longshore.compose.page import Fields, Value
 from longshore.model.placing import (
@@ -51,7 +51,7 @@ def placement(fields: Fields) -> PlacementRules:
 
 def extended(rules: PlacementRules, value: Value) -> PlacementRules:
     """`rules` with what our own keys add."""
-    fields = value.fields(table.PLACEMENT_OWN)
+    fields = value.fields(places.PLACEMENT_OWN)
     return replace(
         rules,
         prefers=tuple(fields.read("prefers", lambda value: value.each(_prefers), [])),
@@ -81,14 +81,14 @@ def _constraint(item: Value) -> str:
 
 
 def _preference(item: Value) -> Spread:
-    spread = item.fields(table.PREFERENCE).get("spread")
+    spread = item.fields(places.PREFERENCE).get("spread")
     if spread is None:
         raise item.fault("has no spread; name the label to spread over: node.labels.KEY")
     return Spread(over=spread.word())
 
 
 def _prefers(item: Value) -> Preference:
-    fields = item.fields(table.PREFERS)
+    fields = item.fields(places.PREFERS)
     text = fields.get("constraint")
     if text is None:
         raise item.fault("has no constraint; write one, such as node.labels.disk==ssd")
@@ -96,7 +96,7 @@ def _prefers(item: Value) -> Preference:
 
 
 def _toleration(item: Value) -> Toleration:
-    fields = item.fields(table.TOLERATION)
+    fields = item.fields(places.TOLERATION)
     return Toleration(
         key=fields.read("key", Value.word, ""),
         operator=fields.read("operator", lambda value: value.one_of(_OPERATORS), TolerationOperator.EQUAL),
@@ -106,7 +106,7 @@ def _toleration(item: Value) -> Toleration:
 
 
 def _affinity(item: Value) -> Affinity:
-    fields = item.fields(table.AFFINITY)
+    fields = item.fields(places.AFFINITY)
     service = fields.get("service")
     if service is None:
         raise item.fault("has no service; name the one that is meant, which may be this one")
@@ -114,7 +114,7 @@ def _affinity(item: Value) -> Affinity:
 
 
 def _spread(item: Value) -> Spread:
-    fields = item.fields(table.SPREAD)
+    fields = item.fields(places.SPREAD)
     over = fields.get("over")
     if over is None:
         raise item.fault("has no over; name the label to spread over: node.labels.KEY")
@@ -147,7 +147,7 @@ def _devices(value: Value) -> list[tuple[str, int, Value]]:
 
 
 def _device(item: Value) -> tuple[str, int]:
-    fields = item.fields(table.DEVICE)
+    fields = item.fields(places.DEVICE)
     kinds = [one.word() for one in capabilities.items()] if (capabilities := fields.get("capabilities")) else []
     if len(kinds) != 1:
         raise item.fault("needs one capability, which is the resource that nodes have, such as capabilities: [gpu]")
@@ -160,10 +160,10 @@ def _device(item: Value) -> tuple[str, int]:
 def _generic(value: Value) -> list[tuple[str, int, Value]]:
     found = []
     for item in value.items():
-        spec = item.fields(table.GENERIC).get("discrete_resource_spec")
+        spec = item.fields(places.GENERIC).get("discrete_resource_spec")
         if spec is None:
             raise item.fault("has no discrete_resource_spec with kind and value")
-        fields = spec.fields(table.GENERIC_SPEC)
+        fields = spec.fields(places.GENERIC_SPEC)
         kind, count = fields.get("kind"), fields.get("value")
         if kind is None or count is None:
             raise spec.fault("needs a kind and a value")

@@ -7,34 +7,21 @@ is read. The names follow schema/compose-spec.json of the specification (2026).
 A reason completes the sentence "not supported: …" and says what to do instead, where there is something.
 """
 
-import difflib
-
-import msgspec
-
-
-class Level(msgspec.Struct, frozen=True, kw_only=True):
-    """One kind of mapping in a Compose file."""
-
-    path: str
-    """How the documentation names it; `*` is a name of the user's."""
-    supported: dict[str, str]
-    refused: dict[str, str] = {}
-    extensible: bool = True
-    """Whether the specification allows `x-…` keys here, which are the user's own and are not read."""
-
-
-def advice(level: Level, key: str, *, guess: bool) -> str:
-    """Why `key` is refused at `level`, and what to write instead if that can be guessed."""
-    reason = level.refused.get(key)
-    if reason is not None:
-        return f"not supported: {reason}"
-    if guess and len(key) < 40:
-        near = difflib.get_close_matches(key, [*level.supported, *level.refused], n=1, cutoff=0.7)
-        if near:
-            reason = level.refused.get(near[0])
-            return f"unknown key; did you mean {near[0]}?" + (f" That is not supported: {reason}" if reason else "")
-    return "unknown key; remove it" + (", or start it with x- if it is a note of your own" if level.extensible else "")
-
+from longshore.compose.level import Level as Level
+from longshore.compose.level import advice as advice
+from longshore.compose.places import (
+    AFFINITY,
+    DEVICE,
+    ENGINE_DEFAULT,
+    GENERIC,
+    GENERIC_SPEC,
+    PLACEMENT,
+    PLACEMENT_OWN,
+    PREFERENCE,
+    PREFERS,
+    SPREAD,
+    TOLERATION,
+)
 
 NO_NETWORKS = "the cluster has no networks of its own yet; services reach each other by published ports"
 NO_SECRETS = "the cluster keeps none yet; use environment, env_file or a bind mount"
@@ -42,8 +29,6 @@ NO_BUILD = "images are not built here; build and push it, then name it in image"
 NO_HOST_ACCESS = "tasks get no access to their machine beyond volumes and ports"
 NO_FINE_LIMITS = "limits are cpus, memory and pids only"
 NO_ROLLOUT = "a rollback goes by the rules of update_config"
-NO_CHOICE = "which devices a task gets is the cluster's to choose"
-ENGINE_DEFAULT = "the engine's default applies"
 
 TOP = Level(
     path="",
@@ -194,57 +179,6 @@ EXTENSION = Level(
         "single_writer": "`true`: of each slot one task runs in the whole cluster, whatever fails; without it `false`",
         "rebalance": "`true`: tasks move by themselves when a node joins or returns; without it `false`",
         "placement": "rules about places that Compose has no word for",
-    },
-    extensible=False,
-)
-
-PLACEMENT_OWN = Level(
-    path="services.*.x-longshore.placement",
-    supported={
-        "prefers": "constraints that nodes are liked for, with weights",
-        "tolerations": "taints of nodes that its tasks do not mind",
-        "affinity": "services that its tasks are to be near",
-        "anti_affinity": "services that its tasks are to be apart from; itself to keep its own tasks apart",
-        "spread": "labels over which its tasks are spread evenly",
-        "policy": "how to choose among nodes with room: a policy's name or weights, such as `spread=2,image=1`; "
-        "without it the cluster's",
-    },
-    extensible=False,
-)
-
-PREFERS = Level(
-    path="services.*.x-longshore.placement.prefers[]",
-    supported={"constraint": "as in `deploy.placement.constraints`", "weight": "1 to 100; without it 1"},
-    extensible=False,
-)
-
-TOLERATION = Level(
-    path="services.*.x-longshore.placement.tolerations[]",
-    supported={
-        "key": "the taint's; without it, and with `Exists`, every taint",
-        "operator": "`Equal`, as without it, or `Exists`, whatever the value",
-        "value": "the taint's",
-        "effect": "`NoSchedule`, `PreferNoSchedule` or `NoExecute`; without it any",
-    },
-    extensible=False,
-)
-
-AFFINITY = Level(
-    path="services.*.x-longshore.placement.affinity[], .anti_affinity[]",
-    supported={
-        "service": "its name",
-        "over": "`node.name`, as without it: on the same node; `node.labels.KEY`: on nodes with an equal label",
-        "weight": "1 to 100; without it required",
-    },
-    extensible=False,
-)
-
-SPREAD = Level(
-    path="services.*.x-longshore.placement.spread[]",
-    supported={
-        "over": "`node.labels.KEY`: nodes with an equal label are one; `node.name`: each is its own",
-        "skew_max": "required: by how many tasks one may exceed the one that has fewest; without it only preferred",
-        "weight": "1 to 100; without it 1",
     },
     extensible=False,
 )
@@ -409,41 +343,6 @@ RESERVATIONS = Level(
         "devices": "whole devices such as GPUs, each given to one task at a time",
         "generic_resources": "what nodes were said to have, counted: `longshore node resource`",
     },
-)
-
-DEVICE = Level(
-    path="services.*.deploy.resources.reservations.devices[]",
-    supported={
-        "capabilities": "one: the resource that nodes have, such as `[gpu]`",
-        "count": "how many; without it 1",
-    },
-    refused={"device_ids": NO_CHOICE, "driver": ENGINE_DEFAULT, "options": ENGINE_DEFAULT},
-)
-
-GENERIC = Level(
-    path="services.*.deploy.resources.reservations.generic_resources[]",
-    supported={"discrete_resource_spec": "what, and how many"},
-)
-
-GENERIC_SPEC = Level(
-    path="services.*.deploy.resources.reservations.generic_resources[].discrete_resource_spec",
-    supported={"kind": "the resource's name, in lower case", "value": "how many"},
-)
-
-PLACEMENT = Level(
-    path="services.*.deploy.placement",
-    supported={
-        "constraints": "about `node.hostname` (the node's name; also `node.name`), `node.labels.KEY`, "
-        "`node.platform.os`, `node.platform.arch` or `engine.labels.KEY`: with `==`, `!=`, `in (A, B)`, "
-        "`notin (A, B)`, `>`, `>=`, `<`, `<=`, or a label's `KEY` or `!KEY` alone; all must hold",
-        "preferences": "even spread, preferred and not required; several count alike",
-        "max_replicas_per_node": "tasks of the service that one node may have; `0` is no limit",
-    },
-)
-
-PREFERENCE = Level(
-    path="services.*.deploy.placement.preferences[]",
-    supported={"spread": "`node.labels.KEY`: nodes with an equal label are one; those without it are one, too"},
 )
 
 RESTART_POLICY = Level(

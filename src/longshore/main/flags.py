@@ -94,7 +94,7 @@ def scheduler(default: str) -> Callable[[F], F]:
         type=_Scheduler(),
         default=default,
         show_default=True,
-        help="Policy by which nodes are chosen, or weights such as spread=2,image=1; default and firstfit are first-fit.",
+        help="Policy by which nodes are chosen, or weights: spread=2,image=1; default and firstfit are first-fit.",
     )
 
 

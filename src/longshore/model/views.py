@@ -282,6 +282,24 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     nodes: tuple[str, ...]
 
 
+class NearMiss(msgspec.Struct, frozen=True, kw_only=True):
+    """A node that does not take a task, and all that it lacks for it."""
+
+    node: str
+    lacks: tuple[str, ...]
+
+
+class Ranked(msgspec.Struct, frozen=True, kw_only=True):
+    """A node that could take a task."""
+
+    node: str
+    points: int
+    """What rules with weights come to there; the most comes before any score."""
+    score: float
+    parts: dict[str, float] = {}
+    """Of a policy with weights: what each part adds to the score."""
+
+
 class Why(msgspec.Struct, frozen=True, kw_only=True):
     """The explanation of a task."""
 
@@ -293,7 +311,12 @@ class Why(msgspec.Struct, frozen=True, kw_only=True):
     refusals: tuple[Verdict, ...]
     """If it waits for a node: which filter refuses which nodes."""
     scores: dict[str, float]
-    """If a node could take it: each node's score under the policy in use; the highest wins."""
+    """If a node could take it: each node's score under the policy in use; the highest wins, among those with most
+    points."""
+    nearest: tuple[NearMiss, ...] = ()
+    """If no node takes it: those that lack least."""
+    top: tuple[Ranked, ...] = ()
+    """If a node could take it: the best, with what their places are made of."""
     story: tuple["EventView", ...]
 
 
