@@ -61,7 +61,9 @@ class Table(Protocol):
 
     def repelled(self, service: str, /) -> Mapping[str, Mapping[int, int]]: ...
 
-    def standing(self, ask: Ask, /) -> Mask: ...
+    def sums(self, service: str, over: str, /) -> Counts: ...
+
+    def open_domains(self, ask: Ask, over: str, /) -> Mask: ...
 
     @property
     def tainted(self) -> tuple[int, ...]: ...
@@ -143,17 +145,16 @@ def _per_node(table: Table, ask: Ask) -> Counts:
 def _near(table: Table, ask: Ask, affinity: Affinity) -> Counts:
     """Where the domain has one already. Of tasks that are to be near one another, the first may go anywhere."""
     domains = table.domains(affinity.over)
-    rows = table.rows_of(affinity.service)
-    if not rows and affinity.service == ask.service:
+    if not table.rows_of(affinity.service) and affinity.service == ask.service:
         return domains.inside * np.int64(PLENTY)
-    there = (domains.sums(rows) > 0)[domains.of_row] & domains.inside
+    there = (table.sums(affinity.service, affinity.over) > 0)[domains.of_row] & domains.inside
     return there * np.int64(PLENTY)
 
 
 def _apart(table: Table, ask: Ask, affinity: Affinity) -> Counts:
     """Where the domain has none yet. A node in no domain is apart from all."""
     domains = table.domains(affinity.over)
-    free = (domains.sums(table.rows_of(affinity.service)) == 0)[domains.of_row] | ~domains.inside
+    free = (table.sums(affinity.service, affinity.over) == 0)[domains.of_row] | ~domains.inside
     room = 1 if affinity.service == ask.service else PLENTY
     column: Counts = np.where(domains.inside, free * np.int64(room), PLENTY)
     return column
@@ -170,10 +171,9 @@ def _even(table: Table, ask: Ask, spread: Spread, skew_max: int) -> Counts:
     """Where one more does not exceed the domain with fewest by more than the skew. Domains in which no node would take
     the service, whatever room it has, are not counted: nothing can be evened out there."""
     domains = table.domains(spread.over)
-    sums = domains.sums(table.rows_of(ask.service))[: domains.count]
-    open = np.zeros(domains.count + 1, np.bool_)
-    open[domains.of_row[table.standing(ask)]] = True
-    fewest = int(sums[open[: domains.count]].min()) if open[: domains.count].any() else 0
+    sums = table.sums(ask.service, spread.over)[: domains.count]
+    open = table.open_domains(ask, spread.over)
+    fewest = int(sums[open].min()) if open.any() else 0
     room: Counts = np.append(np.maximum(fewest + skew_max - sums, 0), 0)
     column: Counts = room[domains.of_row]
     return column
@@ -212,13 +212,13 @@ def foremost(scores: npt.NDArray[np.float64], points: Counts | None) -> npt.NDAr
 
 def _has(table: Table, affinity: Affinity) -> Mask:
     domains = table.domains(affinity.over)
-    return (domains.sums(table.rows_of(affinity.service)) > 0)[domains.of_row] & domains.inside
+    return (table.sums(affinity.service, affinity.over) > 0)[domains.of_row] & domains.inside
 
 
 def _lean(table: Table, ask: Ask, spread: Spread) -> Counts:
     """Less for each task that the domain has. Nodes without the label are a domain of their own."""
     domains = table.domains(spread.over)
-    return domains.sums(table.rows_of(ask.service))[domains.of_row] * np.int64(-spread.weight)
+    return (table.sums(ask.service, spread.over) * np.int64(-spread.weight))[domains.of_row]
 
 
 def _disliked(table: Table, ask: Ask) -> Counts:

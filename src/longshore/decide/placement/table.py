@@ -40,6 +40,8 @@ class NodeTable:
         "_domains",
         "_holds",
         "_of_service",
+        "_open",
+        "_sums",
         "active",
         "busy",
         "cpu",
@@ -87,6 +89,8 @@ class NodeTable:
         """What the task that was placed last was given of them."""
         self._holds: dict[Constraint, Mask] = {}
         self._domains: dict[str, Domains] = {}
+        self._sums: dict[str, dict[str, Counts]] = {}
+        self._open: dict[tuple[object, ...], Mask] = {}
         tally = _Tally(world, now, without, self.holdings)
         for name, machine in zip(self.names, machines, strict=True):
             tally.count(name, world.tasks_of_node(name).values(), machine, self.ports)
@@ -148,6 +152,23 @@ class NodeTable:
         """The rows that have tasks of `service`, with how many."""
         return self._of_service.get(service, {})
 
+    def sums(self, service: str, over: str) -> Counts:
+        """How many tasks of `service` each domain has; at the end, how many are in none."""
+        found = self._sums.setdefault(service, {})
+        if over not in found:
+            found[over] = self.domains(over).sums(self.rows_of(service))
+        return found[over]
+
+    def open_domains(self, ask: Ask, over: str) -> Mask:
+        """The domains in which some node could take `ask` if it had room."""
+        key = (ask.constraints, ask.platform, ask.rules.tolerations, over)
+        if key not in self._open:
+            domains = self.domains(over)
+            found = np.zeros(domains.count + 1, np.bool_)
+            found[domains.of_row[self.standing(ask)]] = True
+            self._open[key] = found[: domains.count]
+        return self._open[key]
+
     def repelled(self, service: str) -> Mapping[str, Mapping[int, int]]:
         """The rows whose tasks keep those of `service` away, by over what."""
         return self.holdings.repelled(service)
@@ -180,6 +201,8 @@ class NodeTable:
             self.crowd *= 2
         of_service = self._of_service.setdefault(ask.service, {})
         of_service[row] = of_service.get(row, 0) + 1
+        for over, sums in self._sums.get(ask.service, {}).items():
+            sums[self._domains[over].of_row[row]] += 1
         self.devices = self.holdings.take(row, ask.extra)
         return self.ports.take(self.machine.item(row), ask)
 
