@@ -258,6 +258,16 @@ def test_neighbours(rules: dict[str, Any], expected: str) -> None:
     assert expected in found["web.1.1"]
 
 
+def test_points_are_told() -> None:
+    rules = PlacementRules(prefers=(Preference(constraint="node.name==n2", weight=3),))
+    here = world(situations.service("web", placement=rules), *waiting(1), *pair())
+    (change,) = decide(here, NOW, "first-fit")[0]
+    assert change.message == "first-fit: n2 is the first with room; rules with a weight come to 3 points there"
+    found = explain(here, next(iter(waiting(1))), NOW, "first-fit")
+    assert found.sentence.endswith("; rules with a weight come to 3 points there")
+    assert [(one.node, one.points) for one in found.top] == [("n2", 3), ("n1", 0)]
+
+
 def test_tasks_that_are_to_be_near_one_another_go_where_the_first_went() -> None:
     rules = PlacementRules(
         affinity=(Affinity(service="web", over=ZONE),), prefers=(Preference(constraint="!node.labels.x"),)

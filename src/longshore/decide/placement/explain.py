@@ -10,7 +10,7 @@ import numpy as np
 from longshore.decide.placement.ask import ask_of
 from longshore.decide.placement.filters import no_node, rows_within, sieve
 from longshore.decide.placement.nearest import nearest, to_drop
-from longshore.decide.placement.place import about_avoided, about_ties, avoided
+from longshore.decide.placement.place import about_avoided, about_points, about_ties, avoided
 from longshore.decide.placement.policies import bound, parts_of, policy_named
 from longshore.decide.placement.rules import points
 from longshore.decide.placement.scores import columns, table_for
@@ -73,6 +73,7 @@ def explain(world: Snapshot, task: Task, now: float, policy: str, busy: Busy | N
     kept = [row for row in rows if table.names[row] not in avoids] or rows
     best = max(kept, key=rank)  # the first of equals: rows are in order of name
     why = about_ties(task, ties) or chooser.sentence(table, ask, best)
+    why += about_points(liked, best)
     why += about_avoided(avoids, table.names[best])
     count = f"{len(rows)} of {len(table)} {'node fits' if len(table) == 1 else 'nodes fit'}"
     top = [

@@ -5,7 +5,7 @@ instead of yes or no is what makes a class of identical tasks one pass. A node i
 refuses it. Knows no task but by what it asks and the nodes it is tied to; which node is better is a policy's.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 
 import msgspec
@@ -165,9 +165,9 @@ def _within(table: NodeTable, ties: Ties) -> Mask:
     return left
 
 
-def sieve(table: NodeTable, ask: Ask) -> Sieve:
-    """Put all nodes through all filters. The ties, which are a task's own, are left to the caller."""
-    filters = filters_for(table, ask)
+def sieve(table: NodeTable, ask: Ask, without: Collection[str] = ()) -> Sieve:
+    """Put all nodes through all filters, `without` some. The ties, which are a task's own, are left to the caller."""
+    filters = {words: rule for words, rule in filters_for(table, ask).items() if words not in without}
     room = np.full(len(table), PLENTY, np.int64)
     refused_by = np.full(len(table), len(filters), np.int64)
     for place, rule in reversed([*enumerate(filters.values())]):

@@ -19,9 +19,9 @@ from longshore.decide import restart
 from longshore.decide.placement.ask import Ask, ask_of
 from longshore.decide.placement.filters import Sieve, no_node, rows_within, sieve
 from longshore.decide.placement.policies import bound, policy_named
-from longshore.decide.placement.rules import foremost, points, points_move, reaches_others, waits_for_others
+from longshore.decide.placement.rules import foremost, points, points_move, reaching, waits_for_others
 from longshore.decide.placement.scores import Policy, Vector, columns, numbers, table_for
-from longshore.decide.placement.table import Busy, NodeTable, age
+from longshore.decide.placement.table import Busy, Counts, NodeTable, age
 from longshore.decide.placement.volumes import Ties, Volumes
 from longshore.model.changes import Change
 from longshore.model.lifecycle import Owner, State, Wanted
@@ -100,6 +100,10 @@ class _Class:
         self._left: Sieve | None = sieve(table, ask)
         """What the filters leave, until a task of the class takes some of it."""
         self._room = self._left.room.copy()
+        self._reaching = reaching(table, ask)
+        """The filters by which a task of the class changes the room of other nodes than its own."""
+        self._own = sieve(table, ask, self._reaching).room if self._reaching else self._room
+        """The room by all other filters."""
         self._scores: Vector | None = None
         """None while nobody asks, or after something that moved the scores of all nodes."""
         self._points = points(table, ask)
@@ -114,6 +118,7 @@ class _Class:
             text, again = self._refusal(ties)
             return _refused(task, text), again
         message = about_ties(task, ties) or self._policy.sentence(self._table, self._ask, row)
+        message += about_points(self._points, row)
         message += about_avoided(avoids, self._table.names[row])
         after = replace(
             task,
@@ -149,48 +154,48 @@ class _Class:
         if self._scores is None:
             self._table.start_round()
             scores = self._policy.score(columns(self._table, self._ask), self._ask)
-            self._scores = np.where(self._room > 0, scores, -np.inf)
+            self._scores = np.where(self._own > 0, scores, -np.inf)
+        scores = np.where(self._room > 0, self._scores, -np.inf) if self._reaching else self._scores
         if avoids:
-            others = self._scores.copy()
+            others = scores.copy()
             others[[self._table.row_of[name] for name in avoids if name in self._table.row_of]] = -np.inf
             row = int(foremost(others, self._points).argmax())
             if others[row] > -np.inf:
                 return row
-        row = int(foremost(self._scores, self._points).argmax())
+        row = int(foremost(scores, self._points).argmax())
         return row if self._room[row] > 0 else None
 
     def _take(self, row: int) -> tuple[PublishedPort, ...]:
         """Put a task on a node and bring its row up to date."""
         table, crowd = self._table, self._table.crowd
-        reaches = reaches_others(table, self._ask)
         ports = table.take(row, self._ask)
         if points_move(self._ask):
             self._points = points(table, self._ask)
-        if reaches:
-            self._count_anew()
-            return ports
         self._left = None
         closed = [row]
-        self._room[row] -= 1
+        self._own[row] -= 1
         machine = table.machine.item(row)
         if ports and not table.ports.fits(machine, self._ask):
             # The ports were the machine's: with them goes the room of every node that shares it.
             closed = table.rows_of_machine[machine]
-            self._room[closed] = 0
+            self._own[closed] = 0
         if table.crowd != crowd:
             self._scores = None
         elif self._scores is not None:
             self._scores[closed] = -np.inf
-            if self._room[row] > 0:
+            if self._own[row] > 0:
                 self._scores[row] = self._policy.score(numbers(table, self._ask, row), self._ask)
+        if self._reaching:
+            self._reach()
         return ports
 
-    def _count_anew(self) -> None:
-        """After a task that changed what other nodes may take: room may have come, too."""
-        self._left = sieve(self._table, self._ask)
-        self._room = self._left.room.copy()
-        self._scores = None
+    def _reach(self) -> None:
+        """Ask again what a task changed for other nodes: room may have come, too."""
+        rules = [rule(self._table, self._ask) for rule in self._reaching.values()]
+        self._room = np.minimum.reduce([self._own, *rules])
         self._why_not = {}
+        if self._policy.rounds:
+            self._scores = None
 
     def _refusal(self, ties: Ties) -> tuple[str, Again]:
         """Why no node takes a task, and when a host port that another program held is to be tried again. Remembered,
@@ -206,6 +211,14 @@ class _Class:
 def about_ties(task: Task, ties: Ties) -> str:
     """Why a task is where it is, if it may go to few nodes only."""
     return f"pinned to {task.pinned}" if task.pinned else ", ".join(tie.words for tie in ties)
+
+
+def about_points(liked: Counts | None, row: int) -> str:
+    """What rules with a weight have to say of a node: they were asked before the policy."""
+    if liked is None or not liked.any():
+        return ""
+    most = liked.item(row)
+    return f"; rules with a weight come to {most} {'point' if abs(most) == 1 else 'points'} there"
 
 
 def about_avoided(avoids: Mapping[str, float], node: str) -> str:

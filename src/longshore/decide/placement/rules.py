@@ -3,7 +3,7 @@
 Required rules are filters, with the words that a user reads; those with a weight give each node whole points, and the
 node with most points is taken before any policy is asked. A domain is the nodes whose `over` is equal; a node without
 that label is in none. Says as well which rules of a service bear on other nodes once one of its tasks has a place
-(`reaches_others`), so that `place` counts those anew. Knows where tasks are; nothing of cpu, memory or ports.
+(`reaching`), so that `place` asks those anew. Knows where tasks are; nothing of cpu, memory or ports.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -99,27 +99,38 @@ def rule_filters(table: Table, ask: Ask) -> dict[str, Filter]:
     filters: dict[str, Filter] = {}
     if ask.rules.per_node_max is not None:
         filters[f"{ask.rules.per_node_max} of {ask.service} there already"] = _per_node
-    for one in ask.rules.affinity:
-        if one.weight is None:
-            filters[f"not near {one.service} by {one.over}"] = partial(_near, affinity=one)
-    for one in ask.rules.anti_affinity:
-        if one.weight is None:
-            filters[f"not apart from {one.service} by {one.over}"] = partial(_apart, affinity=one)
+    for one in _required(ask.rules.affinity):
+        filters[_near_words(one)] = partial(_near, affinity=one)
+    for one in _required(ask.rules.anti_affinity):
+        filters[_apart_words(one)] = partial(_apart, affinity=one)
     for over in table.repelled(ask.service):
         filters[f"others there keep {ask.service} away by {over}"] = partial(_repelled, over=over)
     for spread in ask.rules.spread:
         if spread.skew_max is not None:
-            filters[f"uneven by {spread.over}, over {spread.skew_max} more than elsewhere"] = partial(
-                _even, spread=spread, skew_max=spread.skew_max
-            )
+            filters[_even_words(spread)] = partial(_even, spread=spread, skew_max=spread.skew_max)
     return filters
 
 
-def reaches_others(table: Table, ask: Ask) -> bool:
-    """Whether one more task of the service changes the room of other nodes than its own."""
-    own = any(one.service == ask.service and one.over != NODE_NAME for one in _required(ask.rules.anti_affinity))
-    first = not table.rows_of(ask.service) and any(one.service == ask.service for one in _required(ask.rules.affinity))
-    return own or first or any(one.skew_max is not None for one in ask.rules.spread)
+def reaching(table: Table, ask: Ask) -> dict[str, Filter]:
+    """Those of them by which one more task of the service may change the room of other nodes than its own."""
+    near = [one for one in _required(ask.rules.affinity) if one.service == ask.service]
+    apart = [one for one in _required(ask.rules.anti_affinity) if one.service == ask.service and one.over != NODE_NAME]
+    words = [_near_words(one) for one in near] + [_apart_words(one) for one in apart]
+    words += [_even_words(one) for one in ask.rules.spread if one.skew_max is not None]
+    filters = rule_filters(table, ask) if words else {}
+    return {one: filters[one] for one in words}
+
+
+def _near_words(one: Affinity) -> str:
+    return f"not near {one.service} by {one.over}"
+
+
+def _apart_words(one: Affinity) -> str:
+    return f"not apart from {one.service} by {one.over}"
+
+
+def _even_words(one: Spread) -> str:
+    return f"uneven by {one.over}, over {one.skew_max} more than elsewhere"
 
 
 def waits_for_others(ask: Ask) -> bool:

@@ -114,6 +114,8 @@ class Policy(msgspec.Struct, frozen=True):
     """Whether it asks what is in use, beside what is set aside."""
     begin: int = -1
     """The row that counts as the last one chosen while none was."""
+    rounds: bool = False
+    """Whether it goes by who was chosen last: then room that comes back moves all scores."""
 
     def sentence(self, table: NodeTable, ask: Ask, row: int) -> str:
         """Why the task goes to this node, the best of those with room."""
@@ -205,13 +207,13 @@ POLICIES = {
     policy.name: policy
     for policy in (
         Policy("first-fit", _first_fit, _first_fit_words),
-        Policy("round-robin", _round_robin, _round_robin_words),
+        Policy("round-robin", _round_robin, _round_robin_words, rounds=True),
         Policy(DEFAULT, _spread, _spread_words),
         Policy("binpack", _binpack, _binpack_words),
         Policy("epvm", _epvm, _epvm_words),
         # As Cube and its children have it: their counter moves on before the first pick, so an empty cluster begins
         # with the second node.
-        Policy("roundrobin", _round_robin, _round_robin_words, begin=0),
+        Policy("roundrobin", _round_robin, _round_robin_words, begin=0, rounds=True),
         Policy("greedy", _greedy, _greedy_words, measures=True),
     )
 }
