@@ -21,6 +21,7 @@ from msgspec.structs import replace
 from bench.programs import waited_s
 from bench.records import written
 from bench.shapes import NAMED, UNFIT, Churn, Shape, shape_named
+from longshore.control.census import Census
 from longshore.control.controllers import controllers
 from longshore.control.liveness import Liveness
 from longshore.control.operations import Operations
@@ -93,7 +94,8 @@ async def bind(path: Path, shape: Shape, limit_s: float) -> Bound:
     store = await SqliteStore.open(path, clock)
     try:
         await _make_nodes(store, shape)
-        rows = controllers(DEFAULT, Liveness(clock, timeout_s=FOREVER_S), lambda node: None)
+        liveness = Liveness(clock, timeout_s=FOREVER_S)
+        rows = controllers(DEFAULT, liveness, Census(liveness, clock), lambda node: None)
         loop, watcher, verbs = ControlLoop(store, clock, rows), _Watcher(store), _verbs(store, clock)
         running = [asyncio.create_task(loop.run()), asyncio.create_task(watcher.run())]
         try:

@@ -95,7 +95,7 @@ def _naively(table: NodeTable, policy: Policy, order: Order) -> list[int]:
 
 
 def _at_once(table: NodeTable, policy: Policy, order: Order) -> list[int]:
-    alike = Alike(table, order[0], policy, Taken(len(table)))
+    alike = Alike(table, order[0], policy, Taken(len(table)), policy.fall)
     rows: list[int] = []
     for block in alike.blocks(len(order)):
         alike.take(block)
@@ -110,7 +110,7 @@ def _in_turns(table: NodeTable, policy: Policy, order: Order) -> list[int]:
     for ask in order:
         alike = classes.get(ask.service)
         if alike is None:
-            alike = classes[ask.service] = Alike(table, ask, policy, taken)
+            alike = classes[ask.service] = Alike(table, ask, policy, taken, policy.fall)
         row = alike.best((), {})
         if row is None:
             raise Trouble(f"no room after {len(rows)} tasks")

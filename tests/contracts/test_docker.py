@@ -182,6 +182,28 @@ class TestOrders:
         order = msgspec.structs.replace(orders(), task=task)
         assert msgspec.json.decode(create_body(order, cores=1))["Hostname"] == hostname
 
+    def test_devices_are_handed_over_and_told(self, orders: Orders) -> None:
+        devices = {"gpu": ("GPU-a", "GPU-b"), "usb.serial": ("/dev/ttyUSB0",), "fpga": ("f1",)}
+        body = msgspec.json.decode(create_body(msgspec.structs.replace(orders(), devices=devices), cores=1))
+        assert body["HostConfig"]["DeviceRequests"] == [{"DeviceIDs": ["GPU-a", "GPU-b"], "Capabilities": [["gpu"]]}]
+        path = "/dev/ttyUSB0"
+        expected = [{"PathOnHost": path, "PathInContainer": path, "CgroupPermissions": "rwm"}]
+        assert body["HostConfig"]["Devices"] == expected
+        told = {f"LONGSHORE_DEVICES_{name}" for name in ("GPU=GPU-a,GPU-b", f"USB_SERIAL={path}", "FPGA=f1")}
+        assert told <= set(body["Env"])
+        plain = msgspec.json.decode(create_body(orders(), cores=1))["HostConfig"]
+        assert not {"Devices", "DeviceRequests"} & plain.keys()
+
+    async def test_a_device_of_the_machine_is_in_the_container(self, docker: DockerEngine, orders: Orders) -> None:
+        order = msgspec.structs.replace(orders(), devices={"null": ("/dev/full",)})
+        id = await docker.create(order)
+        try:
+            await docker.start(id)
+            ran = await docker.exec(id, ("test", "-c", "/dev/full"), timeout_s=10.0)
+            assert ran.exit_code == 0
+        finally:
+            await docker.remove(id)
+
     def test_an_empty_entrypoint_is_sent_and_none_is_not(self, orders: Orders) -> None:
         cleared = msgspec.json.decode(create_body(orders(spec=ServiceSpec(image=DEMO, entrypoint=())), cores=1))
         assert cleared["Entrypoint"] == []

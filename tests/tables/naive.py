@@ -17,6 +17,7 @@ from longshore.model.objects import Availability, Node, NodeStatus, PublishedPor
 from longshore.model.reasons import Reason
 from longshore.model.snapshot import Snapshot
 from longshore.model.spec import Mode, MountKind, ServiceSpec
+from tests.tables.naive_rules import Rules
 
 RETRY_S = 30.0
 
@@ -31,6 +32,8 @@ class Situation:
     tasks: dict[str, Task] = field(default_factory=dict)
     volumes: dict[tuple[str, str, int], tuple[str, str]] = field(default_factory=dict)
     """By name, service and slot: the node and the machine that have it."""
+    given: dict[str, dict[str, tuple[str, ...]]] = field(default_factory=dict)
+    """The devices of each task that was placed."""
 
     def __post_init__(self) -> None:
         for one in self.world.volumes.values():
@@ -178,12 +181,17 @@ class Situation:
         for place, text in enumerate(spec.placement.constraints):
             if not parse(text).holds(node):
                 return 3 + place, f"constraint {parse(text)}"
+        rules = Rules(self.world, self.tasks, self.now)
+        if (kind := rules.kind(spec, node)) is not None:
+            return kind
         if spec.resources.cpu_millis and spec.resources.cpu_millis > self.cpu_free(node):
             return 100, "not enough cpu"
         if spec.resources.memory and spec.resources.memory > self.memory_free(node):
             return 101, "not enough memory"
         if spec.resources.disk and spec.resources.disk > self.disk_free(node):
             return 102, "not enough disk"
+        if (refused := rules.named(spec, node) or rules.neighbours(task.service, spec, node)) is not None:
+            return refused
         ports = self.ports_for(spec, node)
         if isinstance(ports, str):
             named = [f"host port {port.host}/{port.protocol} in use" for port in spec.ports]
@@ -251,6 +259,26 @@ def _epvm(here: Situation, task: Task, spec: ServiceSpec, node: Node) -> tuple[f
     return (cost,)
 
 
+def _weighted(here: Situation, task: Task, spec: ServiceSpec, node: Node, text: str) -> tuple[float | Fraction, ...]:
+    cpu, memory = max(node.capacity.cpu_millis, 1), max(node.capacity.memory, 1)
+    free = (here.cpu_free(node) / cpu + here.memory_free(node) / memory) / 2
+    rules = Rules(here.world, here.tasks, here.now)
+    total = 0.0
+    for item in text.split(","):
+        part, _, weight = item.partition("=")
+        total += rules.share(part, task.service, spec, node, free) * float(weight)
+    return (-total,)
+
+
+def rank(here: Situation, task: Task, spec: ServiceSpec, node: Node, policy: str) -> tuple[float | Fraction, ...]:
+    """What rules with a weight come to, then the service's own policy or else the cluster's."""
+    points = Rules(here.world, here.tasks, here.now).points(task.service, spec, node)
+    name = spec.placement.policy or policy
+    if "=" in name:
+        return (-points, *_weighted(here, task, spec, node, name))
+    return (-points, *RANKS[name](here, task, spec, node))
+
+
 RANKS: dict[str, Rank] = {
     "first-fit": _first_fit,
     "round-robin": _round_robin,
@@ -271,9 +299,17 @@ def decide(
     world: Snapshot, now: float, policy: str, ports_to_choose: range
 ) -> tuple[list[tuple[str, str, tuple[PublishedPort, ...], str]], float | None]:
     """For each waiting task its id, node, ports and, if it stays, why; and when to look again."""
+    return situation(world, now, policy, ports_to_choose)[1:]
+
+
+def situation(
+    world: Snapshot, now: float, policy: str, ports_to_choose: range
+) -> tuple[Situation, list[tuple[str, str, tuple[PublishedPort, ...], str]], float | None]:
+    """The same, and how it is then."""
     here = Situation(world, now, ports_to_choose, {task.id: task for task in world.tasks()})
     rows: list[tuple[str, str, tuple[PublishedPort, ...], str]] = []
     looks: list[float] = []
+    hopes: list[str] = []
     for task in waiting(world):
         spec = here.spec(task)
         if spec is None:
@@ -283,21 +319,30 @@ def decide(
         fitting = [node for node in here.nodes() if refusals[node.name] is None]
         if not fitting:
             rows.append((task.id, "", (), _sentence(refusals)))
+            hopes += [task.id] if _hopes(spec) else []
             looks += _looks(here, spec, refusals)
             continue
-        rank = RANKS[policy]
         away = here.avoided(task, spec)
         fitting = [node for node in fitting if node.name not in away] or fitting
-        best = min(fitting, key=lambda node: (rank(here, task, spec, node), node.name))
+        best = min(fitting, key=lambda node: (rank(here, task, spec, node, policy), node.name))
         ports = here.ports_for(spec, best)
         assert not isinstance(ports, str)
         rows.append((task.id, best.name, tuple(ports), ""))
         for name in names(spec) if spec.mode is not Mode.GLOBAL else []:
             here.volumes[name, task.service, task.slot] = (best.name, best.engine.id or best.name)
+        devices = Rules(world, here.tasks, now).devices(spec, best)
+        here.given[task.id] = devices
         here.tasks[task.id] = replace(
-            task, state=State.PLACED, node=best.name, ports=tuple(ports), placed_at=now, avoids=away
+            task, devices=devices, state=State.PLACED, node=best.name, ports=tuple(ports), placed_at=now, avoids=away
         )
-    return rows, min(looks, default=None)
+    looks += [now] if hopes and any(row[1] for row in rows) else []
+    return here, rows, min(looks, default=None)
+
+
+def _hopes(spec: ServiceSpec) -> bool:
+    """Whether other tasks may make room for it."""
+    near = any(one.weight is None for one in spec.placement.affinity)
+    return near or any(one.skew_max is not None for one in spec.placement.spread)
 
 
 def _sentence(refusals: dict[str, tuple[float, str] | None]) -> str:

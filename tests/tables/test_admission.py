@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from longshore.decide import admission, grammar
 from longshore.decide.admission import admit
 from longshore.model.errors import Invalid
+from longshore.model.placing import Affinity, Preference, Spread, Toleration, TolerationOperator
 from longshore.model.spec import (
     ExecProbe,
     HealthCheck,
@@ -59,6 +60,10 @@ def ports(*given: Port) -> ServiceSpec:
 
 def only_on(*constraints: str) -> ServiceSpec:
     return spec(placement=PlacementRules(constraints=constraints))
+
+
+def ruled(**rules: Any) -> ServiceSpec:
+    return spec(placement=PlacementRules(**rules))
 
 
 def restarted(condition: RestartOn) -> dict[str, Any]:
@@ -206,6 +211,25 @@ REFUSED: list[tuple[str, ServiceSpec, str, str]] = [
     ("attempts below zero", spec(restart=RestartPolicy(attempts_max=-1)), "restart.attempts_max", "number"),
     ("window that is no number", spec(restart=RestartPolicy(window_s=NAN)), "restart.window_s", "number"),
     ("constraint unknown", only_on("node.role==manager"), "placement.constraints[0]", "node.role"),
+    ("preferred constraint", ruled(prefers=(Preference(constraint="x"),)), "placement.prefers[0].constraint", "not of the form"),
+    ("weight of nothing", ruled(prefers=(Preference(constraint="node.labels.a", weight=0),)), "placement.prefers[0].weight", "1 to 100"),
+    ("platform without processor", ruled(platform="linux"), "placement.platform", "no platform"),
+    ("platform with variant", ruled(platform="linux/arm/v7"), "placement.platform", "no variant"),
+    ("none a node", ruled(per_node_max=0), "placement.per_node_max", "1 to"),
+    ("toleration of nothing", ruled(tolerations=(Toleration(),)), "placement.tolerations[0].key", "Exists"),
+    ("toleration of a value that only exists", ruled(tolerations=(Toleration(key="a", operator=TolerationOperator.EXISTS, value="b"),)), "placement.tolerations[0].value", "Exists asks for no value"),
+    ("toleration of a key that is none", ruled(tolerations=(Toleration(key="a b"),)), "placement.tolerations[0].key", "taint's key"),
+    ("affinity to a name that is none", ruled(affinity=(Affinity(service="A"),)), "placement.affinity[0].service", "service's name"),
+    ("affinity over a word", ruled(anti_affinity=(Affinity(service="a", over="zone"),)), "placement.anti_affinity[0].over", "no domains"),
+    ("affinity too heavy", ruled(affinity=(Affinity(service="a", weight=101),)), "placement.affinity[0].weight", "1 to 100"),
+    ("spread over a word", ruled(spread=(Spread(over="zone"),)), "placement.spread[0].over", "no domains"),
+    ("spread without skew", ruled(spread=(Spread(over="node.name", skew_max=0),)), "placement.spread[0].skew_max", "1 to"),
+    ("policy unknown", ruled(policy="fastest"), "placement.policy", "no placement policy"),
+    ("policy of unknown parts", ruled(policy="speed=1"), "placement.policy", "no weight of a policy"),
+    ("resource by a bad name", spec(resources=Resources(named={"GPU": 1})), "resources.named", "resource's name"),
+    ("resource with a field of its own", spec(resources=Resources(named={"cpu": 1})), "resources.named[cpu]", "field of its own"),
+    ("none of a resource", spec(resources=Resources(named={"gpu": 0})), "resources.named[gpu]", "1 to"),
+    ("pids below zero", spec(resources=Resources(pids=-1)), "resources.pids", "0 to"),
 ]  # fmt: skip
 
 
@@ -273,6 +297,8 @@ ADMITTED: list[tuple[str, ServiceSpec, dict[str, Any]]] = [
         only_on("node.labels.a == b", "node.labels.a==b"),
         {"placement": PlacementRules(constraints=("node.labels.a==b",))},
     ),
+    ("a platform as images name it", ruled(platform="linux/x86_64"), {"placement": PlacementRules(platform="linux/amd64")}),
+    ("a policy as one spelling", ruled(policy=" spread = 2.0, image=1"), {"placement": PlacementRules(policy="spread=2,image=1")}),
 ]  # fmt: skip
 
 

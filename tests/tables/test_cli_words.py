@@ -15,6 +15,9 @@ from longshore.cli.parameters import (
     read_lifetime,
     read_mount,
     read_port,
+    read_resource,
+    read_taint,
+    read_taint_change,
     read_uses,
     read_variable,
 )
@@ -26,6 +29,7 @@ from longshore.cli.units import age, cores, listed, parse_size, parse_span, plai
 from longshore.client import Item
 from longshore.model.lifecycle import State, Wanted
 from longshore.model.objects import PublishedPort, Task
+from longshore.model.placing import Taint, TaintEffect
 from longshore.model.reasons import Reason
 from longshore.model.spec import Mount, MountKind, Port, Protocol
 from longshore.model.views import Effect, FieldChange, Plan, PlannedService, PlannedTask
@@ -180,6 +184,13 @@ def test_pairs() -> None:
     assert read_label("zone=a-") == ("zone", "a-")
     assert read_label("zone-") == ("zone", None)
     assert (read_uses("any"), read_uses("3")) == (None, 3)
+    assert read_taint("a/b=c:NoExecute") == Taint(key="a/b", value="c", effect=TaintEffect.NO_EXECUTE)
+    assert read_taint_change("a:NoSchedule") == Taint(key="a")
+    assert (read_taint_change("a-"), read_taint_change("a:NoSchedule-")) == ("a", "a:NoSchedule")
+    assert (read_resource("licences=3"), read_resource("licences-")) == (("licences", 3), ("licences", None))
+    assert read_resource("gpu=2") == ("gpu", ("0", "1"))
+    assert read_resource("gpu=GPU-a,GPU-b") == ("gpu", ("GPU-a", "GPU-b"))
+    assert read_resource("tty=/dev/ttyUSB0") == ("tty", ("/dev/ttyUSB0",))
     assert (read_lifetime("ever"), read_lifetime("12h")) == (None, 43200.0)
 
 
@@ -194,6 +205,13 @@ def test_pairs() -> None:
         (read_label, "zone"),
         (read_label, "-"),
         (read_label, "=a"),
+        (read_taint, "a"),
+        (read_taint, "a=b:Never"),
+        (read_taint, "=b:NoSchedule"),
+        (read_taint_change, "-"),
+        (read_resource, "gpu"),
+        (read_resource, "gpu="),
+        (read_resource, "=1"),
         (read_uses, "0"),
         (read_uses, "many"),
     ],

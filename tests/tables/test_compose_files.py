@@ -10,6 +10,7 @@ from longshore.compose.page import Fields, Value
 from longshore.compose.services import DEFAULT
 from longshore.decide.admission import admit, admit_app_name, admit_name
 from longshore.model.errors import Invalid
+from longshore.model.placing import Affinity, Preference, Spread, TaintEffect, Toleration
 from longshore.model.spec import (
     Condition,
     Dependency,
@@ -66,7 +67,7 @@ def test_every_supported_key() -> None:
         labels={"tier": "front", "owner": "me"},
         stop_signal="SIGQUIT",
         stop_grace_s=90.0,
-        resources=Resources(cpu=0.25, memory=128 * MIB),
+        resources=Resources(cpu=0.25, memory=128 * MIB, pids=200, named={"gpu": 1, "licences": 2}),
         limits=Limits(cpu=1.5, memory=512 * MIB, pids=100),
         ports=(
             Port(container=80, host=8080),
@@ -104,7 +105,18 @@ def test_every_supported_key() -> None:
             failures_max=2,
             on_failure=OnFailure.PAUSE,
         ),
-        placement=PlacementRules(constraints=("node.labels.disk==ssd",), rebalance=True),
+        placement=PlacementRules(
+            constraints=("node.labels.disk==ssd",),
+            prefers=(Preference(constraint="!node.labels.old", weight=2),),
+            platform="linux/amd64",
+            per_node_max=2,
+            tolerations=(Toleration(key="dedicated", value="web", effect=TaintEffect.NO_SCHEDULE),),
+            affinity=(Affinity(service="old", over="node.labels.zone", weight=5),),
+            anti_affinity=(Affinity(service="web"),),
+            spread=(Spread(over="node.labels.zone"), Spread(over="node.labels.rack", skew_max=2, weight=3)),
+            policy="spread=2,image=1",
+            rebalance=True,
+        ),
         liveness=Probe(tcp=TcpProbe(port=80), start_period_s=20.0),
         readiness=Probe(
             http=HttpProbe(port=80, path="/health", headers={"Host": "web.example"}, accepts=(200, 204)),

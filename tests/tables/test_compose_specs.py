@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
+from longshore.model.placing import Affinity, Preference, Spread, TaintEffect, Toleration, TolerationOperator
 from longshore.model.spec import (
     Condition,
     Dependency,
@@ -254,6 +255,55 @@ DEPLOY: list[tuple[str, dict[str, Any]]] = [
     ("mem_limit: 1 KB", {"limits": Limits(memory=1024)}),
     ("mem_limit: 64m\ndeploy: {resources: {limits: {memory: 65536k}}}", {"limits": Limits(memory=64 * MIB)}),
     ("mem_reservation: 1g", {"resources": Resources(memory=1024 * MIB)}),
+    (
+        "platform: linux/amd64\ndeploy: {placement: {max_replicas_per_node: 2, preferences: [{spread: node.labels.z}]}}",
+        {"placement": PlacementRules(platform="linux/amd64", per_node_max=2, spread=(Spread(over="node.labels.z"),))},
+    ),
+    (
+        (
+            "deploy: {resources: {reservations: {pids: 100, devices: [{capabilities: [gpu], count: 2}], "
+            "generic_resources: [{discrete_resource_spec: {kind: LICENCES, value: 1}}]}}}"
+        ),
+        {"resources": Resources(pids=100, named={"gpu": 2, "licences": 1})},
+    ),
+    (
+        (
+            "x-longshore:\n  placement:\n    prefers: [{constraint: node.labels.disk == ssd, weight: 3}]\n"
+            "    tolerations: [{key: a, value: b, effect: NoSchedule}, {operator: Exists}]\n"
+            "    affinity: [{service: db, over: node.labels.z, weight: 2}]\n    anti_affinity: [{service: web}]\n"
+            "    spread: [{over: node.hostname, skew_max: 1}]\n    policy: binpack"
+        ),
+        {
+            "placement": PlacementRules(
+                prefers=(Preference(constraint="node.labels.disk==ssd", weight=3),),
+                tolerations=(
+                    Toleration(key="a", value="b", effect=TaintEffect.NO_SCHEDULE),
+                    Toleration(operator=TolerationOperator.EXISTS),
+                ),
+                affinity=(Affinity(service="db", over="node.labels.z", weight=2),),
+                anti_affinity=(Affinity(service="web"),),
+                spread=(Spread(over="node.name", skew_max=1),),
+                policy="binpack",
+            )
+        },
+    ),
+    (
+        (
+            "deploy: {placement: {constraints: ['node.labels.z in (a, b)', '!node.labels.b', node.labels.c>3, "
+            "engine.labels.d, node.platform.arch!=arm64]}}"
+        ),
+        {
+            "placement": PlacementRules(
+                constraints=(
+                    "node.labels.z in (a, b)",
+                    "!node.labels.b",
+                    "node.labels.c>3",
+                    "engine.labels.d",
+                    "node.platform.arch!=arm64",
+                )
+            )
+        },
+    ),
     (
         "deploy: {placement: {constraints: [node.hostname==a, node.name != b, node.labels.z==x y, node.labels.b!=c]}}",
         {

@@ -13,7 +13,7 @@ from longshore.model.lifecycle import Owner, State, Wanted
 from longshore.model.objects import Availability, Kind, NodeStatus, Object, Release, Role, Task, Token
 from longshore.model.reasons import Reason
 from longshore.model.spec import Mode, Resources, RestartOn, RestartPolicy
-from longshore.model.views import EventView, Verdict
+from longshore.model.views import EventView, NearMiss, Ranked, Verdict
 from tests.situations import GIB, NOW, node, service, task, world
 
 WEB = service(replicas=2)
@@ -329,7 +329,10 @@ def test_refusals_come_from_the_explanation() -> None:
         scores: dict[str, float] = {"n2": 1.0}  # noqa: RUF012
         sentence = "1 of 2 nodes fit"
         advice = ""
+        nearest: tuple[NearMiss, ...] = ()
+        top: tuple[Ranked, ...] = (Ranked(node="n2", points=0, score=1.0),)
 
     answer = why(task(1, state=State.NEW), [], Told())
     assert (answer.refusals, answer.scores) == ((verdict,), {"n2": 1.0})
+    assert answer.top == Told.top
     assert answer.summary == "web.1.1 waits to be placed: 1 of 2 nodes fit."

@@ -12,6 +12,7 @@ from longshore.model.changes import Change
 from longshore.model.errors import Conflict, Failure, Invalid, NotFound
 from longshore.model.lifecycle import Owner, State, Wanted
 from longshore.model.objects import Availability, Kind, Node, NodeStatus, Release, ReleasePhase, Role, Service, Token
+from longshore.model.placing import Taint, TaintEffect
 from longshore.model.reasons import Reason
 from longshore.model.snapshot import Snapshot
 from longshore.model.spec import Limits, Mode, RestartPolicy, ServiceSpec
@@ -220,6 +221,58 @@ def test_patch_node(
     assert isinstance(change.after, Node)
     assert (change.after.labels, change.after.availability) == (labels, availability)
     assert (change.reason, change.message, change.after.status) == (Reason.NODE_CHANGED, message, NodeStatus.READY)
+
+
+DEDICATED, OLD = Taint(key="dedicated", value="db"), Taint(key="old", effect=TaintEffect.NO_EXECUTE)
+
+
+@pytest.mark.parametrize(
+    ("patch", "taints", "resources", "message"),
+    [
+        (NodePatch(taints=(Taint(key="new"),)), (DEDICATED, Taint(key="new"), OLD), {"gpu": ("0", "1")}, "taints"),
+        (NodePatch(untaint=("old",)), (DEDICATED,), {"gpu": ("0", "1")}, "taints"),
+        (NodePatch(untaint=("dedicated:NoSchedule", "old")), (), {"gpu": ("0", "1")}, "taints"),
+        (
+            NodePatch(taints=(Taint(key="dedicated", value="web"),)),
+            (Taint(key="dedicated", value="web"), OLD),
+            {"gpu": ("0", "1")},
+            "taints",
+        ),
+        (
+            NodePatch(resources={"gpu": None, "licences": 3}),
+            (DEDICATED, OLD),
+            {"licences": 3},
+            "resources",
+        ),
+    ],
+)
+def test_patch_of_taints_and_resources(
+    patch: NodePatch, taints: tuple[Taint, ...], resources: dict[str, Any], message: str
+) -> None:
+    before = replace(N1, taints=(DEDICATED, OLD), resources={"gpu": ("0", "1")})
+    (change,) = wishes.patch_node(world(before), "n1", patch, NOW)
+    assert isinstance(change.after, Node)
+    assert (change.after.taints, change.after.resources, change.message) == (taints, resources, message)
+
+
+@pytest.mark.parametrize(
+    ("patch", "field", "words"),
+    [
+        (NodePatch(untaint=("gone",)), "untaint[0]", "node n1 has no taint 'gone'"),
+        (NodePatch(taints=(Taint(key=""),)), "taints[0].key", "taint's key"),
+        (NodePatch(taints=(Taint(key="a", value=" "),)), "taints[0].value", "taint's value"),
+        (NodePatch(taints=(Taint(key="a"), Taint(key="a", value="b"))), "taints[1].key", "twice"),
+        (NodePatch(resources={"GPU": 1}), "resources", "resource's name"),
+        (NodePatch(resources={"memory": 1}), "resources[memory]", "field of its own"),
+        (NodePatch(resources={"gpu": -1}), "resources[gpu]", "0 to"),
+        (NodePatch(resources={"gpu": ("a", "a")}), "resources[gpu]", "named twice"),
+        (NodePatch(resources={"gpu": ("a b",)}), "resources[gpu]", "a device is named"),
+    ],
+)
+def test_what_a_node_cannot_be_said_to_have(patch: NodePatch, field: str, words: str) -> None:
+    with pytest.raises(Invalid, match=words) as caught:
+        wishes.patch_node(world(N1), "n1", patch, NOW)
+    assert caught.value.field == field
 
 
 def test_a_node_goes_with_its_tokens() -> None:

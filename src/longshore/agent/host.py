@@ -4,11 +4,23 @@ Never the engine's own statistics, which block for most of a second. Readings of
 so they are taken on the event loop.
 """
 
+from contextlib import suppress
+from pathlib import Path
+
 import psutil
 
 from longshore.model.errors import Unavailable
 from longshore.model.objects import NodeStats
 from longshore.ports import Clock, Engine
+
+
+def pids_of_machine(folder: Path = Path("/proc/sys/kernel")) -> int:
+    """How many processes and threads the kernel has room for; zero if it does not say."""
+    found = []
+    for name in ("pid_max", "threads-max"):
+        with suppress(OSError, ValueError):
+            found.append(int((folder / name).read_text()))
+    return min(found, default=0)
 
 
 class _Rate:

@@ -40,6 +40,7 @@ from longshore.model.messages import (
     Welcome,
 )
 from longshore.model.objects import Capacity, NodeStats
+from longshore.model.placing import Supply, Taint
 from longshore.ports import Clock, Engine, LeaseGuard, Prober, WorkerChannel
 
 log = structlog.get_logger("longshore.worker")
@@ -79,6 +80,9 @@ class Worker:
         identity: Identity,
         address: str,
         labels: dict[str, str],
+        taints: tuple[Taint, ...] = (),
+        resources: dict[str, Supply] | None = None,
+        pids: int = 0,
         starts: asyncio.Semaphore,
         share: float = 1.0,
         remember: Callable[[Identity], None],
@@ -90,7 +94,8 @@ class Worker:
         """`share`: the part of the machine that this node offers, where several share one. `remember` keeps an
         identity safe. `figures` reads what is in use, given the ids of this node's containers. `prober` asks over real
         sockets and through the engine, unless told otherwise. `serve_entries` takes what the node serves, if it can be
-        an entry. `guard` ends single-writer tasks that this worker cannot."""
+        an entry. `pids` is how many processes the machine has room for, zero if nobody knows. `guard` ends
+        single-writer tasks that this worker cannot."""
         self.identity = identity
         self.name = identity.node
         self.fence = Fence(clock, guard)
@@ -98,6 +103,9 @@ class Worker:
         self._clock = clock
         self._address = address
         self._labels = labels
+        self._taints = taints
+        self._resources = resources or {}
+        self._pids = pids
         self._starts = starts
         self._share = share
         self._remember = remember
@@ -130,6 +138,8 @@ class Worker:
                     node=self.name,
                     version=__version__,
                     labels=self._labels,
+                    taints=self._taints,
+                    resources=self._resources,
                     token_sha256=hashlib.sha256(self.identity.token.encode()).hexdigest(),
                     address=self._address,
                     capacity=description.capacity,
@@ -191,6 +201,7 @@ class Worker:
 
     async def describe(self) -> Description:
         facts, capacity = await self._engine.describe()
+        capacity = msgspec.structs.replace(capacity, pids=self._pids)
         return Description(capacity=_part(capacity, self._share), engine=facts)
 
     async def describe_again(self) -> Description:
@@ -355,7 +366,10 @@ class _Session:
 def _part(capacity: Capacity, share: float) -> Capacity:
     """A share of a machine, rounded down so that the parts never exceed the whole."""
     return Capacity(
-        cpu=int(capacity.cpu * share * 1000) / 1000, memory=int(capacity.memory * share), disk=capacity.disk
+        cpu=int(capacity.cpu * share * 1000) / 1000,
+        memory=int(capacity.memory * share),
+        disk=capacity.disk,
+        pids=int(capacity.pids * share),
     )
 
 

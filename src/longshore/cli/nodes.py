@@ -7,13 +7,18 @@ import click
 
 from longshore.cli.exits import CONVERGED, TIMED_OUT
 from longshore.cli.group import CommandGroup, Settings, command, pass_settings
-from longshore.cli.parameters import LABEL, SPAN
+from longshore.cli.parameters import LABEL, RESOURCE, SPAN, TAINT_CHANGE
 from longshore.cli.tables import BAD, DOUBTFUL, GOOD, Cell, Row, note, show, show_json
 from longshore.cli.units import age, cores, counted, size
 from longshore.model.objects import Availability, NodeStatus
+from longshore.model.placing import Supply, Taint
 from longshore.model.views import NodePatch, NodeView
 
 LOOK_EVERY_S = 0.2
+HEADINGS = (
+    *("NODE", "STATUS", "ADDRESS", "TASKS", "CPU", "MEMORY"),
+    *("USED", "LABELS", "OTHER", "ENGINE", "AGE", "REMARK"),
+)
 
 
 @command("nodes", "longshore nodes", "longshore nodes --json")
@@ -21,7 +26,8 @@ LOOK_EVERY_S = 0.2
 def nodes(settings: Settings) -> None:
     """List nodes: how they are and what they have.
 
-    CPU and MEMORY show what tasks have set aside of what there is; USED is what is really in use.
+    CPU and MEMORY show what tasks have set aside of what there is, OTHER the same of named resources; USED is what is
+    really in use.
     """
     with settings.client() as client:
         found = list(client.nodes())
@@ -31,7 +37,20 @@ def nodes(settings: Settings) -> None:
         note("No nodes. `longshore token create` makes a token with which a worker can join.")
     else:
         now = time.time()
-        headings = ("NODE", "STATUS", "ADDRESS", "TASKS", "CPU", "MEMORY", "USED", "LABELS", "ENGINE", "AGE", "REMARK")
+        headings = (
+            "NODE",
+            "STATUS",
+            "ADDRESS",
+            "TASKS",
+            "CPU",
+            "MEMORY",
+            "USED",
+            "LABELS",
+            "OTHER",
+            "ENGINE",
+            "AGE",
+            "REMARK",
+        )
         show(headings, [_row(one, now) for one in found])
 
 
@@ -97,6 +116,46 @@ def label(settings: Settings, name: str, labels: tuple[tuple[str, str | None], .
         click.echo(f"{name}: {_labels(view) or 'no labels'}")
 
 
+@node.command(
+    "taint",
+    examples=("longshore node taint n1 dedicated=db:NoSchedule", "longshore node taint n1 dedicated:NoSchedule- old-"),
+)
+@click.argument("name")
+@click.argument("taints", metavar="KEY[=VALUE]:EFFECT|KEY[:EFFECT]-...", nargs=-1, required=True, type=TAINT_CHANGE)
+@pass_settings
+def taint(settings: Settings, name: str, taints: tuple[Taint | str, ...]) -> None:
+    """Keep tasks off a node that do not tolerate it: NoSchedule, PreferNoSchedule, or NoExecute, which moves those that
+    are there."""
+    patch = NodePatch(
+        taints=tuple(one for one in taints if isinstance(one, Taint)),
+        untaint=tuple(one for one in taints if isinstance(one, str)),
+    )
+    with settings.client() as client:
+        view = client.change_node(name, patch)
+    if settings.as_json:
+        show_json(view)
+    else:
+        click.echo(f"{name}: {', '.join(map(str, view.taints)) or 'no taints'}")
+
+
+@node.command(
+    "resource",
+    examples=("longshore node resource n1 gpu=4 licences=3", "longshore node resource n1 tty=/dev/ttyUSB0 licences-"),
+)
+@click.argument("name")
+@click.argument("resources", metavar="NAME=N|NAME=ID,...|NAME-...", nargs=-1, required=True, type=RESOURCE)
+@pass_settings
+def resource(settings: Settings, name: str, resources: tuple[tuple[str, Supply | None], ...]) -> None:
+    """Say what a node has beside cpu, memory and disk: so many (NAME=N), or devices, each given to one task at a time
+    (NAME=ID,...; gpu=N numbers them). NAME- removes it."""
+    with settings.client() as client:
+        view = client.change_node(name, NodePatch(resources=dict(resources)))
+    if settings.as_json:
+        show_json(view)
+    else:
+        click.echo(f"{name}: {_resources(view) or 'no named resources'}")
+
+
 @node.command("rm", examples=("longshore node rm n1",))
 @click.argument("name")
 @pass_settings
@@ -132,9 +191,10 @@ def _row(one: NodeView, now: float) -> Row:
         f"{size(one.reserved.memory)}/{size(one.capacity.memory)}",
         f"{cores(used.cpu_used)} cores, {size(used.memory_used)}" if used else "",
         _labels(one),
+        _resources(one),
         one.engine.version,
         age(one.joined_at, now),
-        one.message if one.status is NodeStatus.DOWN else "",
+        one.message if one.status is NodeStatus.DOWN else ", ".join(map(str, one.taints)),
     )
 
 
@@ -148,3 +208,11 @@ def _status(one: NodeView) -> Cell:
 
 def _labels(one: NodeView) -> str:
     return ",".join(f"{key}={value}" for key, value in sorted(one.labels.items()))
+
+
+def _resources(one: NodeView) -> str:
+    """Set aside of what there is."""
+    return ",".join(
+        f"{name}={one.resources_used.get(name, 0)}/{supply if isinstance(supply, int) else len(supply)}"
+        for name, supply in sorted(one.resources.items())
+    )

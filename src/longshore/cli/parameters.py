@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from longshore.cli.units import parse_size, parse_span
+from longshore.model.placing import GPU, Supply, Taint, TaintEffect
 from longshore.model.spec import Mount, MountKind, Port, Protocol
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -138,6 +139,35 @@ def read_label(text: str) -> tuple[str, str | None]:
     raise ValueError(f"{text!r} is neither KEY=VALUE nor KEY-")
 
 
+def read_taint(text: str) -> Taint:
+    """`dedicated=db:NoSchedule`, or without the value."""
+    pair, colon, effect = text.rpartition(":")
+    key, _, value = pair.partition("=")
+    if not colon or not key or effect not in tuple(TaintEffect):
+        raise ValueError(f"{text!r} is not KEY[=VALUE]:EFFECT, with one of {', '.join(TaintEffect)}")
+    return Taint(key=key, value=value, effect=TaintEffect(effect))
+
+
+def read_taint_change(text: str) -> Taint | str:
+    """The same, or `dedicated-` or `dedicated:NoSchedule-` to remove it."""
+    if text.endswith("-") and len(text) > 1 and "=" not in text:
+        return text[:-1]
+    return read_taint(text)
+
+
+def read_resource(text: str) -> tuple[str, Supply | None]:
+    """`licences=3`, `tty=/dev/ttyUSB0,/dev/ttyUSB1`, or `licences-` to remove it. So many GPUs are numbered from zero,
+    as engines have them."""
+    name, separator, value = text.partition("=")
+    if not separator and len(text) > 1 and text.endswith("-"):
+        return text[:-1], None
+    if not separator or not name or not value:
+        raise ValueError(f"{text!r} is neither NAME=NUMBER, NAME=DEVICE,... nor NAME-")
+    if not (value.isascii() and value.isdecimal()):
+        return name, tuple(one for one in value.split(",") if one)
+    return name, tuple(map(str, range(int(value)))) if name == GPU else int(value)
+
+
 def read_uses(text: str) -> int | None:
     """`3`, or `any`."""
     if text == "any":
@@ -159,6 +189,9 @@ MOUNT = _Word("mount", read_mount)
 VARIABLE = _Word("key=value", read_variable)
 COUNT = _Word("name=n", read_count)
 LABEL = _Word("label", read_label)
+TAINT = _Word("taint", read_taint)
+TAINT_CHANGE = _Word("taint", read_taint_change)
+RESOURCE = _Word("resource", read_resource)
 USES = _Word("uses", read_uses)
 LIFETIME = _Word("lifetime", read_lifetime)
 

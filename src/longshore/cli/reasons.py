@@ -10,7 +10,7 @@ from longshore.cli.tables import note, show, show_json
 from longshore.cli.units import listed, moment, plain
 from longshore.client import Client
 from longshore.model.errors import NotFound
-from longshore.model.views import EventView, NodeView, ServiceWhy, Why
+from longshore.model.views import EventView, NodeView, Ranked, ServiceWhy, Why
 
 
 @command("why", "longshore why web", "longshore why web.3", "longshore why web.3.1 --json", "longshore why n2")
@@ -69,15 +69,29 @@ def _show(answer: Why) -> None:
         click.echo("\nNodes that were refused:")
         for verdict in answer.refusals:
             click.echo(f"  {verdict.filter}: {listed(verdict.nodes)}")
+    if answer.nearest:
+        click.echo("\nNearest to taking it, and what they lack:")
+        for miss in answer.nearest:
+            click.echo(f"  {miss.node}: {', '.join(map(plain, miss.lacks))}")
     if answer.scores:
         click.echo("\nNodes that could take it, best first:")
+        for one in answer.top:
+            click.echo(f"  {one.node}: {one.score:.3f}{_made_of(one)}")
+        rest = answer.scores.keys() - {one.node for one in answer.top}
         for node, score in sorted(answer.scores.items(), key=lambda one: (-one[1], one[0])):
-            click.echo(f"  {node}: {score:.3f}")
+            if node in rest:
+                click.echo(f"  {node}: {score:.3f}")
     if answer.story:
         click.echo("\nStory:")
         show_story(answer.story)
     else:
         note("Nothing of its story is kept any more.")
+
+
+def _made_of(one: Ranked) -> str:
+    said = [f"{one.points} points by its rules"] if one.points else []
+    said += [f"{name} {part:.3f}" for name, part in one.parts.items()]
+    return f" ({', '.join(said)})" if said else ""
 
 
 def show_story(events: Iterable[EventView]) -> None:

@@ -8,10 +8,11 @@ import re
 
 import msgspec
 
-from longshore.compose import table
+from longshore.compose import places, table
 from longshore.compose.faults import quoted
 from longshore.compose.page import Fields, Stated, Value, agreed
 from longshore.compose.pairs import label_pairs
+from longshore.compose.placing import named_resources, placement
 from longshore.compose.quantities import cores, duration_s, size_bytes
 from longshore.model.spec import (
     Limits,
@@ -35,16 +36,6 @@ _RESTARTS = {
 }
 _ORDERS = {order.value: order for order in UpdateOrder}
 _ON_FAILURE = {action.value: action for action in OnFailure}
-_CONSTRAINT = re.compile(r"\s*(?P<key>[^\s=!]+)\s*(?P<operator>==|!=)\s*(?P<value>\S(?:.*\S)?)\s*", re.DOTALL)
-_KEYS = {"node.hostname": "node.name", "node.name": "node.name"}
-_KEYS_REFUSED = {
-    "node.id": "name the node: node.hostname",
-    "node.role": "managers are no nodes; label the nodes that you mean",
-    "node.ip": "name the node, or label it",
-    "node.platform.os": "label the nodes that you mean",
-    "node.platform.arch": "label the nodes that you mean",
-}
-_ENGINE_LABELS = "engine.labels."
 
 
 class Deployment(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,9 +68,16 @@ def deployment(service: Fields) -> Deployment:
     return Deployment(
         mode=mode,
         replicas=replicas,
-        resources=Resources(cpu=reserved.read("cpus", _cores, 0.0), memory=set_aside),
+        resources=Resources(
+            cpu=reserved.read("cpus", _cores, 0.0),
+            memory=set_aside,
+            pids=reserved.read("pids", _pids, 0),
+            named=named_resources(reserved),
+        ),
         limits=Limits(cpu=cpu, memory=memory, pids=pids),
-        placement=_placement(_level(deploy, "placement", table.PLACEMENT)),
+        placement=msgspec.structs.replace(
+            placement(_level(deploy, "placement", places.PLACEMENT)), platform=service.read("platform", Value.word, "")
+        ),
         restart=_restart(service, deploy),
         update=_update(_level(deploy, "update_config", table.UPDATE_CONFIG), replicas),
         labels=deploy.read("labels", label_pairs, {}),
@@ -114,26 +112,6 @@ def _cores(value: Value) -> float:
 def _pids(value: Value) -> int:
     """Both `-1` and `0` are no limit, which the spec writes as zero."""
     return max(0, value.integer(-1, 2**22))
-
-
-# -- placement
-
-
-def _placement(fields: Fields) -> PlacementRules:
-    return PlacementRules(constraints=tuple(fields.read("constraints", lambda value: value.each(_constraint), [])))
-
-
-def _constraint(item: Value) -> str:
-    text = item.word()
-    match = _CONSTRAINT.fullmatch(text)
-    if match is None:
-        raise item.fault(f"{quoted(text)} is no constraint; write node.labels.KEY==VALUE or node.hostname!=NAME")
-    key = match["key"]
-    if key in _KEYS_REFUSED or key.startswith(_ENGINE_LABELS):
-        raise item.fault(f"{key} is not supported: {_KEYS_REFUSED.get(key, 'use labels of nodes, node.labels.KEY')}")
-    if key not in _KEYS and not (key.startswith("node.labels.") and key != "node.labels."):
-        raise item.fault(f"nothing is known of {quoted(key)}; write node.labels.KEY or node.hostname")
-    return f"{_KEYS.get(key, key)}{match['operator']}{match['value']}"
 
 
 # -- rollouts

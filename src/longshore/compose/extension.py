@@ -1,15 +1,16 @@
 """`x-longshore`: what a service may be wished to have that Compose has no key for.
 
-Knows its keys, each of which is a field of the spec with a reader; but `rebalance` is one of its placement. Other `x-`
-keys are the user's own and are not read. Must not judge what was written beyond its spelling: which probes will do is
-admission's.
+Knows its keys, each of which is a field of the spec with a reader; but `rebalance` is one of its placement, of which
+`placing` knows the rest. Other `x-` keys are the user's own and are not read. Must not judge what was written beyond
+its spelling: which probes will do is admission's.
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from msgspec.structs import replace
 
-from longshore.compose import table
+from longshore.compose import placing, table
 from longshore.compose.page import Fields, Value
 from longshore.compose.quantities import duration_s
 from longshore.model.spec import ExecProbe, HttpProbe, Probe, ServiceSpec, TcpProbe
@@ -30,7 +31,8 @@ def extended(spec: ServiceSpec, service: Fields) -> ServiceSpec:
     said = {key: fields.read(key, reader, None) for key, reader in _READERS.items()}
     own = replace(spec, **{key: found for key, found in said.items() if found is not None})
     rebalance = fields.read("rebalance", Value.flag, spec.placement.rebalance)
-    return replace(own, placement=replace(spec.placement, rebalance=rebalance))
+    rules = replace(spec.placement, rebalance=rebalance)
+    return replace(own, placement=fields.read("placement", partial(placing.extended, rules), rules))
 
 
 def _probe(value: Value) -> Probe:

@@ -7,34 +7,21 @@ is read. The names follow schema/compose-spec.json of the specification (2026).
 A reason completes the sentence "not supported: …" and says what to do instead, where there is something.
 """
 
-import difflib
-
-import msgspec
-
-
-class Level(msgspec.Struct, frozen=True, kw_only=True):
-    """One kind of mapping in a Compose file."""
-
-    path: str
-    """How the documentation names it; `*` is a name of the user's."""
-    supported: dict[str, str]
-    refused: dict[str, str] = {}
-    extensible: bool = True
-    """Whether the specification allows `x-…` keys here, which are the user's own and are not read."""
-
-
-def advice(level: Level, key: str, *, guess: bool) -> str:
-    """Why `key` is refused at `level`, and what to write instead if that can be guessed."""
-    reason = level.refused.get(key)
-    if reason is not None:
-        return f"not supported: {reason}"
-    if guess and len(key) < 40:
-        near = difflib.get_close_matches(key, [*level.supported, *level.refused], n=1, cutoff=0.7)
-        if near:
-            reason = level.refused.get(near[0])
-            return f"unknown key; did you mean {near[0]}?" + (f" That is not supported: {reason}" if reason else "")
-    return "unknown key; remove it" + (", or start it with x- if it is a note of your own" if level.extensible else "")
-
+from longshore.compose.level import Level as Level
+from longshore.compose.level import advice as advice
+from longshore.compose.places import (
+    AFFINITY,
+    DEVICE,
+    ENGINE_DEFAULT,
+    GENERIC,
+    GENERIC_SPEC,
+    PLACEMENT,
+    PLACEMENT_OWN,
+    PREFERENCE,
+    PREFERS,
+    SPREAD,
+    TOLERATION,
+)
 
 NO_NETWORKS = "the cluster has no networks of its own yet; services reach each other by published ports"
 NO_SECRETS = "the cluster keeps none yet; use environment, env_file or a bind mount"
@@ -42,8 +29,6 @@ NO_BUILD = "images are not built here; build and push it, then name it in image"
 NO_HOST_ACCESS = "tasks get no access to their machine beyond volumes and ports"
 NO_FINE_LIMITS = "limits are cpus, memory and pids only"
 NO_ROLLOUT = "a rollback goes by the rules of update_config"
-NO_DEVICES = "the cluster does not count devices"
-ENGINE_DEFAULT = "the engine's default applies"
 
 TOP = Level(
     path="",
@@ -99,6 +84,7 @@ SERVICE = Level(
         "cap_drop": "list",
         "security_opt": "`no-new-privileges[:true|:false]` only; here it is on unless you say false",
         "pull_policy": "`always`, `missing`, `if_not_present`, `never`",
+        "platform": "`linux/amd64`: nodes of this system and processor only",
         "pids_limit": "`-1` is no limit; without it 512",
         "mem_limit": "as `deploy.resources.limits.memory`",
         "mem_reservation": "as `deploy.resources.reservations.memory`",
@@ -138,7 +124,7 @@ SERVICE = Level(
         "extends": "one file describes an app; use YAML anchors and `<<`",
         "external_links": NO_NETWORKS,
         "extra_hosts": "tasks see the names that their node's DNS knows",
-        "gpus": NO_DEVICES,
+        "gpus": "use deploy.resources.reservations.devices",
         "group_add": "use user with a group, such as `1000:1000`",
         "init": "put an init such as tini into the image",
         "ipc": NO_HOST_ACCESS,
@@ -154,7 +140,6 @@ SERVICE = Level(
         "oom_kill_disable": NO_FINE_LIMITS,
         "oom_score_adj": NO_FINE_LIMITS,
         "pid": NO_HOST_ACCESS,
-        "platform": "use deploy.placement.constraints with a label of your nodes",
         "post_start": "let the image's entrypoint do it",
         "pre_stop": "let the program act on its stop signal",
         "privileged": NO_HOST_ACCESS,
@@ -193,6 +178,7 @@ EXTENSION = Level(
         "readiness": "asked by the worker; a task is ready only while it passes",
         "single_writer": "`true`: of each slot one task runs in the whole cluster, whatever fails; without it `false`",
         "rebalance": "`true`: tasks move by themselves when a node joins or returns; without it `false`",
+        "placement": "rules about places that Compose has no word for",
     },
     extensible=False,
 )
@@ -351,20 +337,11 @@ LIMITS = Level(
 RESERVATIONS = Level(
     path="services.*.deploy.resources.reservations",
     supported={
-        "cpus": "set aside for each task; placement counts these and nothing else",
+        "cpus": "set aside for each task; placement counts what is set aside and nothing else",
         "memory": "set aside for each task",
-    },
-    refused={"generic_resources": NO_DEVICES, "devices": NO_DEVICES, "pids": "only limits has pids"},
-)
-
-PLACEMENT = Level(
-    path="services.*.deploy.placement",
-    supported={
-        "constraints": "`node.hostname` (the node's name; also `node.name`) or `node.labels.KEY`, with `==` or `!=`"
-    },
-    refused={
-        "preferences": "tasks are spread over the nodes anyway",
-        "max_replicas_per_node": "use mode global for one task on each node",
+        "pids": "set aside for each task, on nodes that know how many they have room for",
+        "devices": "whole devices such as GPUs, each given to one task at a time",
+        "generic_resources": "what nodes were said to have, counted: `longshore node resource`",
     },
 )
 
@@ -397,6 +374,11 @@ LEVELS = (
     SERVICE,
     DEPENDENCY,
     EXTENSION,
+    PLACEMENT_OWN,
+    PREFERS,
+    TOLERATION,
+    AFFINITY,
+    SPREAD,
     PROBE,
     PROBE_HTTP,
     PROBE_TCP,
@@ -413,7 +395,11 @@ LEVELS = (
     RESOURCES,
     LIMITS,
     RESERVATIONS,
+    DEVICE,
+    GENERIC,
+    GENERIC_SPEC,
     PLACEMENT,
+    PREFERENCE,
     RESTART_POLICY,
     UPDATE_CONFIG,
 )

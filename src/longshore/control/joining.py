@@ -9,6 +9,7 @@ import re
 from msgspec.structs import replace
 
 from longshore.decide.admission import admit_node_labels, admit_node_name
+from longshore.decide.placing import admit_resources, admit_taints
 from longshore.model.changes import Change, Guard, deleted
 from longshore.model.errors import Conflict, Denied, Invalid
 from longshore.model.lifecycle import Owner
@@ -37,6 +38,8 @@ def admitted(
     """
     admit_node_name(hello.node, field="node")
     admit_node_labels(hello.labels, field="labels")
+    admit_taints(hello.taints, field="taints")
+    admit_resources(hello.resources, field="resources")
     node = world.nodes.get(hello.node)
     if token is None:
         _check_place(world, hello.node, dialled)
@@ -91,7 +94,13 @@ def _node_changes(node: Node | None, hello: Hello, now: float, lease_s: float) -
     first = node is None or not node.worker_version
     after = node or Node(name=hello.node)
     if first:
-        after = replace(after, labels={**hello.labels, **after.labels}, joined_at=now)
+        after = replace(
+            after,
+            labels={**hello.labels, **after.labels},
+            taints=after.taints or hello.taints,
+            resources={**hello.resources, **after.resources},
+            joined_at=now,
+        )
     reason = Reason.NODE_JOINED if first else Reason.NODE_RETURNED
     was_ready = node is not None and node.status is NodeStatus.READY
     after = replace(

@@ -3,6 +3,7 @@
 Plain functions of a snapshot; what is measured, and so is in no snapshot, comes in as an argument.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 
 from longshore.decide import wishes
@@ -74,14 +75,25 @@ def removing_view(before: Snapshot, app: str) -> AppView:
 
 def _reserved(world: Snapshot, live: Sequence[Task]) -> Capacity:
     """In thousandths first, as placement counts them: a sum of rounded cores need not be the rounded sum."""
-    cpu_millis = memory = disk = 0
+    cpu_millis = memory = disk = pids = 0
     for task in live:
         release = world.release(task.service, task.release)
         if release is not None:
             cpu_millis += release.spec.resources.cpu_millis
             memory += release.spec.resources.memory
             disk += release.spec.resources.disk
-    return Capacity(cpu=cpu_millis / 1000, memory=memory, disk=disk)
+            pids += release.spec.resources.pids
+    return Capacity(cpu=cpu_millis / 1000, memory=memory, disk=disk, pids=pids)
+
+
+def _named_used(world: Snapshot, live: Sequence[Task]) -> dict[str, int]:
+    """Named resources that tasks have set aside; of devices, those that they were given."""
+    used: Counter[str] = Counter()
+    for task in live:
+        release = world.release(task.service, task.release)
+        named = release.spec.resources.named if release is not None else {}
+        used.update({**named, **{name: len(ids) for name, ids in task.devices.items()}})
+    return dict(sorted(used.items()))
 
 
 def volume_view(world: Snapshot, volume: Volume) -> VolumeView:
@@ -114,6 +126,9 @@ def node_view(world: Snapshot, node: Node, used: NodeStats | None) -> NodeView:
         name=node.name,
         address=node.address,
         labels=node.labels,
+        taints=node.taints,
+        resources=node.resources,
+        resources_used=_named_used(world, live),
         availability=node.availability,
         status=node.status,
         reason=node.reason,

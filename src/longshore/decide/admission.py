@@ -20,7 +20,7 @@ from msgspec.structs import replace
 from longshore.decide import fence, grammar
 from longshore.decide.bounds import check_count, check_number, match, shown
 from longshore.decide.ingress import listen_of
-from longshore.decide.placement import constraints
+from longshore.decide.placing import admit_rules, check_named
 from longshore.decide.probing import admit_liveness, admit_probe
 from longshore.model.errors import Invalid
 from longshore.model.spec import (
@@ -57,6 +57,7 @@ def admit(spec: ServiceSpec, *, field: str = "spec") -> ServiceSpec:
     if spec.hostname:
         _check_hostname(spec.hostname, f"{field}.hostname")
     fence.check(spec, field)
+    check_named(spec.resources.named, f"{field}.resources.named")
     condition = RestartOn.ON_FAILURE if spec.mode is Mode.JOB else RestartOn.ANY
     return replace(
         spec,
@@ -71,10 +72,7 @@ def admit(spec: ServiceSpec, *, field: str = "spec") -> ServiceSpec:
         cap_add=_capabilities(spec.cap_add, f"{field}.cap_add", against=()),
         cap_drop=_capabilities(spec.cap_drop, f"{field}.cap_drop", against=spec.cap_add),
         restart=replace(spec.restart, condition=spec.restart.condition or condition),
-        placement=replace(
-            spec.placement,
-            constraints=_constraints(spec.placement.constraints, f"{field}.placement.constraints"),
-        ),
+        placement=admit_rules(spec.placement, f"{field}.placement"),
         depends=_depends(spec.depends, f"{field}.depends"),
     )
 
@@ -239,17 +237,6 @@ def _check_env(env: Mapping[str, str], field: str) -> None:
     for key in env:
         if not key or "=" in key or grammar.CONTROL.search(key):
             raise Invalid(f"{shown(key)} cannot name a variable; use at least one character, and no '='", field=field)
-
-
-def _constraints(texts: tuple[str, ...], field: str) -> tuple[str, ...]:
-    check_count(texts, field, "constraints")
-    admitted: dict[str, None] = {}
-    for place, text in enumerate(texts):
-        try:
-            admitted[str(constraints.parse(text))] = None
-        except Invalid as fault:
-            raise Invalid(fault.message, field=f"{field}[{place}]") from fault
-    return tuple(admitted)
 
 
 def _depends(depends: tuple[Dependency, ...], field: str) -> tuple[Dependency, ...]:

@@ -16,7 +16,7 @@ from math import ceil
 import numpy as np
 import numpy.typing as npt
 
-from longshore.decide.placement.constraints import parse
+from longshore.decide.placement.ask import ask_of
 from longshore.decide.placement.table import Counts, Mask, NodeTable
 from longshore.model.objects import Task
 from longshore.model.snapshot import Snapshot
@@ -94,7 +94,7 @@ class Balance:
         record, count = self._world.services.get(service), int(self.of_service(service).sum())
         if record is None or record.spec.mode is not Mode.REPLICATED:
             return count  # where those are is not ours to judge
-        nodes = int(_eligible(self._table, self.open, record.spec).sum())
+        nodes = int(_eligible(self._table, self.open, service, record.spec).sum())
         return ceil(count / nodes) if nodes else count
 
     # -- sums
@@ -149,7 +149,5 @@ class Balance:
         return weight
 
 
-def _eligible(table: NodeTable, rows: Mask, spec: ServiceSpec) -> Mask:
-    for text in spec.placement.constraints:
-        rows = rows & table.holds(parse(text))
-    return rows
+def _eligible(table: NodeTable, rows: Mask, service: str, spec: ServiceSpec) -> Mask:
+    return rows & table.suits(ask_of(service, spec))

@@ -41,6 +41,7 @@ BOUNDS: Mapping[str, tuple[float, float]] = {
     "resources.cpu": (0, 100_000),
     "resources.memory": (0, BYTES_MAX),
     "resources.disk": (0, BYTES_MAX),
+    "resources.pids": (0, 4_194_304),
     "limits.cpu": (0, 100_000),
     "limits.memory": (0, BYTES_MAX),
     "limits.pids": (0, 4_194_304),

@@ -7,7 +7,7 @@ one task gives way to another is `rollout`'s, which moves are worth it `rebalanc
 
 from collections.abc import Collection, Iterable
 
-from longshore.decide.placement.constraints import eligible
+from longshore.decide.placement.constraints import eligible, gives_up
 from longshore.model.lifecycle import State, Wanted
 from longshore.model.objects import Availability, Node, NodeStatus, ReleasePhase, Service, Task
 from longshore.model.reasons import Reason
@@ -72,8 +72,8 @@ def why_stays(
     if release is None or release.phase is not ReleasePhase.DONE or task.release != service.release:
         return f"release {service.release} of {service.name} comes first", None
     source, target = world.nodes.get(task.node), world.nodes.get(task.moves_to)
-    if source is not None and source.availability.gives_up:
-        return f"{source.name} is {source.availability}", None
+    if source is not None and gives_up(source, service.spec):
+        return f"{source.name} is {source.availability if source.availability.gives_up else 'tainted'}", None
     if target is None or not eligible(target, service.spec) or target.held:
         return _closed(task.moves_to, target), None
     reliefs = [one for one in tasks if one.relieves == task.id and one.pinned == task.moves_to]

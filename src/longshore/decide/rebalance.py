@@ -163,6 +163,11 @@ class _Rules:
             return ""
         if self._automatic and not service.spec.placement.rebalance:
             return ""
+        rules = service.spec.placement
+        if rules.policy in PACKING:
+            return f"its own policy, {rules.policy}, packs its tasks together"
+        if any(one.skew_max is not None for one in rules.spread):
+            return "it is spread by a rule of its own, which a move could break"
         if volumes_of(service.spec):
             return "it has a volume, which stays where it is"
         if not starts_first(service.spec) and not self._disruptive:

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from longshore.decide import moves, restart
 from longshore.decide.dependencies import release_for, waits
 from longshore.decide.fence import is_fenced
-from longshore.decide.placement.constraints import eligible
+from longshore.decide.placement.constraints import eligible, gives_up
 from longshore.model.changes import Change, raise_wanted
 from longshore.model.lifecycle import Owner, State, Wanted
 from longshore.model.objects import Kind, Node, ReleasePhase, Service, Task, task_id
@@ -58,8 +58,8 @@ def _may_stir(service: Service, seen: Signs, given_up: frozenset[str]) -> bool:
 
 
 def _given_up(nodes: Mapping[str, Node]) -> frozenset[str]:
-    """Names of the nodes that are to give their tasks up."""
-    return frozenset(name for name, node in nodes.items() if node.availability.gives_up)
+    """Names of the nodes that are to give their tasks up, or those of them that do not tolerate a taint."""
+    return frozenset(name for name, node in nodes.items() if node.availability.gives_up or node.taints)
 
 
 def starts_first(spec: ServiceSpec) -> bool:
@@ -252,7 +252,7 @@ class _Step:
             return None  # of a time when the service was not global: `services` removes it
         node = self._world.nodes.get(task.node)
         # A global service has no task on such a node at all, which `services` sees to.
-        if node is not None and node.availability.gives_up and self._service.spec.mode is not Mode.GLOBAL:
+        if node is not None and gives_up(node, self._service.spec) and self._service.spec.mode is not Mode.GLOBAL:
             return Reason.NODE_DRAINED
         if task.release == self._service.release:
             return Reason.MOVED if task.moves_to else None

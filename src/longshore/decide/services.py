@@ -13,10 +13,10 @@ from msgspec.structs import replace
 
 from longshore.decide import moves, restart
 from longshore.decide.dependencies import release_for
-from longshore.decide.placement.constraints import eligible
+from longshore.decide.placement.constraints import covers
 from longshore.model.changes import Change, deleted, raise_wanted
 from longshore.model.lifecycle import Owner, State, Wanted
-from longshore.model.objects import Availability, Kind, NodeStatus, ReleasePhase, Service, Task, task_id
+from longshore.model.objects import Kind, NodeStatus, ReleasePhase, Service, Task, task_id
 from longshore.model.reasons import Reason
 from longshore.model.retention import Retention
 from longshore.model.sharing import Part, Slots
@@ -138,12 +138,7 @@ def _slots_wanted(world: Snapshot, service: Service, by_slot: Mapping[int, list[
 
 def _holds(world: Snapshot, service: Service, node: str, here: Iterable[Task]) -> bool:
     """Whether a global service shall have a task on `node`. A paused node keeps what it has and gets nothing new."""
-    record = world.nodes[node]
-    if not eligible(replace(record, availability=Availability.ACTIVE), service.spec):
-        return False
-    if record.availability is Availability.PAUSED:
-        return any(task.counts for task in here)
-    return record.availability is Availability.ACTIVE
+    return covers(world.nodes[node], service.spec, has=any(task.counts for task in here))
 
 
 def _turn(world: Snapshot, service: Service, here: list[Task]) -> Service | None:

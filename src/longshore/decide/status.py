@@ -7,12 +7,10 @@ slot was given up is not written anywhere: it follows from its newest task and t
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
-from msgspec.structs import replace
-
 from longshore.decide import dependencies, restart
-from longshore.decide.placement.constraints import eligible
+from longshore.decide.placement.constraints import covers
 from longshore.model.lifecycle import State
-from longshore.model.objects import Availability, Release, ReleasePhase, Service, Task
+from longshore.model.objects import Release, ReleasePhase, Service, Task
 from longshore.model.reasons import Reason
 from longshore.model.sharing import Part
 from longshore.model.signs import Signs, signs
@@ -137,9 +135,7 @@ def _wanted(world: Snapshot, service: Service, slots: Slots) -> Slots:
     wanted: dict[int, list[Task]] = {}
     for name, node in sorted(world.nodes.items()):
         here = slots.get(slot_of.get(name, 0), [])
-        # A paused node keeps what it has and gets nothing new, as `services` has it.
-        paused = node.availability is Availability.PAUSED and any(task.counts for task in here)
-        if eligible(replace(node, availability=Availability.ACTIVE) if paused else node, service.spec):
+        if covers(node, service.spec, has=any(task.counts for task in here)):
             # A node without a task yet has no slot either; any number that no slot has will do for counting.
             wanted[slot_of.get(name, -len(wanted) - 1)] = here
     return wanted

@@ -17,7 +17,7 @@ from longshore.model.objects import Kind, Node, Service, Task
 from longshore.model.reasons import Reason
 from longshore.model.snapshot import Snapshot, service_of_task
 from longshore.model.spec import Mode, ServiceSpec
-from longshore.model.views import EventView, Verdict, Why
+from longshore.model.views import EventView, NearMiss, Ranked, Verdict, Why
 
 GONE = "removed"
 """State of a record that was deleted."""
@@ -37,6 +37,12 @@ class Explanation(Protocol):
 
     @property
     def advice(self) -> str: ...
+
+    @property
+    def nearest(self) -> Sequence[NearMiss]: ...
+
+    @property
+    def top(self) -> Sequence[Ranked]: ...
 
 
 class Sequel(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,6 +78,8 @@ def why(
         summary=f"{summary}; {waits}." if waits and task.counts else f"{summary}.",
         refusals=refusals,
         scores=scores,
+        nearest=tuple(explanation.nearest) if explanation else (),
+        top=tuple(explanation.top) if explanation else (),
         story=tuple(told(event) for event in story),
     )
 

@@ -23,6 +23,7 @@ from longshore.decide.differences import differences
 from longshore.decide.grammar import DAY_S, ITEMS_MAX
 from longshore.decide.ingress import check_claims
 from longshore.decide.nodes import forgotten
+from longshore.decide.placing import patched_resources, patched_taints
 from longshore.model.changes import COMMIT_CHANGES_MAX, Change, deleted
 from longshore.model.errors import Conflict, Invalid, NotFound
 from longshore.model.lifecycle import Owner
@@ -227,7 +228,7 @@ def services_of_app(world: Snapshot, app: str) -> list[Service]:
 
 
 def patch_node(world: Snapshot, name: str, patch: NodePatch, now: float) -> list[Change]:
-    """Change a node's availability and labels; what the patch does not name stays."""
+    """Change a node's availability, labels, taints and resources; what the patch does not name stays."""
     node = _node(world, name)
     wanted = patch.labels or {}
     admit_node_labels({key: value for key, value in wanted.items() if value is not None}, field="labels")
@@ -235,13 +236,21 @@ def patch_node(world: Snapshot, name: str, patch: NodePatch, now: float) -> list
     labels = {key: value for key, value in merged.items() if value is not None}
     if len(labels) > ITEMS_MAX:
         raise Invalid(f"a node has at most {ITEMS_MAX} labels; remove some first", field="labels")
-    after = replace(node, labels=labels, availability=patch.availability or node.availability)
+    after = replace(
+        node,
+        labels=labels,
+        taints=patched_taints(node, patch),
+        resources=patched_resources(node, patch),
+        availability=patch.availability or node.availability,
+    )
     if patch.availability is not None:
         after = replace(after, drain_by=_deadline(patch, now))
     if after == node:
         return []
     told = [] if after.availability is node.availability else [f"{node.availability} to {after.availability}"]
     told += [f"label {key}" for key in sorted(wanted) if node.labels.get(key) != labels.get(key)]
+    told += ["taints"] if after.taints != node.taints else []
+    told += ["resources"] if after.resources != node.resources else []
     return [_node_change(node, after, Reason.NODE_CHANGED, ", ".join(told))]
 
 

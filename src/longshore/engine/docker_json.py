@@ -22,6 +22,7 @@ from longshore.model.containers import (
     Status,
 )
 from longshore.model.objects import Capacity, EngineFacts, PublishedPort
+from longshore.model.placing import GPU
 from longshore.model.spec import HealthCheck, Mount, MountKind, Protocol, ServiceSpec
 
 Json = dict[str, object]
@@ -167,8 +168,10 @@ class Info(msgspec.Struct, frozen=True, rename="pascal"):
     mem_total: int = 0
     docker_root_dir: str = ""
     operating_system: str = ""
+    os_type: str = msgspec.field(name="OSType", default="")
     kernel_version: str = ""
     architecture: str = ""
+    labels: list[str] | None = None
 
 
 class About(msgspec.Struct, frozen=True, rename="pascal"):
@@ -185,7 +188,9 @@ def facts(info: Info, about: About) -> EngineFacts:
         api_version=about.api_version,
         kernel=info.kernel_version,
         os=info.operating_system,
+        platform=info.os_type,
         architecture=about.arch or info.architecture,  # as images name it (amd64) rather than the kernel (x86_64)
+        labels=dict(label.split("=", 1) for label in info.labels or () if "=" in label),
     )
 
 
@@ -302,7 +307,11 @@ def _hostname(task: str) -> str:
 
 def _env(order: ContainerOrder) -> dict[str, str]:
     ours = {"LONGSHORE_SERVICE": order.service, "LONGSHORE_TASK": order.task, "LONGSHORE_NODE": order.node}
-    return ours | order.spec.env
+    given = {
+        f"LONGSHORE_DEVICES_{re.sub('[^A-Z0-9]', '_', name.upper())}": ",".join(ids)
+        for name, ids in order.devices.items()
+    }
+    return ours | given | order.spec.env
 
 
 def _labels(order: ContainerOrder) -> dict[str, str]:
@@ -335,6 +344,7 @@ def _host_config(order: ContainerOrder, cores: int) -> Json:
         "CapDrop": spec.cap_drop,
         "SecurityOpt": ["no-new-privileges"] if spec.no_new_privileges else [],
         "LogConfig": {"Type": "json-file", "Config": _log(spec)},
+        **_devices(order.devices),
         **_resources(spec, cores),
     }
 
@@ -354,6 +364,19 @@ def _resources(spec: ServiceSpec, cores: int) -> Json:
     if limits.pids:
         set_aside["PidsLimit"] = limits.pids
     return set_aside
+
+
+def _devices(devices: dict[str, tuple[str, ...]]) -> Json:
+    """The devices of a task, as the engine takes them: GPUs by their ids, files under /dev as they are. Of others the
+    container learns from its environment alone."""
+    paths = [path for ids in devices.values() for path in ids if path.startswith("/dev/")]
+    gpus = [id for id in devices.get(GPU, ()) if not id.startswith("/dev/")]
+    made: Json = {}
+    if paths:
+        made["Devices"] = [{"PathOnHost": one, "PathInContainer": one, "CgroupPermissions": "rwm"} for one in paths]
+    if gpus:
+        made["DeviceRequests"] = [{"DeviceIDs": gpus, "Capabilities": [["gpu"]]}]
+    return made
 
 
 def _mount(mount: Mount) -> Json:

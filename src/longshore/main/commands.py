@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from longshore.cli.group import Settings, command, pass_settings
+from longshore.cli.parameters import RESOURCE, TAINT
 from longshore.client import chosen_data_dir
 from longshore.main import flags
 from longshore.main.flags import SCHEDULERS as SCHEDULERS
@@ -20,6 +21,7 @@ from longshore.main.sight import announce
 if TYPE_CHECKING:
     from longshore.main.manager import ManagerSettings
     from longshore.main.worker import WorkerSettings
+    from longshore.model.placing import Supply
 
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -103,6 +105,8 @@ def own_folder(settings: Settings) -> Path:
 @click.option("--engine", default="", metavar="URL", help="[default: $DOCKER_HOST, else /var/run/docker.sock]")
 @click.option("--address", default="", help="Where published ports answer.  [default: the address towards the manager]")
 @click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="Of the node, taken when it joins.")
+@click.option("--taint", "taints", multiple=True, type=TAINT, metavar="KEY[=VALUE]:EFFECT", help="As for --label.")
+@click.option("--resource", "resources", multiple=True, type=RESOURCE, metavar="NAME=N|ID,...", help="As for --label.")
 @click.option("--entry", is_flag=True, help="Join as an entry, with the label entry=true; needs HAProxy.")
 @flags.store_type
 @click.option("--no-auth", is_flag=True, help="Ask nobody for a token at -H and -p; on a loopback address only.")
@@ -133,13 +137,20 @@ def serve_worker(wish: "WorkerSettings", log_level: str, log_format: str | None)
 
 
 def worker_settings(
-    settings: Settings, *, store_type: str | None, no_auth: bool, labels: tuple[str, ...] = (), **rest: Any
+    settings: Settings,
+    *,
+    store_type: str | None,
+    no_auth: bool,
+    labels: tuple[str, ...] = (),
+    resources: tuple[tuple[str, "Supply | None"], ...] = (),
+    **rest: Any,
 ) -> "WorkerSettings":
     from longshore.main.worker import WorkerSettings
 
     return WorkerSettings(
         folder=own_folder(settings),
         labels=dict(_pair(label) for label in labels),
+        resources={name: supply for name, supply in resources if supply is not None},
         store=flags.store_of("", store_type),
         auth=not no_auth,
         **rest,

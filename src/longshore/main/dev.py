@@ -14,7 +14,7 @@ import structlog
 
 from longshore.agent.dialling import keep_dialling
 from longshore.agent.entry import Entry, check_installed
-from longshore.agent.host import Host
+from longshore.agent.host import Host, pids_of_machine
 from longshore.agent.worker import Identity, Worker
 from longshore.decide.endpoints import ENTRY_LABEL, ENTRY_VALUE
 from longshore.main import dind, folder
@@ -96,6 +96,7 @@ def _worker(
         identity=identity,
         address=berth.address,
         labels=labels,
+        pids=pids_of_machine(),
         starts=starts,
         share=1 / nodes,
         remember=lambda one: folder.remember(where, one),

@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 
 import click
 
+from longshore.model.errors import Invalid
+
 SCHEDULERS = ("spread", "binpack", "epvm", "first-fit", "round-robin", "roundrobin", "greedy")
 _ALIASES = {"default": "first-fit", "firstfit": "first-fit"}
 """Other names of policies."""
@@ -37,7 +39,17 @@ class _Scheduler(click.Choice[str]):
         super().__init__(SCHEDULERS)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if "=" in value:
+            return self._weights(value, param, ctx)
         return super().convert(_ALIASES.get(value, value), param, ctx)
+
+    def _weights(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        from longshore.decide.placement.policies import policy_named  # late: it needs NumPy
+
+        try:
+            return policy_named(value).name
+        except Invalid as fault:
+            self.fail(fault.message, param, ctx)
 
 
 def _parted(ctx: click.Context, param: click.Parameter, words: tuple[str, ...]) -> tuple[str, ...]:
@@ -82,7 +94,7 @@ def scheduler(default: str) -> Callable[[F], F]:
         type=_Scheduler(),
         default=default,
         show_default=True,
-        help="Policy by which nodes are chosen; default and firstfit are first-fit.",
+        help="Policy by which nodes are chosen, or weights: spread=2,image=1; default and firstfit are first-fit.",
     )
 
 

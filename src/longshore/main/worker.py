@@ -12,12 +12,13 @@ from aiohttp import web
 from longshore.agent.commands import CommandProber
 from longshore.agent.dialling import Doorstep, address_towards, keep_dialling
 from longshore.agent.entry import Entry, check_installed
-from longshore.agent.host import Host
+from longshore.agent.host import Host, pids_of_machine
 from longshore.agent.worker import Identity, ServeEntries, Worker
 from longshore.api.compat.worker import WorkerDeps, make_worker_app
 from longshore.api.running import make_runner
 from longshore.decide.admission import admit_node_labels, admit_node_name
 from longshore.decide.endpoints import ENTRY_LABEL, ENTRY_VALUE
+from longshore.decide.placing import admit_resources, admit_taints
 from longshore.engine.docker import DockerEngine
 from longshore.engine.fake import FakeEngine, FakeMachine, FakeProber
 from longshore.main import folder
@@ -26,6 +27,7 @@ from longshore.main.clock import MachineClock
 from longshore.main.guarding import FolderGuard
 from longshore.main.serving import is_loopback
 from longshore.model.errors import Invalid, Refused
+from longshore.model.placing import Supply, Taint
 from longshore.ports import Clock, Engine, Prober
 
 SHUTDOWN_S = 2.0
@@ -48,6 +50,9 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
     address: str = ""
     """Where published ports answer; empty is the address towards the manager."""
     labels: dict[str, str] = {}
+    taints: tuple[Taint, ...] = ()
+    resources: dict[str, Supply] = {}
+    """What the node has beside cpu, memory and disk."""
     entry: bool = False
     """Whether it joins as an entry."""
     store: str = ""
@@ -93,6 +98,8 @@ async def run_worker(settings: WorkerSettings) -> None:
     """Until cancelled. Raises Denied if the manager does not want this worker."""
     admit_node_name(settings.name, field="--name")
     admit_node_labels(settings.labels, field="--label")
+    admit_taints(settings.taints, field="--taint")
+    admit_resources(settings.resources, field="--resource")
     if settings.entry:
         check_installed()
     if not settings.auth and not is_loopback(settings.host):
@@ -117,6 +124,9 @@ async def _run_held(settings: WorkerSettings, place: Path) -> None:
             identity=identity,
             address=address,
             labels={**settings.labels, ENTRY_LABEL: ENTRY_VALUE} if settings.entry else settings.labels,
+            taints=settings.taints,
+            resources=settings.resources,
+            pids=pids_of_machine(),
             starts=starts,
             remember=lambda one: folder.remember(place, one),
             figures=Host(engine, clock).read,

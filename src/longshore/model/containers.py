@@ -109,6 +109,8 @@ class ContainerOrder(msgspec.Struct, frozen=True, kw_only=True):
     fingerprint: str
     spec: ServiceSpec
     ports: tuple[PublishedPort, ...] = ()
+    devices: dict[str, tuple[str, ...]] = {}
+    """The task's own, by resource."""
 
 
 class LogLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -182,6 +184,7 @@ def order_for(assigned: Assigned, *, cluster: str, node: str) -> ContainerOrder:
         fingerprint=mark,
         spec=assigned.spec,
         ports=assigned.task.ports,
+        devices=assigned.task.devices,
     )
 
 

@@ -15,7 +15,8 @@ def broken(world: Snapshot, since: Snapshot | None = None) -> list[str]:
     """Every broken sentence, in words; empty when all hold. Those of what is as it was in the snapshot `since` may be
     left out: they were found then. Snapshots share what does not change, so that is seen at once."""
     before = since or Snapshot()
-    return [*_slots(world, before), *_placed(world, before), *_ports(world), *_room(world, before)]
+    placed = [*_slots(world, before), *_placed(world, before), *_ports(world)]
+    return [*placed, *_room(world, before), *_devices(world, before)]
 
 
 def _slots(world: Snapshot, before: Snapshot) -> list[str]:
@@ -90,4 +91,16 @@ def _room(world: Snapshot, before: Snapshot) -> list[str]:
         over = cpu_millis > node.capacity.cpu_millis or memory > node.capacity.memory
         if over or (disk and disk > node.capacity.disk):
             found.append(f"node {name} is over its capacity: {cpu_millis} millicores, {memory} and {disk} bytes")
+    return found
+
+
+def _devices(world: Snapshot, before: Snapshot) -> list[str]:
+    """A device of a node is given to one task at a time. Tasks that are still stopping keep theirs."""
+    found = []
+    for name in world.nodes:
+        if world.tasks_of_node(name) is before.tasks_of_node(name):
+            continue
+        here = [task for task in world.tasks_of_node(name).values() if task.devices and task.state in ON_NODE]
+        given = Counter((kind, id) for task in here for kind, ids in task.devices.items() for id in ids)
+        found += [f"{kind} {id} of node {name} is given to {n} tasks" for (kind, id), n in given.items() if n > 1]
     return found

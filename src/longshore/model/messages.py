@@ -10,6 +10,7 @@ import msgspec
 from longshore.model.containers import Assigned, LogLine
 from longshore.model.lifecycle import State
 from longshore.model.objects import Capacity, EngineFacts, NodeStats, PublishedPort
+from longshore.model.placing import Supply, Taint
 from longshore.model.reasons import Reason
 from longshore.model.spec import Ingress
 
@@ -28,6 +29,10 @@ class Hello(_Message, frozen=True, kw_only=True):
     version: str
     labels: dict[str, str] = {}
     """Of the node, taken when it joins."""
+    taints: tuple[Taint, ...] = ()
+    """As of `labels`."""
+    resources: dict[str, Supply] = {}
+    """As of `labels`."""
     token_sha256: str = ""
     """Hash of the token that the worker will show from now on, taken when it joins. The worker makes it and keeps it
     before it says hello, so a join whose answer is lost can be done again, and the secret itself never travels."""

@@ -9,6 +9,7 @@ from enum import StrEnum
 import msgspec
 
 from longshore.model.lifecycle import TERMINAL, State, Wanted
+from longshore.model.placing import Supply, Taint
 from longshore.model.reasons import Reason
 from longshore.model.spec import Protocol, ServiceSpec
 
@@ -59,6 +60,8 @@ class Capacity(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes."""
     disk: int = 0
     """Bytes, where the engine keeps its images and containers."""
+    pids: int = 0
+    """Processes and threads; zero if nobody knows."""
 
     @property
     def cpu_millis(self) -> int:
@@ -75,7 +78,12 @@ class EngineFacts(msgspec.Struct, frozen=True, kw_only=True):
     api_version: str = ""
     kernel: str = ""
     os: str = ""
+    """Its distribution, for people."""
+    platform: str = ""
+    """The system that images are made for: `linux`."""
     architecture: str = ""
+    labels: dict[str, str] = {}
+    """Those that its own configuration gives it."""
 
 
 class NodeStats(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,6 +111,10 @@ class Node(Record, frozen=True, kw_only=True):
     """Where its published ports answer. Writer: sessions, from the worker's description."""
     labels: dict[str, str] = {}
     """Writer: the user; the worker's own are taken once, when it joins."""
+    taints: tuple[Taint, ...] = ()
+    """Writer: as of `labels`."""
+    resources: dict[str, Supply] = {}
+    """What it was said to have beside cpu, memory and disk. Writer: as of `labels`."""
     availability: Availability = Availability.ACTIVE
     """Writer: the user."""
     status: NodeStatus = NodeStatus.READY
@@ -230,6 +242,8 @@ class Task(Record, frozen=True, kw_only=True):
     """Writer: placement."""
     ports: tuple[PublishedPort, ...] = ()
     """Writer: placement."""
+    devices: dict[str, tuple[str, ...]] = {}
+    """Its own of those that its node has, by resource. Writer: placement."""
     exposed: tuple[PublishedPort, ...] = ()
     """What the image exposes, on host ports that the engine chose. Writer: worker."""
     state: State = State.NEW

@@ -8,6 +8,8 @@ from enum import StrEnum
 
 import msgspec
 
+from longshore.model.placing import PlacementRules as PlacementRules
+
 
 class Mode(StrEnum):
     """How many tasks a service has, and whether they are meant to end."""
@@ -81,6 +83,11 @@ class Resources(_Wish, frozen=True, kw_only=True):
     """Bytes."""
     disk: int = 0
     """Bytes, where the engine keeps its containers. Set aside, not enforced: engines cannot limit it everywhere."""
+    pids: int = 0
+    """Processes and threads."""
+    named: dict[str, int] = {}
+    """Of what nodes were said to have, such as `gpu` or `licenses`: how many, by name. Of devices, each task gets its
+    own."""
 
     @property
     def cpu_millis(self) -> int:
@@ -205,14 +212,6 @@ class UpdateRules(_Wish, frozen=True, kw_only=True):
     drain_s: float | None = None
     """A task is out of rotation for so long before it is stopped. None is one second where a port has `ingress`, so
     that no entry sends it anything any more, and none elsewhere."""
-
-
-class PlacementRules(_Wish, frozen=True, kw_only=True):
-    constraints: tuple[str, ...] = ()
-    """Each `node.name==X`, `node.name!=X`, `node.labels.KEY==X` or `node.labels.KEY!=X`; all must hold."""
-    rebalance: bool = False
-    """Its tasks are moved by the cluster itself where that makes it more even: when a node joins, returns or is active
-    again. Else only when a user asks for it."""
 
 
 class LogRotation(_Wish, frozen=True, kw_only=True):

@@ -16,6 +16,7 @@ from longshore.model.objects import (
     ReleasePhase,
     Role,
 )
+from longshore.model.placing import Supply, Taint
 from longshore.model.reasons import Reason
 from longshore.model.spec import Ingress, Protocol, ServiceSpec
 
@@ -188,6 +189,11 @@ class NodeView(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     address: str
     labels: dict[str, str]
+    taints: tuple[Taint, ...]
+    resources: dict[str, Supply]
+    """What it was said to have beside cpu, memory and disk: how many, or which devices."""
+    resources_used: dict[str, int]
+    """Of these, what tasks on it have set aside."""
     availability: Availability
     status: NodeStatus
     reason: Reason
@@ -207,13 +213,18 @@ class NodeView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NodePatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Body of `PATCH /v1/nodes/{name}`. A label set to null is removed; others are kept."""
+    """Body of `PATCH /v1/nodes/{name}`. A label or resource set to null is removed; others are kept."""
 
     availability: Availability | None = None
     deadline_s: float | None = None
     """With `drained` or `leaving`: seconds after which tasks are stopped that found no other place. None is for as long
     as it takes."""
     labels: dict[str, str | None] | None = None
+    taints: tuple[Taint, ...] = ()
+    """To set; one with the same key and effect is replaced."""
+    untaint: tuple[str, ...] = ()
+    """To remove: `KEY`, whatever its effects, or `KEY:EFFECT`."""
+    resources: dict[str, Supply | None] | None = None
 
 
 class Effect(StrEnum):
@@ -271,6 +282,24 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     nodes: tuple[str, ...]
 
 
+class NearMiss(msgspec.Struct, frozen=True, kw_only=True):
+    """A node that does not take a task, and all that it lacks for it."""
+
+    node: str
+    lacks: tuple[str, ...]
+
+
+class Ranked(msgspec.Struct, frozen=True, kw_only=True):
+    """A node that could take a task."""
+
+    node: str
+    points: int
+    """What rules with weights come to there; the most comes before any score."""
+    score: float
+    parts: dict[str, float] = {}
+    """Of a policy with weights: what each part adds to the score."""
+
+
 class Why(msgspec.Struct, frozen=True, kw_only=True):
     """The explanation of a task."""
 
@@ -282,7 +311,12 @@ class Why(msgspec.Struct, frozen=True, kw_only=True):
     refusals: tuple[Verdict, ...]
     """If it waits for a node: which filter refuses which nodes."""
     scores: dict[str, float]
-    """If a node could take it: each node's score under the policy in use; the highest wins."""
+    """If a node could take it: each node's score under the policy in use; the highest wins, among those with most
+    points."""
+    nearest: tuple[NearMiss, ...] = ()
+    """If no node takes it: those that lack least."""
+    top: tuple[Ranked, ...] = ()
+    """If a node could take it: the best, with what their places are made of."""
     story: tuple["EventView", ...]
 
 

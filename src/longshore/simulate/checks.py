@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from longshore.decide import moves, rebalance, restart
 from longshore.decide.dependencies import release_for, waits
 from longshore.decide.placement import explain
-from longshore.decide.placement.constraints import eligible
+from longshore.decide.placement.constraints import covers, eligible
 from longshore.model.containers import Assigned, Status, fingerprint
 from longshore.model.lifecycle import State, Wanted
 from longshore.model.objects import Availability, NodeStatus, ReleasePhase, Service, Task
@@ -112,7 +112,11 @@ def _everywhere(snapshot: Snapshot, service: Service, tasks: list[Task], newest:
     last = {task.pinned: task for task in newest.values()}
     spent = {name for name, task in last.items() if not task.live and _is_over(snapshot, service, task)}
     waiting = {name for name in wanted - have if release_for(snapshot, service, last.get(name)) is None}
-    kept = {node.name for node in snapshot.nodes.values() if node.availability is Availability.PAUSED}
+    kept = {
+        node.name
+        for node in snapshot.nodes.values()
+        if node.availability is Availability.PAUSED or covers(node, service.spec, has=True)
+    }
     if not wanted <= have | spent | waiting or not have <= wanted | kept:
         return [f"{service.name} is on {sorted(have)}, not on {sorted(wanted)}"]
     return []

@@ -4,7 +4,7 @@ A class is the tasks of one release: they ask the same. Knows what they ask and 
 `bulk`); not which tasks there are, and nothing of records.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from longshore.decide.placement.ask import Ask
 from longshore.decide.placement.bulk import Block, Bulk
@@ -16,16 +16,20 @@ from longshore.decide.placement.volumes import Ties
 from longshore.model.objects import PublishedPort
 
 Again = float | None
+Fall = Callable[[NodeTable, int], float] | None
+"""By how much at least a task lowers the score of its node, by the policy that other classes go by."""
 
 
 class Alike:
     """The tasks of one class in one pass."""
 
-    def __init__(self, table: NodeTable, ask: Ask, policy: Policy, taken: Taken) -> None:
+    def __init__(self, table: NodeTable, ask: Ask, policy: Policy, taken: Taken, fall: Fall) -> None:
+        """`fall` is that of the cluster's policy; `policy` has another only if it is another."""
         self._table = table
         self.ask = ask
-        self._policy = policy
+        self.policy = policy
         self._taken = taken
+        self._fall = fall
         self._ranking = Ranking(table, ask, policy, taken)
         self._given = 0
         self._why_not: dict[Ties, tuple[str, Again]] = {}
@@ -49,10 +53,13 @@ class Alike:
 
     def give(self, row: int) -> tuple[PublishedPort, ...]:
         """Put a task on a node, and return the ports it is given."""
-        fall = self._policy.fall(self._table, row) if self._policy.fall is not None else 0.0
-        self._taken.add(row, fall)
+        self._taken.add(row, self._fall(self._table, row) if self._fall is not None else 0.0)
         self._given += 1
         return self._table.take(row, self.ask)
+
+    def about(self, row: int) -> str:
+        """No rule says anything of a node here."""
+        return ""
 
     def give_many(self, count: int) -> Iterator[tuple[str, tuple[PublishedPort, ...], str]]:
         """Nodes for `count` tasks, or for as many as there is room for; with the ports and the policy's words."""
@@ -60,12 +67,12 @@ class Alike:
         for block in self.blocks(count):
             nodes = [names[row] for row in block.rows.tolist()]
             figures = numbers_of(self._table, self.ask, block.rows, block.steps)
-            said = [self._policy.said(node, one, self.ask) for node, one in zip(nodes, figures, strict=True)]
+            said = [self.policy.said(node, one, self.ask) for node, one in zip(nodes, figures, strict=True)]
             yield from zip(nodes, self.take(block), said, strict=True)
 
     def blocks(self, count: int) -> Iterator[Block]:
         """The same as rows: each block is to be taken before the next one is asked for."""
-        bulk = Bulk(self._table, self.ask, self._policy)
+        bulk = Bulk(self._table, self.ask, self.policy)
         while count and (block := bulk.next(self._ranking.left().room, count)):
             count -= len(block.rows)
             yield block

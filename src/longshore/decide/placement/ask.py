@@ -8,7 +8,9 @@ from collections import Counter
 
 import msgspec
 
-from longshore.decide.placement.constraints import Constraint, parse
+from longshore.decide.placement.constraints import Constraint, of_platform, parse
+from longshore.decide.placement.holdings import Extra, extra_of
+from longshore.model.placing import PlacementRules
 from longshore.model.spec import Port, Protocol, ServiceSpec
 
 HostPort = tuple[int, Protocol]
@@ -21,7 +23,16 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     cpu_millis: int = 0
     memory: int = 0
     disk: int = 0
+    image: str = ""
     constraints: tuple[Constraint, ...] = ()
+    platform: tuple[Constraint, ...] = ()
+    """What the platform comes to."""
+    preferred: tuple[tuple[Constraint, int], ...] = ()
+    """Constraints that nodes are liked for, with their weights."""
+    rules: PlacementRules = PlacementRules()
+    """All that was said of its places; those about other tasks are read here."""
+    extra: Extra | None = None
+    """Pids and named resources, and whom it keeps away; None if there is nothing of it."""
     ports: tuple[Port, ...] = ()
     fixed: tuple[HostPort, ...] = ()
     """Host ports that the user named, each once."""
@@ -36,7 +47,12 @@ def ask_of(service: str, spec: ServiceSpec) -> Ask:
         cpu_millis=spec.resources.cpu_millis,
         memory=spec.resources.memory,
         disk=spec.resources.disk,
+        image=spec.image,
         constraints=tuple(parse(text) for text in spec.placement.constraints),
+        platform=of_platform(spec.placement.platform),
+        preferred=tuple((parse(one.constraint), one.weight) for one in spec.placement.prefers),
+        rules=spec.placement,
+        extra=extra_of(spec),
         ports=spec.ports,
         fixed=tuple(dict.fromkeys((port.host, port.protocol) for port in spec.ports if port.host is not None)),
         chosen=tuple(Counter(port.protocol for port in spec.ports if port.host is None).items()),

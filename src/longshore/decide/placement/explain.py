@@ -9,13 +9,20 @@ import numpy as np
 
 from longshore.decide.placement.ask import ask_of
 from longshore.decide.placement.filters import no_node, rows_within, sieve
+from longshore.decide.placement.nearest import nearest, to_drop
 from longshore.decide.placement.place import about_avoided, about_ties, avoided
-from longshore.decide.placement.scores import columns, policy_named, table_for
+from longshore.decide.placement.policies import bound, parts_of, policy_named
+from longshore.decide.placement.ruled import about_points
+from longshore.decide.placement.rules import points
+from longshore.decide.placement.scores import columns, table_for
 from longshore.decide.placement.table import Busy
 from longshore.decide.placement.volumes import Volumes
 from longshore.model.objects import Task
 from longshore.model.snapshot import Snapshot
-from longshore.model.views import Verdict
+from longshore.model.views import NearMiss, Ranked, Verdict
+
+TOP_MAX = 5
+"""Nodes whose places are told in parts."""
 
 
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,7 +34,11 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     """Of the nodes that could take it, by name; the highest wins, and among equals the first by name."""
     sentence: str
     advice: str = ""
-    """What the user can do where the task is tied to nodes that do not take it."""
+    """What the user can do where no node takes it."""
+    nearest: tuple[NearMiss, ...] = ()
+    """The nodes that lack least, if none takes it."""
+    top: tuple[Ranked, ...] = ()
+    """The best of those that could take it."""
 
 
 def explain(world: Snapshot, task: Task, now: float, policy: str, busy: Busy | None = None) -> Explanation:
@@ -36,8 +47,10 @@ def explain(world: Snapshot, task: Task, now: float, policy: str, busy: Busy | N
     release = world.release(task.service, task.release)
     if release is None:
         return Explanation(refusals=(), scores={}, sentence=f"release {task.release} is not kept")
-    table = table_for(chooser, world, now, busy, without=task.id)
     ask = ask_of(task.service, release.spec)
+    own = policy_named(ask.rules.policy) if ask.rules.policy else chooser
+    table = table_for(chooser, world, now, busy, without=task.id, measures=own.measures)
+    chooser = bound(own, world, now, table, ask)
     left = sieve(table, ask)
     ties = Volumes(world).ties(task, release.spec)
     refusals = left.verdicts(table, ties)
@@ -45,14 +58,27 @@ def explain(world: Snapshot, task: Task, now: float, policy: str, busy: Busy | N
     if ties:
         rows = [row for row in rows_within(table, ties) if left.room[row] > 0]
     if not rows:
-        advice = "; ".join(tie.advice for tie in ties if tie.advice)
-        return Explanation(refusals=refusals, scores={}, sentence=no_node(refusals, len(table)), advice=advice)
+        said = [to_drop(table, ask, ties), *(tie.advice for tie in ties)]
+        advice = "; ".join(one for one in said if one)
+        misses = nearest(table, ask, ties)
+        sentence = no_node(refusals, len(table))
+        return Explanation(refusals=refusals, scores={}, sentence=sentence, advice=advice, nearest=misses)
     every = chooser.score(columns(table, ask), ask)
+    liked = points(table, ask)
+
+    def rank(row: int) -> tuple[int, float]:
+        return (0 if liked is None else liked.item(row), every.item(row))
+
     scores = {table.names[row]: every.item(row) for row in rows}
     avoids = avoided(world, task, release.spec, now)
     kept = [row for row in rows if table.names[row] not in avoids] or rows
-    best = max(kept, key=every.item)  # the first of equals: rows are in order of name
+    best = max(kept, key=rank)  # the first of equals: rows are in order of name
     why = about_ties(task, ties) or chooser.sentence(table, ask, best)
+    why += about_points(liked, best)
     why += about_avoided(avoids, table.names[best])
     count = f"{len(rows)} of {len(table)} {'node fits' if len(table) == 1 else 'nodes fit'}"
-    return Explanation(refusals=refusals, scores=scores, sentence=f"{count}; {why}")
+    top = [
+        Ranked(node=table.names[row], points=rank(row)[0], score=rank(row)[1], parts=parts_of(chooser, table, ask, row))
+        for row in sorted(rows, key=rank, reverse=True)[:TOP_MAX]
+    ]
+    return Explanation(refusals=refusals, scores=scores, sentence=f"{count}; {why}", top=tuple(top))

@@ -5,7 +5,7 @@ instead of yes or no is what makes a class of identical tasks one pass. A node i
 refuses it. Knows no task but by what it asks and the nodes it is tied to; which node is better is a policy's.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from itertools import islice
 
@@ -14,13 +14,12 @@ import numpy as np
 
 from longshore.decide.placement.ask import Ask, HostPort
 from longshore.decide.placement.constraints import Constraint
+from longshore.decide.placement.holdings import PLENTY as PLENTY
 from longshore.decide.placement.hostports import CHOSEN_FIRST, CHOSEN_LAST
+from longshore.decide.placement.rules import rule_filters, taint_filters
 from longshore.decide.placement.table import Counts, Mask, NodeTable
 from longshore.decide.placement.volumes import Ties
 from longshore.model.views import Verdict
-
-PLENTY = 2**62
-"""The room of a node that a filter has nothing against."""
 
 NO_NODES = "no nodes have joined yet"
 NAMES_MAX = 5
@@ -46,6 +45,10 @@ def _constraint(table: NodeTable, ask: Ask, constraint: Constraint) -> Counts:
     return _plenty_where(table.holds(constraint))
 
 
+def _platform(table: NodeTable, ask: Ask) -> Counts:
+    return _plenty_where(np.logical_and.reduce([table.holds(one) for one in ask.platform]))
+
+
 def _cpu(table: NodeTable, ask: Ask) -> Counts:
     return _shares(table.cpu_free, ask.cpu_millis)
 
@@ -56,6 +59,14 @@ def _memory(table: NodeTable, ask: Ask) -> Counts:
 
 def _disk(table: NodeTable, ask: Ask) -> Counts:
     return _shares(table.disk_free, ask.disk)
+
+
+def _pids(table: NodeTable, ask: Ask) -> Counts:
+    return _shares(table.holdings.pids_free(), ask.extra.pids if ask.extra is not None else 0)
+
+
+def _named(table: NodeTable, ask: Ask, name: str, count: int) -> Counts:
+    return _shares(table.holdings.free(name), count)
 
 
 def _fixed_port(table: NodeTable, ask: Ask, port: HostPort) -> Counts:
@@ -75,7 +86,7 @@ def _shares(free: Counts, need: int) -> Counts:
     return free // need if need else np.full_like(free, PLENTY)
 
 
-def filters_for(ask: Ask) -> dict[str, Filter]:
+def filters_for(table: NodeTable, ask: Ask) -> dict[str, Filter]:
     """The filters that `ask` has to pass, by their explanation, in the order in which they may take the blame."""
     filters: dict[str, Filter] = {
         "node is down": _up,
@@ -84,10 +95,17 @@ def filters_for(ask: Ask) -> dict[str, Filter]:
     }
     for constraint in ask.constraints:
         filters[f"constraint {constraint}"] = partial(_constraint, constraint=constraint)
+    if ask.platform:
+        filters[f"platform {ask.rules.platform}"] = _platform
+    filters |= taint_filters(table, ask)
     filters |= {"not enough cpu": _cpu, "not enough memory": _memory}
     if ask.disk:
         filters["not enough disk"] = _disk
-    return filters | _port_filters(ask)
+    if ask.extra is not None:
+        filters |= {"not enough pids": _pids} if ask.extra.pids else {}
+        for name, count in ask.extra.named:
+            filters[f"not enough {name}"] = partial(_named, name=name, count=count)
+    return filters | rule_filters(table, ask) | _port_filters(ask)
 
 
 def _port_filters(ask: Ask) -> dict[str, Filter]:
@@ -200,9 +218,9 @@ def _within(table: NodeTable, ties: Ties) -> Mask:
     return left
 
 
-def sieve(table: NodeTable, ask: Ask) -> Sieve:
-    """Put all nodes through all filters. The ties, which are a task's own, are left to the caller."""
-    filters = filters_for(ask)
+def sieve(table: NodeTable, ask: Ask, without: Collection[str] = ()) -> Sieve:
+    """Put all nodes through all filters, `without` some. The ties, which are a task's own, are left to the caller."""
+    filters = {words: rule for words, rule in filters_for(table, ask).items() if words not in without}
     room = np.full(len(table), PLENTY, np.int64)
     refused_by = np.full(len(table), len(filters), np.int64)
     for place, rule in reversed([*enumerate(filters.values())]):

@@ -15,7 +15,9 @@ import numpy.typing as npt
 
 from longshore.decide.placement.ask import HostPort
 from longshore.decide.placement.constraints import Constraint
+from longshore.decide.placement.holdings import Extra, extra_of
 from longshore.decide.placement.hostports import PORT_RETRY_S, HostPorts
+from longshore.decide.placement.rules import Domains, domains_of
 from longshore.model.lifecycle import ON_NODE
 from longshore.model.objects import Availability, Node, NodeStatus, Task
 from longshore.model.reasons import Reason
@@ -25,8 +27,10 @@ Counts = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 Vector = npt.NDArray[np.float64]
 Age = tuple[float, str, int, int]
-Need = tuple[int, int, int]
-"""Cpu, memory, disk."""
+Need = tuple[int, int, int, Extra | None]
+"""Cpu, memory, disk, and what few hold beyond these."""
+Beyond = tuple[str, Extra | None, Mapping[str, tuple[str, ...]]]
+"""What one of the few holds: its id, what counts, and the devices it was given."""
 
 CONSTRAINTS_MAX = 256
 """Constraints whose answers are kept; a cluster's services seldom have so many different ones."""
@@ -60,6 +64,8 @@ class Holding(msgspec.Struct):
     """The latter, with until when."""
     newest: tuple[float, Age] | None = None
     """When the task that was placed here last was, and its age: of those that one pass placed, the last by age."""
+    beyond: list[Beyond] = []
+    """What tasks hold beyond cpu, memory, disk and ports."""
     passing: bool = False
     """Whether it may be another one later although no task changed."""
 
@@ -93,6 +99,11 @@ class Held:
         self.ports = HostPorts()
         self.of_service: dict[str, dict[str, int]] = {}
         """How many tasks of a service each node has that has any, by the node's name."""
+        self.beyond: dict[str, list[Beyond]] = {}
+        """By the node's name, where there is any."""
+        self.tainted: tuple[int, ...] = ()
+        """The rows that have taints: few, or none."""
+        self._domains: dict[str, Domains] = {}
         self._records: Mapping[str, Node] = {}
         self._tasks: list[Mapping[str, Task]] = []
         self._holdings: list[Holding] = []
@@ -119,6 +130,8 @@ class Held:
             if records[name] is not self.nodes[row]:
                 self._describe(row, records[name])
         self._records = records
+        self._domains.clear()
+        self.tainted = tuple(row for row, node in enumerate(self.nodes) if node.taints)
         self.machines_are_shared = len(set(self.machine.tolist())) < len(self.names)
 
     def _changed(self, world: Snapshot) -> list[int]:
@@ -134,6 +147,12 @@ class Held:
                 self._holds.clear()
             mask = self._holds[constraint] = np.array([constraint.holds(node) for node in self.nodes], np.bool_)
         return mask
+
+    def domains(self, over: str) -> Domains:
+        """Which nodes are one by a label, or by name."""
+        if over not in self._domains:
+            self._domains[over] = domains_of(self.nodes, over)
+        return self._domains[over]
 
     def newest_row(self) -> int | None:
         """The row of the task that was placed last of all."""
@@ -207,6 +226,10 @@ class Held:
                 self.ports.free(machine, port)
             for port in after.ports:
                 self.ports.use(machine, port)
+        if after.beyond:
+            self.beyond[name] = after.beyond
+        else:
+            self.beyond.pop(name, None)
         if after.passing:
             self._passing.add(name)
         else:
@@ -228,6 +251,7 @@ def _holding(world: Snapshot, tasks: Iterable[Task], now: float, needs: dict[tup
     ports: list[HostPort] = []
     refused: list[tuple[HostPort, float]] = []
     newest: tuple[float, Age] | None = None
+    beyond: list[Beyond] = []
     unknown = False
     for task in tasks:
         if task.placed_at is not None and (newest is None or task.placed_at >= newest[0]):
@@ -244,13 +268,16 @@ def _holding(world: Snapshot, tasks: Iterable[Task], now: float, needs: dict[tup
             cpu_millis += need[0]
             memory += need[1]
             disk += need[2]
+        extra = need[3] if need is not None else None
+        if extra is not None or task.devices:
+            beyond.append((task.id, extra, task.devices))
         count += 1
         services[task.service] = services.get(task.service, 0) + 1
         if task.ports:
             ports += [(port.host, port.protocol) for port in task.ports]
     ports += [port for port, _ in refused]
     passing = unknown or bool(refused)
-    return Holding(cpu_millis, memory, disk, count, services, ports, refused, newest, passing)
+    return Holding(cpu_millis, memory, disk, count, services, ports, refused, newest, beyond, passing)
 
 
 def need_of(world: Snapshot, task: Task) -> Need | None:
@@ -259,7 +286,7 @@ def need_of(world: Snapshot, task: Task) -> Need | None:
     if release is None:
         return None
     resources = release.spec.resources
-    return resources.cpu_millis, resources.memory, resources.disk
+    return resources.cpu_millis, resources.memory, resources.disk, extra_of(release.spec)
 
 
 def _refused(task: Task, now: float) -> list[tuple[HostPort, float]]:

@@ -10,8 +10,9 @@ Where a task's volumes are is written down before the task is.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
+from types import MappingProxyType
 
 from msgspec.structs import replace
 
@@ -19,8 +20,11 @@ from longshore.decide import restart
 from longshore.decide.placement.alike import Again, Alike
 from longshore.decide.placement.ask import ask_of
 from longshore.decide.placement.held import Held
+from longshore.decide.placement.policies import bound, policy_named
 from longshore.decide.placement.ranking import Taken
-from longshore.decide.placement.scores import Policy, policy_named, table_for
+from longshore.decide.placement.ruled import Ruled, is_ruled
+from longshore.decide.placement.rules import waits_for_others
+from longshore.decide.placement.scores import Policy, table_for
 from longshore.decide.placement.table import Busy, NodeTable
 from longshore.decide.placement.volumes import Ties, Volumes
 from longshore.decide.placement.waiting import Waiting
@@ -55,13 +59,16 @@ def decide(
     waiting = kept.waiting.of(world)
     if not waiting:
         return [], None
-    one = _Pass(world, now, chooser, table_for(chooser, world, now, busy, held=kept.held))
+    table = table_for(chooser, world, now, busy, measures=_measures(world, waiting), held=kept.held)
+    one = _Pass(world, now, chooser, table)
     for (service, number), alike in groupby(waiting, key=lambda task: (task.service, task.release)):
         release = world.release(service, number)
         if release is None:
             one.refuse(alike, f"release {number} is not kept")
         else:
             one.settle([*alike], release)
+    if one.placed and one.hopes:
+        one.looks.append(now)  # who was refused for want of others may find them there now
     return one.changes, min(one.looks, default=None)
 
 
@@ -71,6 +78,14 @@ def avoided(world: Snapshot, task: Task, spec: ServiceSpec, now: float) -> Mappi
         return {}
     service = world.tasks_of_service(task.service).values()
     return restart.avoided(task, [one for one in service if one.slot == task.slot], service, spec, now)
+
+
+def _measures(world: Snapshot, waiting: Iterable[Task]) -> bool:
+    """Whether a policy of a service's own asks what is in use."""
+    kinds = {(task.service, task.release) for task in waiting}
+    found = (world.release(service, number) for service, number in kinds)
+    named = {one.spec.placement.policy for one in found if one is not None and one.spec.placement.policy}
+    return any(policy_named(name).measures for name in named)
 
 
 class _Pass:
@@ -83,11 +98,15 @@ class _Pass:
         self._table = table
         self._taken = Taken(len(table))
         self._volumes = Volumes(world)
-        self._classes: dict[tuple[str, int], Alike] = {}
+        self._classes: dict[tuple[str, int], Alike | Ruled] = {}
         self._slots: dict[str, dict[int, list[Task]]] = {}
         """Tasks of a service by slot, once one asks for those before it."""
         self.changes: list[Change] = []
         self.looks: list[float] = []
+        self.placed = False
+        """Whether any task was."""
+        self.hopes = False
+        """Whether one was refused that may find room once another was placed."""
 
     def refuse(self, tasks: Iterator[Task], text: str) -> None:
         """Say of some tasks why they have no node."""
@@ -96,10 +115,10 @@ class _Pass:
     def settle(self, tasks: Sequence[Task], release: Release) -> None:
         """Give tasks of one release their nodes, in order."""
         spec, one = release.spec, self._class(release)
-        bound = bool(volumes_of(spec))
+        mounts = bool(volumes_of(spec))
         first = 0
         while first < len(tasks):
-            if not bound and len(tasks) - first >= BULK_LEAST and one.may_be_many:
+            if not mounts and isinstance(one, Alike) and len(tasks) - first >= BULK_LEAST and one.may_be_many:
                 plain = self._plain(tasks, first, spec)
                 if plain - first >= BULK_LEAST:
                     first += self._settle_many(tasks[first:plain], one)
@@ -107,15 +126,29 @@ class _Pass:
             self._settle_one(tasks[first], spec, one)
             first += 1
 
-    def _class(self, release: Release) -> Alike:
+    def _class(self, release: Release) -> Alike | Ruled:
         key = (release.service, release.number)
         found = self._classes.pop(key, None)
+        if isinstance(found, Alike) and self._table.repelled(release.service):
+            found = None  # since it was made, tasks were placed that keep this service away
         if found is None:
             if self._classes and (len(self._classes) + 1) * len(self._table) > RANKED_MAX:
                 del self._classes[next(iter(self._classes))]
-            found = Alike(self._table, ask_of(release.service, release.spec), self._policy, self._taken)
+            found = self._made(release)
         self._classes[key] = found  # the one used last comes last, and is forgotten last
         return found
+
+    def _made(self, release: Release) -> Alike | Ruled:
+        ask = ask_of(release.service, release.spec)
+        policy = self._policy
+        if ask.rules.policy:
+            policy = policy_named(ask.rules.policy)
+        policy = bound(policy, self._world, self._now, self._table, ask)
+        if is_ruled(self._table, ask):
+            return Ruled(self._table, ask, policy, self._taken, self._policy.fall)
+        if policy is not self._policy:
+            policy = replace(policy, fall=None)  # what others take is told by what it is to the cluster's policy
+        return Alike(self._table, ask, policy, self._taken, self._policy.fall)
 
     def _plain(self, tasks: Sequence[Task], first: int, spec: ServiceSpec) -> int:
         """The end of the tasks from `first` on that may go anywhere."""
@@ -141,6 +174,7 @@ class _Pass:
         for task, (node, ports, message) in zip(tasks, one.give_many(len(tasks)), strict=False):
             self.changes.append(_placed(task, node, ports, {}, message, self._now))
             done += 1
+            self.placed = True
         if not done:
             text, again = one.refusal(())
             self.refuse(iter(tasks), text)
@@ -148,21 +182,25 @@ class _Pass:
                 self.looks.append(again)
         return done or len(tasks)
 
-    def _settle_one(self, task: Task, spec: ServiceSpec, one: Alike) -> None:
+    def _settle_one(self, task: Task, spec: ServiceSpec, one: Alike | Ruled) -> None:
         """Place a task, on a node that it avoids only if there is no other; or say why not."""
         avoids = self._avoided(task, spec)
         ties = self._volumes.ties(task, spec)
         row = one.best(ties, avoids)
         if row is None:
             text, again = one.refusal(ties)
+            self.hopes = self.hopes or waits_for_others(one.ask)
             self.refuse(iter((task,)), text)
             if again is not None:
                 self.looks.append(again)
             return
         node = self._table.names[row]
-        message = about_ties(task, ties) or self._policy.sentence(self._table, one.ask, row)
+        message = about_ties(task, ties) or one.policy.sentence(self._table, one.ask, row)
+        message += one.about(row)
         message += about_avoided(avoids, node)
-        change = _placed(task, node, one.give(row), dict(avoids), message, self._now)
+        self.placed = True
+        ports = one.give(row)
+        change = _placed(task, node, ports, dict(avoids), message, self._now, self._table.devices)
         assert isinstance(change.after, Task)
         self.changes += self._volumes.place(change.after, spec, self._world.nodes[node], self._now)
         self.changes.append(change)
@@ -184,7 +222,13 @@ def about_avoided(avoids: Mapping[str, float], node: str) -> str:
 
 
 def _placed(
-    task: Task, node: str, ports: tuple[PublishedPort, ...], avoids: dict[str, float], message: str, now: float
+    task: Task,
+    node: str,
+    ports: tuple[PublishedPort, ...],
+    avoids: dict[str, float],
+    message: str,
+    now: float,
+    devices: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
 ) -> Change:
     return _change(
         task,
@@ -194,6 +238,7 @@ def _placed(
             node=node,
             avoids=avoids,
             ports=ports,
+            devices=dict(devices),
             placed_at=now,
             reason=Reason.PLACED,
             message=message,

@@ -309,10 +309,17 @@ POLICIES = {
 
 
 def table_for(
-    policy: Policy, world: Snapshot, now: float, busy: Busy | None, *, without: str = "", held: Held | None = None
+    policy: Policy,
+    world: Snapshot,
+    now: float,
+    busy: Busy | None,
+    *,
+    without: str = "",
+    measures: bool = False,
+    held: Held | None = None,
 ) -> NodeTable:
-    """The nodes, with what `policy` wants to know of them."""
-    measured = busy if policy.measures else None
+    """The nodes, with what `policy` wants to know of them; `measures` if somebody else's measures, too."""
+    measured = busy if policy.measures or measures else None
     return NodeTable(world, now, without=without, begin=policy.begin, busy=measured, held=held)
 
 

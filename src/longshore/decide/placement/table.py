@@ -5,15 +5,18 @@ what tasks hold, not what they ask for (that is a filter's) and not which node i
 whose capacity shrank below what its tasks hold has nothing free, not less than nothing.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from longshore.decide.placement.ask import Ask
-from longshore.decide.placement.constraints import Constraint
+from longshore.decide.placement.constraints import Constraint, minded
 from longshore.decide.placement.held import Counts, Held, Mask, Vector, age, need_of
+from longshore.decide.placement.holdings import Holdings
+from longshore.decide.placement.rules import Domains
 from longshore.model.lifecycle import ON_NODE
 from longshore.model.objects import PublishedPort
+from longshore.model.placing import TaintEffect
 from longshore.model.snapshot import Snapshot
 
 __all__ = ["Busy", "Counts", "Mask", "NodeTable", "Vector", "age"]
@@ -30,20 +33,26 @@ class NodeTable:
         "_held",
         "_last",
         "_of_service",
+        "_open",
+        "_sums",
         "active",
         "busy",
         "cpu",
         "cpu_free",
         "crowd",
+        "devices",
         "disk_free",
         "heard",
+        "holdings",
         "machine",
         "machines_are_shared",
         "memory",
         "memory_free",
         "names",
+        "nodes",
         "ports",
         "row_of",
+        "tainted",
         "tasks",
         "up",
     )
@@ -65,6 +74,7 @@ class NodeTable:
         self._held = held = Held() if held is None else held
         held.see(world, now)
         self.names, self.row_of, self.machine, self.ports = held.names, held.row_of, held.machine, held.ports
+        self.nodes, self.tainted = held.nodes, held.tainted
         self.up, self.heard, self.active = held.up, held.heard, held.active
         self.cpu, self.memory = held.cpu, held.memory
         self.machines_are_shared = held.machines_are_shared
@@ -73,6 +83,16 @@ class NodeTable:
         self.disk_free: Counts = held.disk - held.disk_held
         self.tasks: Counts = held.tasks.copy()
         self._of_service: dict[str, Counts] = {}
+        self._sums: dict[str, dict[str, Counts]] = {}
+        """Of each service that a rule has asked for: its tasks by domain, by over what those are."""
+        self._open: dict[object, Mask] = {}
+        self.devices: Mapping[str, tuple[str, ...]] = {}
+        """What the task that was placed last was given of them."""
+        self.holdings = Holdings(self.nodes)
+        for name, those in held.beyond.items():
+            for id, extra, devices in those:
+                if id != without:
+                    self.holdings.count(self.row_of[name], extra, devices)
         self._begin = begin
         self._last: int | None = None
         if without:
@@ -100,6 +120,44 @@ class NodeTable:
     def holds(self, constraint: Constraint) -> Mask:
         """On which nodes `constraint` holds."""
         return self._held.holds(constraint)
+
+    def suits(self, ask: Ask) -> Mask:
+        """Which nodes are of the kind that `ask` may go to, whatever room and state they have."""
+        mask = np.ones(len(self), np.bool_)
+        for constraint in (*ask.constraints, *ask.platform):
+            mask &= self.holds(constraint)
+        for row in self.tainted:
+            mask[row] &= not minded(self.nodes[row].taints, ask.rules, TaintEffect.NO_SCHEDULE, TaintEffect.NO_EXECUTE)
+        return mask
+
+    def standing(self, ask: Ask) -> Mask:
+        """Which nodes could take `ask` if they had room."""
+        return self.up & self.heard & self.active & self.suits(ask)
+
+    def domains(self, over: str) -> Domains:
+        """Which nodes are one by a label, or by name."""
+        return self._held.domains(over)
+
+    def sums(self, service: str, over: str) -> Counts:
+        """How many tasks of `service` each domain has; at the end, how many are in none."""
+        found = self._sums.setdefault(service, {})
+        if over not in found:
+            found[over] = self.domains(over).sums(self.of_service(service))
+        return found[over]
+
+    def open_domains(self, ask: Ask, over: str) -> Mask:
+        """The domains in which some node could take `ask` if it had room."""
+        key = (ask.constraints, ask.platform, ask.rules.tolerations, over)
+        if key not in self._open:
+            domains = self.domains(over)
+            found = np.zeros(domains.count + 1, np.bool_)
+            found[domains.of_row[self.standing(ask)]] = True
+            self._open[key] = found[: domains.count]
+        return self._open[key]
+
+    def repelled(self, service: str) -> Mapping[str, Mapping[int, int]]:
+        """The rows whose tasks keep those of `service` away, by over what."""
+        return self.holdings.repelled(service)
 
     @property
     def last(self) -> int:
@@ -134,6 +192,10 @@ class NodeTable:
         if tasks > self.crowd:
             self.crowd *= 2
         self.of_service(ask.service)[row] += 1
+        if ask.service in self._sums:
+            for over, sums in self._sums[ask.service].items():
+                sums[self.domains(over).of_row[row]] += 1
+        self.devices = self.holdings.take(row, ask.extra) if ask.extra is not None else {}
         return self.ports.take(self.machine.item(row), ask) if ask.ports else ()
 
     def take_all(self, rows: Counts, ask: Ask) -> list[tuple[PublishedPort, ...]]:
@@ -147,6 +209,9 @@ class NodeTable:
         while self.tasks.max() > self.crowd:
             self.crowd *= 2
         self._of_service[ask.service] = self.of_service(ask.service) + counts
+        self._sums.pop(ask.service, None)
+        assert ask.extra is None, "whoever holds more than the usual is placed alone"
+        self.devices = {}
         if not ask.ports:
             return [()] * len(rows)
         return [self.ports.take(machine, ask) for machine in self.machine[rows].tolist()]
@@ -155,7 +220,7 @@ class NodeTable:
         task = world.task(id)
         if task is None or task.state not in ON_NODE or task.node not in self.row_of:
             return
-        row, need = self.row_of[task.node], need_of(world, task) or (0, 0, 0)
+        row, need = self.row_of[task.node], need_of(world, task) or (0, 0, 0, None)
         self.cpu_free[row] += need[0]
         self.memory_free[row] += need[1]
         self.disk_free[row] += need[2]

@@ -1,0 +1,183 @@
+"""A policy by its name, or by the weights that somebody wrote: `spread=2,image=1`.
+
+Weights add up parts that are each from 0 to 1, so that one can read off what they trade: a part with twice the weight
+counts twice. Two parts look at what happened rather than at what is free, so a policy is bound to a class of tasks
+before it scores; what they look at does not change while tasks are placed. Knows the formulas of `scores`, and no
+filter. Rules with weights of their own are not among the parts: they come before any policy.
+"""
+
+import re
+from functools import lru_cache
+from typing import Protocol
+
+import msgspec
+import numpy as np
+
+from longshore.decide.placement.ask import Ask
+from longshore.decide.placement.scores import POLICIES, F, Figures, Policy, numbers
+from longshore.decide.placement.scores import policy_named as built_in
+from longshore.decide.placement.table import NodeTable, Vector
+from longshore.model.errors import Invalid
+from longshore.model.lifecycle import State
+from longshore.model.snapshot import Snapshot
+
+FAILED_S = 600.0
+"""For so long a node is less liked for a failure of the service there."""
+WEIGHT_MAX = 1000.0
+_WEIGHT = re.compile(r"\s*([a-z]+)\s*=\s*([0-9]{1,4}(?:\.[0-9]{1,6})?)\s*")
+_EPVM, _BINPACK = POLICIES["epvm"], POLICIES["binpack"]
+
+
+class Traces(msgspec.Struct, frozen=True):
+    """What happened on each node, by row."""
+
+    image: Vector
+    """1 where a task with the same image was started."""
+    failures: Vector
+    """Tasks of the service that failed there lately."""
+
+
+class Part(Protocol):
+    """From 0 to 1, of all nodes or of one."""
+
+    def __call__(self, figures: Figures[F], ask: Ask, traces: Traces, /) -> F: ...
+
+
+def _few(figures: Figures[F], ask: Ask, traces: Traces) -> F:
+    return 1 / (figures.of_service + 1)
+
+
+def _packed(figures: Figures[F], ask: Ask, traces: Traces) -> F:
+    return _BINPACK.score(figures, ask)
+
+
+def _free(figures: Figures[F], ask: Ask, traces: Traces) -> F:
+    return figures.free()
+
+
+def _cheap(figures: Figures[F], ask: Ask, traces: Traces) -> F:
+    return 1 / (1 - _EPVM.score(figures, ask))
+
+
+def _idle(figures: Figures[F], ask: Ask, traces: Traces) -> F:
+    return 1 - figures.busy
+
+
+def _image(figures: Figures[F], ask: Ask, traces: Traces) -> F:
+    return _at(traces.image, figures.row)
+
+
+def _steady(figures: Figures[F], ask: Ask, traces: Traces) -> F:
+    return 1 / (_at(traces.failures, figures.row) + 1)
+
+
+def _at(column: Vector, row: F) -> F:
+    if isinstance(row, np.ndarray):
+        return column[row.astype(np.int64)]
+    return column.item(int(row))
+
+
+PARTS: dict[str, Part] = {
+    "spread": _few,
+    "binpack": _packed,
+    "free": _free,
+    "epvm": _cheap,
+    "load": _idle,
+    "image": _image,
+    "steady": _steady,
+}
+"""Few tasks of the service; little left free; much free; little rise in cost; idle cpu; the image is there; the service
+did not fail there lately."""
+_MEASURED = "load"
+
+
+class _Weighted(msgspec.Struct, frozen=True):
+    """Parts and their weights, for one class of tasks."""
+
+    weights: tuple[tuple[str, float], ...]
+    traces: Traces
+
+    def score(self, figures: Figures[F], ask: Ask) -> F:
+        total = PARTS[self.weights[0][0]](figures, ask, self.traces) * self.weights[0][1]
+        for name, weight in self.weights[1:]:
+            total = total + PARTS[name](figures, ask, self.traces) * weight
+        return total
+
+    def words(self, figures: Figures[float], ask: Ask) -> str:
+        shown = (f"{name} {PARTS[name](figures, ask, self.traces):.2f}" for name, _ in self.weights)
+        return f"scores {self.score(figures, ask):.2f}: {', '.join(shown)}"
+
+
+_NOTHING = Traces(np.zeros(0), np.zeros(0))
+
+
+def policy_named(text: str) -> Policy:
+    """The policy that a name or weights say. Raises Invalid, and names those there are."""
+    return built_in(text) if "=" not in text else _weighing(text)
+
+
+@lru_cache(maxsize=256)
+def _weighing(text: str) -> Policy:
+    weights: dict[str, float] = {}
+    for item in text.split(","):
+        found = _WEIGHT.fullmatch(item)
+        if found is None or found[1] not in PARTS:
+            raise Invalid(f"{item.strip()!r} is no weight of a policy; write PART=WEIGHT, with {', '.join(PARTS)}")
+        if found[1] in weights or not 0 < float(found[2]) <= WEIGHT_MAX:
+            raise Invalid(f"{item.strip()!r}: each part has one weight, over 0 and up to {WEIGHT_MAX:g}")
+        weights[found[1]] = float(found[2])
+    return _policy(_Weighted(tuple(weights.items()), _NOTHING), _MEASURED in weights)
+
+
+def _policy(weighted: _Weighted, measures: bool) -> Policy:
+    name = ",".join(f"{part}={weight:g}" for part, weight in weighted.weights)
+    crowds = any(part == "epvm" for part, _ in weighted.weights)
+    return Policy(name, weighted.score, weighted.words, measures=measures, crowds=crowds)
+
+
+def bound(policy: Policy, world: Snapshot, now: float, table: NodeTable, ask: Ask) -> Policy:
+    """`policy` for one class of tasks."""
+    weights = _weights_of(policy)
+    if not weights:
+        return policy
+    parts = {name for name, _ in weights}
+    empty = np.zeros(len(table), np.float64)
+    traces = Traces(
+        image=_with_image(world, table, ask.image) if "image" in parts else empty,
+        failures=_failures(world, now, table, ask.service) if "steady" in parts else empty,
+    )
+    return _policy(_Weighted(weights, traces), policy.measures)
+
+
+def parts_of(policy: Policy, table: NodeTable, ask: Ask, row: int) -> dict[str, float]:
+    """What each part gives one node; nothing for a policy that is one formula."""
+    figures = numbers(table, ask, row)
+    weighted = getattr(policy.score, "__self__", None)
+    if not isinstance(weighted, _Weighted):
+        return {}
+    return {name: PARTS[name](figures, ask, weighted.traces) * weight for name, weight in weighted.weights}
+
+
+def _weights_of(policy: Policy) -> tuple[tuple[str, float], ...]:
+    weighted = getattr(policy.score, "__self__", None)
+    return weighted.weights if isinstance(weighted, _Weighted) else ()
+
+
+def _with_image(world: Snapshot, table: NodeTable, image: str) -> Vector:
+    """Where a container of the image was started, by the tasks that are remembered: its layers are likely there."""
+    found = np.zeros(len(table), np.float64)
+    for service, tasks in world.services_with_tasks.items():
+        numbers = {number for number, one in world.releases_of(service).items() if one.spec.image == image}
+        for task in tasks.values() if numbers else ():
+            if task.release in numbers and task.started_at is not None and task.node in table.row_of:
+                found[table.row_of[task.node]] = 1.0
+    return found
+
+
+def _failures(world: Snapshot, now: float, table: NodeTable, service: str) -> Vector:
+    found = np.zeros(len(table), np.float64)
+    for task in world.tasks_of_service(service).values():
+        late = task.finished_at is not None and task.finished_at > now - FAILED_S
+        if late and task.state in (State.FAILED, State.REJECTED) and task.node in table.row_of:
+            found[table.row_of[task.node]] += 1.0
+    return found

@@ -1,0 +1,188 @@
+"""Rules about places the slow and obvious way: part of the reference that `decide.placement` is held to.
+
+Shares no code with it but the parser of constraints.
+"""
+
+from longshore.decide.placement.constraints import parse
+from longshore.model.lifecycle import ON_NODE, State
+from longshore.model.objects import Availability, Node, NodeStatus, Task
+from longshore.model.placing import Affinity, Spread, Taint, TaintEffect, Toleration
+from longshore.model.reasons import Reason
+from longshore.model.snapshot import Snapshot
+from longshore.model.spec import ServiceSpec
+
+
+class Rules:
+    """Asked of the world as it is after so many placements."""
+
+    def __init__(self, world: Snapshot, tasks: dict[str, Task], now: float) -> None:
+        self.world = world
+        self.now = now
+        self.nodes = [world.nodes[name] for name in sorted(world.nodes)]
+        self.on_nodes = [one for one in tasks.values() if one.state in ON_NODE and one.node in world.nodes]
+
+    def spec(self, task: Task) -> ServiceSpec | None:
+        release = self.world.release(task.service, task.release)
+        return release.spec if release else None
+
+    # -- what a node has
+
+    def value(self, node: Node, over: str) -> str | None:
+        return node.name if over == "node.name" else node.labels.get(over.removeprefix("node.labels."))
+
+    def count(self, service: str, node: Node, over: str) -> int:
+        """Tasks of a service in the domain of a node; on the others without the label, if it has none."""
+        value = self.value(node, over)
+        there = [one.name for one in self.nodes if self.value(one, over) == value]
+        return sum(one.service == service and one.node in there for one in self.on_nodes)
+
+    def free(self, name: str, node: Node) -> int | list[str]:
+        supply = node.resources.get(name, 0)
+        here = [one for one in self.on_nodes if one.node == node.name]
+        if isinstance(supply, int):
+            specs = [self.spec(one) for one in here]
+            return max(0, supply - sum(spec.resources.named.get(name, 0) for spec in specs if spec))
+        return [one for one in supply if not any(one in task.devices.get(name, ()) for task in here)]
+
+    def devices(self, spec: ServiceSpec, node: Node) -> dict[str, tuple[str, ...]]:
+        given = {}
+        for name, count in sorted(spec.resources.named.items()):
+            free = self.free(name, node)
+            if not isinstance(free, int):
+                given[name] = tuple(free[:count])
+        return given
+
+    # -- what is required
+
+    def tolerates(self, spec: ServiceSpec, taint: Taint) -> bool:
+        def one(toleration: Toleration) -> bool:
+            if toleration.effect is not None and toleration.effect != taint.effect:
+                return False
+            if toleration.operator == "Exists":
+                return toleration.key in ("", taint.key)
+            return toleration.key == taint.key and toleration.value == taint.value
+
+        return any(one(toleration) for toleration in spec.placement.tolerations)
+
+    def suits(self, spec: ServiceSpec, node: Node) -> bool:
+        """Whether it could go there if there were room for everything."""
+        hard = [one for one in node.taints if one.effect != "PreferNoSchedule" and not self.tolerates(spec, one)]
+        return (
+            node.status is NodeStatus.READY
+            and node.reason is not Reason.NODE_HELD
+            and node.availability is Availability.ACTIVE
+            and all(parse(text).holds(node) for text in spec.placement.constraints)
+            and self.on_platform(spec, node)
+            and not hard
+        )
+
+    def on_platform(self, spec: ServiceSpec, node: Node) -> bool:
+        return spec.placement.platform in ("", f"{node.engine.platform}/{node.engine.architecture}")
+
+    def kind(self, spec: ServiceSpec, node: Node) -> tuple[float, str] | None:
+        """Why it is no node for the service, whatever room it has; and how far it came."""
+        if not self.on_platform(spec, node):
+            return 50, f"platform {spec.placement.platform}"
+        every = sorted(
+            {
+                f"{taint.key}{'=' * bool(taint.value)}{taint.value}:{taint.effect}": taint
+                for one in self.nodes
+                for taint in one.taints
+            }.items()
+        )
+        for place, (words, taint) in enumerate(every):
+            if taint in node.taints and taint.effect != "PreferNoSchedule" and not self.tolerates(spec, taint):
+                return 60 + place / 100, f"taint {words}"
+        return None
+
+    def named(self, spec: ServiceSpec, node: Node) -> tuple[float, str] | None:
+        if spec.resources.pids and node.capacity.pids:
+            specs = [self.spec(one) for one in self.on_nodes if one.node == node.name]
+            used = sum(one.resources.pids for one in specs if one)
+            if spec.resources.pids > node.capacity.pids - used:
+                return 103, "not enough pids"
+        for place, (name, count) in enumerate(sorted(spec.resources.named.items())):
+            free = self.free(name, node)
+            if count > (free if isinstance(free, int) else len(free)):
+                return 104 + place / 100, f"not enough {name}"
+        return None
+
+    def neighbours(self, service: str, spec: ServiceSpec, node: Node) -> tuple[float, str] | None:
+        rules = spec.placement
+        if rules.per_node_max is not None and self.count(service, node, "node.name") >= rules.per_node_max:
+            return 150, f"{rules.per_node_max} of {service} there already"
+        for place, one in enumerate(rules.affinity):
+            if one.weight is None and not self.near(service, node, one):
+                return 151 + place / 100, f"not near {one.service} by {one.over}"
+        for place, one in enumerate(rules.anti_affinity):
+            if (
+                one.weight is None
+                and self.value(node, one.over) is not None
+                and self.count(one.service, node, one.over)
+            ):
+                return 152 + place / 100, f"not apart from {one.service} by {one.over}"
+        for over in sorted(self.kept_away(service, node)):
+            return 153 + (over == "node.name") / 10, f"others there keep {service} away by {over}"
+        for place, spread in enumerate(rules.spread):
+            if spread.skew_max is not None and not self.even(service, spec, node, spread, spread.skew_max):
+                return 154 + place / 100, f"uneven by {spread.over}, over {spread.skew_max} more than elsewhere"
+        return None
+
+    def near(self, service: str, node: Node, one: Affinity) -> bool:
+        if self.value(node, one.over) is None:
+            return False
+        if one.service == service and not any(task.service == service for task in self.on_nodes):
+            return True
+        return self.count(one.service, node, one.over) > 0
+
+    def kept_away(self, service: str, node: Node) -> set[str]:
+        found = set()
+        for task in self.on_nodes:
+            spec = self.spec(task)
+            for one in spec.placement.anti_affinity if spec else ():
+                value = self.value(node, one.over)
+                same = value is not None and value == self.value(self.world.nodes[task.node], one.over)
+                if one.weight is None and one.service == service and same:
+                    found.add(one.over)
+        return found
+
+    def even(self, service: str, spec: ServiceSpec, node: Node, spread: Spread, skew_max: int) -> bool:
+        if self.value(node, spread.over) is None:
+            return False
+        others = [one for one in self.nodes if self.value(one, spread.over) is not None and self.suits(spec, one)]
+        fewest = min((self.count(service, one, spread.over) for one in others), default=0)
+        return self.count(service, node, spread.over) + 1 - fewest <= skew_max
+
+    # -- what is preferred
+
+    def points(self, service: str, spec: ServiceSpec, node: Node) -> int:
+        rules, total = spec.placement, 0
+        for preference in rules.prefers:
+            total += preference.weight * parse(preference.constraint).holds(node)
+        for sign, affinities in ((1, rules.affinity), (-1, rules.anti_affinity)):
+            for one in affinities:
+                if one.weight is not None and self.value(node, one.over) is not None:
+                    total += sign * one.weight * (self.count(one.service, node, one.over) > 0)
+        for spread in rules.spread:
+            if spread.skew_max is None:
+                total -= spread.weight * self.count(service, node, spread.over)
+        for taint in node.taints:
+            if taint.effect is TaintEffect.PREFER_NO_SCHEDULE and not self.tolerates(spec, taint):
+                total -= 100
+        return total
+
+    def share(self, part: str, service: str, spec: ServiceSpec, node: Node, free: float) -> float:
+        """One part of a weighted policy."""
+        tasks = list(self.world.tasks())
+        match part:
+            case "spread":
+                return 1 / (1 + self.count(service, node, "node.name"))
+            case "free":
+                return free
+            case "image":
+                there = [self.spec(one) for one in tasks if one.node == node.name and one.started_at is not None]
+                return float(any(one is not None and one.image == spec.image for one in there))
+        assert part == "steady"
+        ended = [one for one in tasks if one.service == service and one.node == node.name]
+        bad = [one for one in ended if one.state in (State.FAILED, State.REJECTED)]
+        return 1 / (1 + sum(one.finished_at is not None and one.finished_at > self.now - 600 for one in bad))
