@@ -17,7 +17,9 @@ from longshore.model.errors import Conflict, Denied, Unavailable
 from longshore.model.lifecycle import Owner
 from longshore.model.messages import Assignment, Down, Farewell, Hello, Welcome
 from longshore.model.objects import Availability, Capacity, EngineFacts, Kind, Node, NodeStatus, Role
+from longshore.model.placing import Taint
 from longshore.model.reasons import Reason
+from longshore.model.snapshot import Snapshot
 from tests.clusters import free_port
 from tests.contracts.serving import Manager, put, remove, serving
 
@@ -184,6 +186,19 @@ async def test_an_address_of_the_command_line_takes_whoever_is_there(tmp_path: P
         await put(manager.store, replace(node, dial=worker.address, availability=Availability.PAUSED))
         await comes(lambda: manager.store.read().nodes["anything"].dial == worker.address, "it is written")
         assert (worker.knocks, worker.live) == (1, 1)
+
+
+def test_taints_and_resources_of_a_worker_are_taken_once() -> None:
+    said = replace(hello("n9"), taints=(Taint(key="a"),), resources={"gpu": ("0",)})
+    (change,) = admitted(Snapshot(), said, None, now=0.0, connected=False, lease_s=9.0)
+    first = change.after
+    assert isinstance(first, Node)
+    assert (first.taints, first.resources) == ((Taint(key="a"),), {"gpu": ("0",)})
+    changed = replace(first, taints=(), resources={"gpu": 2}, status=NodeStatus.DOWN)
+    world = Snapshot().apply([replace(change, after=changed)], (), 0.0)[0]
+    (again,) = admitted(world, said, None, now=1.0, connected=False, lease_s=9.0)
+    assert isinstance(again.after, Node)
+    assert (again.after.taints, again.after.resources) == ((), {"gpu": 2})
 
 
 async def test_a_worker_is_no_node_that_is_to_be_elsewhere(tmp_path: Path) -> None:

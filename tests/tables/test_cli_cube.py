@@ -15,6 +15,7 @@ from longshore.cli import root
 from longshore.cli.group import Command, Settings
 from longshore.main import cube, folder
 from longshore.main.commands import manager_settings, worker_settings
+from longshore.model.placing import Taint, TaintEffect
 from longshore.model.retention import Retention
 from tests.tables.talking import Talking, answer, refusal, talking
 
@@ -208,6 +209,20 @@ def test_other_apis_and_tokens_can_be_left_out(tmp_path: Path) -> None:
     worker = worker_settings(Settings(), **(whole("worker --no-auth -st memory --label a=b") | {"name": "w"}))
     assert (worker.auth, worker.store, worker.labels) == (False, "memory", {"a": "b"})
     assert worker_settings(Settings(), **(whole("worker") | {"name": "w"})).auth
+
+
+def test_what_a_node_has_and_is_kept_off_it() -> None:
+    line = "worker --taint dedicated=db:NoSchedule --taint old:NoExecute --resource gpu=2 --resource licences=3"
+    worker = worker_settings(Settings(), **(whole(line) | {"name": "w"}))
+    old = Taint(key="old", effect=TaintEffect.NO_EXECUTE)
+    assert worker.taints == (Taint(key="dedicated", value="db"), old)
+    assert worker.resources == {"gpu": ("0", "1"), "licences": 3}
+
+
+def test_a_policy_may_be_weights() -> None:
+    assert whole("manager --scheduler spread=2.0,image=1")["scheduler"] == "spread=2,image=1"
+    with pytest.raises(click.BadParameter, match="'speed=1' is no weight of a policy"):
+        whole("manager --scheduler speed=1")
 
 
 def test_a_worker_keeps_the_name_that_was_made_up(tmp_path: Path) -> None:

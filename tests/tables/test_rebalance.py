@@ -19,6 +19,7 @@ from longshore.model.invariants import broken
 from longshore.model.lifecycle import Owner, State
 from longshore.model.moves import Move, Rebalance, RebalanceWish
 from longshore.model.objects import Availability, Kind, NodeStatus, Object, Release, ReleasePhase, Service, Task
+from longshore.model.placing import Spread
 from longshore.model.reasons import Reason
 from longshore.model.snapshot import Snapshot
 from longshore.model.spec import (
@@ -181,6 +182,18 @@ def test_the_imbalance(nodes: int, places: str, imbalance: float) -> None:
 @pytest.mark.parametrize(
     ("spec", "tasks", "reason"),
     [
+        pytest.param(
+            {"placement": PlacementRules(policy="binpack")},
+            {},
+            "its own policy, binpack, packs its tasks together",
+            id="a policy of its own",
+        ),
+        pytest.param(
+            {"placement": PlacementRules(spread=(Spread(over="node.name", skew_max=5),))},
+            {},
+            "it is spread by a rule of its own, which a move could break",
+            id="required spread",
+        ),
         pytest.param({"mounts": (DATA,)}, {}, "it has a volume, which stays where it is", id="a named volume"),
         pytest.param({"ports": (Port(container=80, host=80),)}, {}, "it would be stopped before it is started elsewhere; --disruptive does that", id="a fixed host port"),
         pytest.param({"update": UpdateRules(order=UpdateOrder.STOP_FIRST)}, {}, "it would be stopped before it is started elsewhere; --disruptive does that", id="stop-first"),

@@ -269,7 +269,7 @@ class _Pass:
             gain=self._balance.part(found.gain),
             cost=_cost(spec),
         )
-        return move, replace(task, node=move.target, ports=ports)
+        return move, replace(task, node=move.target, ports=ports, devices=self._table.devices)
 
 
 def _cost(spec: ServiceSpec) -> str:

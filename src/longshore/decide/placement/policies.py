@@ -91,7 +91,7 @@ did not fail there lately."""
 _MEASURED = "load"
 
 
-class _Weighted(msgspec.Struct, frozen=True):
+class _Sum(msgspec.Struct, frozen=True):
     """Parts and their weights, for one class of tasks."""
 
     weights: tuple[tuple[str, float], ...]
@@ -106,6 +106,12 @@ class _Weighted(msgspec.Struct, frozen=True):
     def words(self, figures: Figures[float], ask: Ask) -> str:
         shown = (f"{name} {PARTS[name](figures, ask, self.traces):.2f}" for name, _ in self.weights)
         return f"scores {self.score(figures, ask):.2f}: {', '.join(shown)}"
+
+
+class Weighted(Policy, frozen=True):
+    """A policy that is made of parts."""
+
+    sum: _Sum | None = None
 
 
 _NOTHING = Traces(np.zeros(0), np.zeros(0))
@@ -126,41 +132,35 @@ def _weighing(text: str) -> Policy:
         if found[1] in weights or not 0 < float(found[2]) <= WEIGHT_MAX:
             raise Invalid(f"{item.strip()!r}: each part has one weight, over 0 and up to {WEIGHT_MAX:g}")
         weights[found[1]] = float(found[2])
-    return _policy(_Weighted(tuple(weights.items()), _NOTHING), _MEASURED in weights)
+    return _weighted(_Sum(tuple(weights.items()), _NOTHING))
 
 
-def _policy(weighted: _Weighted, measures: bool) -> Policy:
-    name = ",".join(f"{part}={weight:g}" for part, weight in weighted.weights)
-    crowds = any(part == "epvm" for part, _ in weighted.weights)
-    return Policy(name, weighted.score, weighted.words, measures=measures, crowds=crowds)
+def _weighted(sum: _Sum) -> Weighted:
+    name = ",".join(f"{part}={weight:g}" for part, weight in sum.weights)
+    parts = {part for part, _ in sum.weights}
+    return Weighted(name, sum.score, sum.words, measures=_MEASURED in parts, crowds="epvm" in parts, sum=sum)
 
 
 def bound(policy: Policy, world: Snapshot, now: float, table: NodeTable, ask: Ask) -> Policy:
     """`policy` for one class of tasks."""
-    weights = _weights_of(policy)
-    if not weights:
+    if not isinstance(policy, Weighted) or policy.sum is None:
         return policy
+    weights = policy.sum.weights
     parts = {name for name, _ in weights}
     empty = np.zeros(len(table), np.float64)
     traces = Traces(
         image=_with_image(world, table, ask.image) if "image" in parts else empty,
         failures=_failures(world, now, table, ask.service) if "steady" in parts else empty,
     )
-    return _policy(_Weighted(weights, traces), policy.measures)
+    return _weighted(_Sum(weights, traces))
 
 
 def parts_of(policy: Policy, table: NodeTable, ask: Ask, row: int) -> dict[str, float]:
     """What each part gives one node; nothing for a policy that is one formula."""
-    figures = numbers(table, ask, row)
-    weighted = getattr(policy.score, "__self__", None)
-    if not isinstance(weighted, _Weighted):
+    if not isinstance(policy, Weighted) or policy.sum is None:
         return {}
-    return {name: PARTS[name](figures, ask, weighted.traces) * weight for name, weight in weighted.weights}
-
-
-def _weights_of(policy: Policy) -> tuple[tuple[str, float], ...]:
-    weighted = getattr(policy.score, "__self__", None)
-    return weighted.weights if isinstance(weighted, _Weighted) else ()
+    figures, sum = numbers(table, ask, row), policy.sum
+    return {name: PARTS[name](figures, ask, sum.traces) * weight for name, weight in sum.weights}
 
 
 def _with_image(world: Snapshot, table: NodeTable, image: str) -> Vector:
