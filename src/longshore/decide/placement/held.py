@@ -21,6 +21,7 @@ from longshore.decide.placement.rules import Domains, domains_of
 from longshore.model.lifecycle import ON_NODE
 from longshore.model.objects import Availability, Node, NodeStatus, Task
 from longshore.model.reasons import Reason
+from longshore.model.sharing import Shared
 from longshore.model.snapshot import Snapshot
 
 Counts = npt.NDArray[np.int64]
@@ -38,7 +39,6 @@ CONSTRAINTS_MAX = 256
 MACHINES_GONE_MAX = 1000
 """So many machines may have been known and be gone."""
 
-_UNSEEN: Mapping[str, Task] = {}
 _NOBODY = Node(name="")
 
 Array = TypeVar("Array", Counts, Mask, Vector)
@@ -104,8 +104,10 @@ class Held:
         self.tainted: tuple[int, ...] = ()
         """The rows that have taints: few, or none."""
         self._domains: dict[str, Domains] = {}
-        self._records: Mapping[str, Node] = {}
-        self._tasks: list[Mapping[str, Task]] = []
+        self._records: Shared[Node] = Shared()
+        self._of_node: Shared[Mapping[str, Task]] = Shared()
+        self._unseen = False
+        """Whether there are rows whose tasks nobody has looked at."""
         self._holdings: list[Holding] = []
         self._passing: set[str] = set()
         self._number_of: dict[str, int] = {}
@@ -120,15 +122,16 @@ class Held:
             self._see_nodes(world.nodes)
         needs: dict[tuple[str, int], Need | None] = {}
         for row in sorted({*self._changed(world), *(self.row_of[name] for name in self._passing)}):
-            self._hold(row, _holding(world, self._tasks[row].values(), now, needs))
+            self._hold(row, _holding(world, world.tasks_of_node(self.names[row]).values(), now, needs))
         self.ports.refuse((self.machine.item(row), one) for row, one in self._refusals())
 
-    def _see_nodes(self, records: Mapping[str, Node]) -> None:
-        if records.keys() != self.row_of.keys():
+    def _see_nodes(self, records: Shared[Node]) -> None:
+        changed = records.differing(self._records)
+        if any((name in records) is not (name in self.row_of) for name in changed):
             self._renumber(records)
-        for row, name in enumerate(self.names):
-            if records[name] is not self.nodes[row]:
-                self._describe(row, records[name])
+        for name in changed:
+            if name in records:
+                self._describe(self.row_of[name], records[name])
         self._records = records
         self._domains.clear()
         self.tainted = tuple(row for row, node in enumerate(self.nodes) if node.taints)
@@ -136,8 +139,12 @@ class Held:
 
     def _changed(self, world: Snapshot) -> list[int]:
         """The rows whose tasks are not those that were seen last; from now on they are."""
-        before, self._tasks = self._tasks, [world.tasks_of_node(name) for name in self.names]
-        return [row for row, (here, known) in enumerate(zip(self._tasks, before, strict=True)) if here is not known]
+        before, self._of_node = self._of_node, world.nodes_with_tasks
+        if self._unseen:
+            self._unseen = False
+            return [*range(len(self.names))]
+        changed = self._of_node.differing(before)
+        return [self.row_of[name] for name in changed if name in self.row_of]
 
     def holds(self, constraint: Constraint) -> Mask:
         """On which nodes `constraint` holds."""
@@ -183,7 +190,7 @@ class Held:
         self.newest_at = _moved(self.newest_at, old)
         self.newest_at[old < 0] = -np.inf
         self.nodes = [self.nodes[row] if row >= 0 else _NOBODY for row in rows]
-        self._tasks = [self._tasks[row] if row >= 0 else _UNSEEN for row in rows]
+        self._unseen = True
         self._holdings = [self._holdings[row] if row >= 0 else _EMPTY for row in rows]
         self.names, self.row_of = names, {name: row for row, name in enumerate(names)}
         self._holds.clear()

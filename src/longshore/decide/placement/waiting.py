@@ -4,11 +4,12 @@ Kept from one snapshot to the next; the identity of a service's mapping of tasks
 Knows nothing of nodes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 
 from longshore.decide.placement.held import age
 from longshore.model.lifecycle import State, Wanted
 from longshore.model.objects import Task
+from longshore.model.sharing import Slots
 from longshore.model.snapshot import Snapshot
 
 _NEW, _RUNNING = State.NEW, Wanted.RUNNING  # looked up once: what changed may be a service of fifty thousand tasks
@@ -18,7 +19,7 @@ class Waiting:
     """The tasks that waited when a snapshot was looked at last."""
 
     def __init__(self) -> None:
-        self._seen: dict[str, Mapping[str, Task]] = {}
+        self._seen: dict[str, Slots] = {}
         self._waiting: dict[str, list[Task]] = {}
 
     def of(self, world: Snapshot) -> list[Task]:
@@ -30,9 +31,13 @@ class Waiting:
         for name, tasks in services.items():
             if self._seen.get(name) is not tasks:
                 self._seen[name] = tasks
-                found = [task for task in tasks.values() if task.state is _NEW and task.wanted is _RUNNING]
+                found = [task for part in tasks.parts for task in part.derive(_waiting)]
                 if found:
                     self._waiting[name] = found
                 else:
                     self._waiting.pop(name, None)
         return sorted((task for found in self._waiting.values() for task in found), key=age)
+
+
+def _waiting(tasks: Iterable[Task]) -> tuple[Task, ...]:
+    return tuple(task for task in tasks if task.state is _NEW and task.wanted is _RUNNING)
