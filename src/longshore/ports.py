@@ -40,6 +40,11 @@ class Store(Protocol):
         lifecycle forbids a change, Unavailable if the store cannot write now.
         """
 
+    async def commit_in_turn(self, parts: Sequence[Sequence[Change]], guards: Sequence[Guard] = ()) -> int:
+        """The same of several parts, at least one, each all or nothing and in this order: none lands after one that did
+        not. Parts may share a transaction, so it costs less than one after the other. Returns the revision of the last;
+        raises what the first that did not land was refused for: those before it hold."""
+
     def watch(self, after: int) -> AsyncIterator[Batch]:
         """Every batch with a revision greater than `after`, in order and without gaps, then each as it lands.
 

@@ -175,6 +175,22 @@ async def test_a_commit_that_fails_does_not_touch_those_beside_it(store: Store) 
     assert set(store.read().nodes) == {"n1", "n2"}
 
 
+async def test_parts_land_in_turn(store: Store) -> None:
+    last = await store.commit_in_turn([[put(node("n1"))], [put(node("n2")), put(node("n3"))], [put(node("n4"))]])
+    assert last == store.read().revision == 3
+    batches = await read_batches(store, 0, 3)
+    assert [[event.id for event in batch.events] for batch in batches] == [["n1"], ["n2", "n3"], ["n4"]]
+
+
+async def test_nothing_lands_after_a_part_that_did_not(store: Store) -> None:
+    await store.commit([put(node("n2"))])
+    turn = store.commit_in_turn([[put(node("n1"))], [put(node("n2"))], [put(node("n3"))], [put(node("n4"))]])
+    beside = store.commit([put(node("n5"))])
+    outcomes = await asyncio.gather(turn, beside, return_exceptions=True)
+    assert [str(outcomes[0]), outcomes[1]] == ["node n2 changed meanwhile", 3]
+    assert set(store.read().nodes) == {"n1", "n2", "n5"}
+
+
 @pytest.mark.parametrize(
     ("after", "by"),
     [

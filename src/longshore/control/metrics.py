@@ -7,7 +7,7 @@ know HTTP. No task or service is ever a label: labels that come and go with the 
 
 import time
 from collections import Counter as Tally
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -155,9 +155,15 @@ class MeasuredStore:
         return self._store.read()
 
     async def commit(self, changes: Sequence[Change], guards: Sequence[Guard] = ()) -> int:
+        return await self._measured(self._store.commit(changes, guards))
+
+    async def commit_in_turn(self, parts: Sequence[Sequence[Change]], guards: Sequence[Guard] = ()) -> int:
+        return await self._measured(self._store.commit_in_turn(parts, guards))
+
+    async def _measured(self, commit: Awaitable[int]) -> int:
         began, outcome = time.perf_counter(), "done"
         try:
-            return await self._store.commit(changes, guards)
+            return await commit
         except BaseException as failure:
             outcome = type(failure).__name__.lower()
             raise

@@ -7,7 +7,7 @@ task group, because a wrong decision must not be committed by a manager that goe
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import msgspec
 import structlog
@@ -28,6 +28,9 @@ REST_FROM_S = 0.02
 REST_TIMES = 4
 """So many times as long as its decision took, a key rests."""
 REST_MAX_S = 1.0
+PARTS_AT_ONCE = 16
+"""Parts of one decision that a store is given together: enough for one transaction to be worth its while, and not so
+many that others wait for long."""
 WORKERS = 4
 """Keys of one controller that are worked on at a time: enough for their commits to share a transaction."""
 
@@ -108,8 +111,8 @@ class ControlLoop:
         took_s = self._clock.monotonic() - began
         guards = row.guards(world, key)
         try:
-            for first in range(0, len(changes), COMMIT_CHANGES_MAX):
-                await self._store.commit(changes[first : first + COMMIT_CHANGES_MAX], guards)
+            for parts in _parts(changes):
+                await self._store.commit_in_turn(parts, guards)
         except Conflict:
             queue.add(key)
             return took_s
@@ -121,3 +124,10 @@ class ControlLoop:
         if again is not None:
             queue.add(key, max(again - now, 0.001))
         return took_s
+
+
+def _parts(changes: Sequence[Change]) -> Iterator[list[Sequence[Change]]]:
+    """What is decided, in parts that a store takes, so many of them at a time."""
+    parts = [changes[first : first + COMMIT_CHANGES_MAX] for first in range(0, len(changes), COMMIT_CHANGES_MAX)]
+    for first in range(0, len(parts), PARTS_AT_ONCE):
+        yield parts[first : first + PARTS_AT_ONCE]

@@ -60,6 +60,13 @@ class UnrulyStore:
             raise Unavailable("the store does not answer; but it landed")
         return revision
 
+    async def commit_in_turn(self, parts: Sequence[Sequence[Change]], guards: Sequence[Guard] = ()) -> int:
+        """Each with troubles of its own."""
+        revision = 0
+        for part in parts:
+            revision = await self.commit(part, guards)
+        return revision
+
     def watch(self, after: int) -> Watch:
         return self._durable.watch(after)
 

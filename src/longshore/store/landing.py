@@ -11,12 +11,21 @@ from typing import NamedTuple
 import msgspec
 
 from longshore.model.changes import Batch, Change, Event, Guard
-from longshore.model.errors import Illegal
+from longshore.model.errors import Conflict, Illegal
 from longshore.model.objects import TYPE_OF, Kind, Object
 from longshore.model.snapshot import Snapshot
 
 _ENCODER = msgspec.json.Encoder()
 DECODER_OF: dict[Kind, msgspec.json.Decoder[Object]] = {kind: msgspec.json.Decoder(TYPE_OF[kind]) for kind in Kind}
+
+
+class Turn:
+    """Commits that land one after the other, and none after one that did not. Changed where commits land alone."""
+
+    __slots__ = ("broken",)
+
+    def __init__(self) -> None:
+        self.broken = False
 
 
 class Pending(NamedTuple):
@@ -26,6 +35,12 @@ class Pending(NamedTuple):
     guards: tuple[Guard, ...]
     at: float
     done: asyncio.Future[int]
+    turn: Turn | None = None
+
+    def fails(self) -> None:
+        """It does not land, so nothing does that is to land after it."""
+        if self.turn is not None:
+            self.turn.broken = True
 
 
 class Landed(NamedTuple):
@@ -49,15 +64,30 @@ def land(world: Snapshot, waiting: Sequence[Pending]) -> tuple[Snapshot, list[La
     landed: list[Landed] = []
     failed: list[Failed] = []
     for pending in waiting:
+        if pending.turn is not None and pending.turn.broken:
+            failed.append(Failed(pending, Conflict("what it was to land after did not land")))
+            continue
         try:
             following, batch = world.apply(pending.changes, pending.guards, pending.at)
             bodies = tuple(map(_body, batch.events))
         except Exception as failure:  # noqa: BLE001  (bug or not, it is this commit's caller who must hear of it)
+            pending.fails()
             failed.append(Failed(pending, failure))
         else:
             world = following
             landed.append(Landed(pending, batch, bodies))
     return world, landed, failed
+
+
+async def in_turn(waiting: Sequence[Pending]) -> int:
+    """The revision of the last of these, which were asked for together; raises what the first that failed did."""
+    if len(waiting) == 1:
+        return await waiting[0].done
+    outcomes = await asyncio.gather(*(one.done for one in waiting), return_exceptions=True)
+    for outcome in outcomes:
+        if isinstance(outcome, BaseException):
+            raise outcome
+    return max(outcome for outcome in outcomes if isinstance(outcome, int))
 
 
 def settle(landed: Sequence[Landed], failed: Sequence[Failed]) -> None:

@@ -14,7 +14,7 @@ from longshore.model.objects import Kind
 from longshore.model.snapshot import Snapshot
 from longshore.ports import Clock
 from longshore.store.journal import EVENTS_KEPT, Journal, Watch
-from longshore.store.landing import Pending, land, settle
+from longshore.store.landing import Pending, Turn, in_turn, land, settle
 
 
 class MemoryStore:
@@ -32,13 +32,16 @@ class MemoryStore:
         return self._world
 
     async def commit(self, changes: Sequence[Change], guards: Sequence[Guard] = ()) -> int:
+        return await self.commit_in_turn((changes,), guards)
+
+    async def commit_in_turn(self, parts: Sequence[Sequence[Change]], guards: Sequence[Guard] = ()) -> int:
         self._check_open()
-        loop = asyncio.get_running_loop()
-        pending = Pending(tuple(changes), tuple(guards), self._clock.now(), loop.create_future())
+        loop, turn, now = asyncio.get_running_loop(), Turn(), self._clock.now()
+        asked = [Pending(tuple(part), tuple(guards), now, loop.create_future(), turn) for part in parts]
         if not self._waiting:
             loop.call_soon(self._land)
-        self._waiting.append(pending)
-        return await pending.done
+        self._waiting += asked
+        return await in_turn(asked)
 
     def watch(self, after: int) -> Watch:
         return self._journal.watch(after)

@@ -21,7 +21,7 @@ from longshore.ports import Clock
 from longshore.store.copies import back_up, restore
 from longshore.store.database import Database
 from longshore.store.journal import EVENTS_KEPT, Journal, Watch
-from longshore.store.landing import Failed, Landed, Pending, land, settle
+from longshore.store.landing import Failed, Landed, Pending, Turn, in_turn, land, settle
 
 __all__ = ["LOG_EVENTS_MAX", "SqliteStore", "restore"]
 
@@ -85,10 +85,15 @@ class SqliteStore:
         return self._world
 
     async def commit(self, changes: Sequence[Change], guards: Sequence[Guard] = ()) -> int:
+        return await self.commit_in_turn((changes,), guards)
+
+    async def commit_in_turn(self, parts: Sequence[Sequence[Change]], guards: Sequence[Guard] = ()) -> int:
         self._check_open()
-        done: asyncio.Future[int] = self._loop.create_future()
-        self._jobs.put(Pending(tuple(changes), tuple(guards), self._clock.now(), done))
-        return await done
+        turn, now = Turn(), self._clock.now()
+        asked = [Pending(tuple(part), tuple(guards), now, self._loop.create_future(), turn) for part in parts]
+        for one in asked:
+            self._jobs.put(one)
+        return await in_turn(asked)
 
     def watch(self, after: int) -> Watch:
         return self._journal.watch(after)
@@ -187,11 +192,15 @@ class SqliteStore:
             try:
                 database.write(landed)
             except Unavailable as error:
+                for pending in waiting:
+                    pending.fails()
                 # One failure each: an exception that is raised in many tasks collects all their tracebacks.
                 failed = [Failed(pending, _again(error)) for pending in waiting]
                 self._post(self._settle, world, [], failed)
                 return world
             except Exception as bug:  # noqa: BLE001  (callers crash on it; they must not wait for ever)
+                for pending in waiting:
+                    pending.fails()
                 self._post(self._settle, world, [], [Failed(pending, bug) for pending in waiting])
                 return world
         self._post(self._settle, following, landed, failed)
