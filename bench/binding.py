@@ -20,7 +20,7 @@ from msgspec.structs import replace
 
 from bench.programs import waited_s
 from bench.records import written
-from bench.shapes import NAMED, UNFIT, Churn, Shape, shape_named
+from bench.shapes import BEFORE, MEASURED, NAMED, UNFIT, Churn, Shape, shape_named
 from longshore.control.census import Census
 from longshore.control.controllers import controllers
 from longshore.control.liveness import Liveness
@@ -33,6 +33,7 @@ from longshore.main.clock import MachineClock
 from longshore.model.changes import COMMIT_CHANGES_MAX, deleted
 from longshore.model.lifecycle import Owner
 from longshore.model.objects import Availability, Capacity, EngineFacts, Kind, Node
+from longshore.model.placing import Taint
 from longshore.model.reasons import Reason
 from longshore.model.spec import Mode, ServiceSpec
 from longshore.model.views import ServiceWish
@@ -43,7 +44,6 @@ FOREVER_S = 1e6
 """Of heartbeats: there are none, and no node is missed."""
 UNFIT_EVERY_S, MIXED_EVERY_S, DELETE_EVERY_S = 0.2, 1.0, 0.1
 DELETES = 10
-BEFORE, MEASURED = "before", "measured"
 
 
 class Bound(msgspec.Struct, frozen=True):
@@ -170,6 +170,7 @@ async def _churn(store: Store, verbs: Operations, shape: Shape) -> None:
 
 async def _make_nodes(store: Store, shape: Shape) -> None:
     nodes = [_node(f"n{number:05}", shape, f"zone-{number % shape.zones + 1}") for number in range(shape.nodes)]
+    nodes[: shape.tainted] = [replace(node, taints=(Taint(key="closed"),)) for node in nodes[: shape.tainted]]
     if shape.named:
         nodes.append(_node(NAMED, replace(shape, cpu=shape.cpu * 1000, memory=shape.memory * 1000), "zone-1"))
     changes = [written(Kind.NODE, node.name, node) for node in nodes]
@@ -183,6 +184,7 @@ def _node(name: str, shape: Shape, zone: str) -> Node:
         name=name,
         address="10.0.0.1",
         labels={"zone": zone},
+        resources=dict(shape.resources),
         capacity=Capacity(cpu=shape.cpu, memory=shape.memory, disk=1 << 40),
         engine=EngineFacts(id=name, name=name),
         worker_version="bench",

@@ -6,10 +6,12 @@ rules no spec has words for yet says so in `needs`, and is measured once they ar
 """
 
 from enum import StrEnum
+from typing import Any
 
 import msgspec
 
-from longshore.model.spec import Mode, PlacementRules, Port, Resources, ServiceSpec
+from longshore.model.placing import Affinity, PlacementRules, Spread
+from longshore.model.spec import Mode, Port, Resources, ServiceSpec
 
 MIB, GIB = 1 << 20, 1 << 30
 NAMED = "scheduler-perf-node"
@@ -43,6 +45,12 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
     """Of each node."""
     memory: int = 32 * GIB
     zones: int = 1
+    tainted: int = 0
+    """Of the nodes, these have a taint that nobody tolerates."""
+    resources: dict[str, int] = {}
+    """Of each node."""
+    times: float = 10.0
+    """The floor is to be met so many times over."""
     named: bool = False
     """Whether there is one node more, of which the spec knows the name and which has room for all."""
     full: bool = False
@@ -66,9 +74,55 @@ _ONE_A_NODE = _pod(ports=(Port(container=80, host=8080),))
 UNFIT = _pod(9.0)
 """A task that is larger than any node."""
 
-_AFFINITY = "affinity to services"
-_SPREAD = "even spread over a label"
+BEFORE, MEASURED = "before", "measured"
+"""Names of the services; the measured ones are numbered."""
+_BOTH = (f"{MEASURED}0", BEFORE)
+_ZONE = "node.labels.zone"
+_AFFINITY_TIMES = 20.0
+
+_SELECTOR = "affinity by a selector: it is to services by name"
 _PREEMPTION = "priorities and preemption"
+
+
+def _ruled(**rules: Any) -> ServiceSpec:
+    return ServiceSpec(image="x", resources=DEFAULT.resources, placement=PlacementRules(**rules))
+
+
+_APART = _ruled(anti_affinity=tuple(Affinity(service=one) for one in _BOTH))
+_NEAR_ZONE = _ruled(affinity=(Affinity(service=BEFORE, over=_ZONE),))
+_LIKES = _ruled(affinity=tuple(Affinity(service=one, weight=1) for one in _BOTH))
+_DISLIKES = _ruled(anti_affinity=tuple(Affinity(service=one, weight=1) for one in _BOTH))
+_EVEN = _ruled(spread=(Spread(over=_ZONE, skew_max=5),))
+_EVENISH = _ruled(spread=(Spread(over=_ZONE),))
+_EVEN_BY_NODE = _ruled(spread=(Spread(over="node.name", skew_max=1),))
+_LICENSED = ServiceSpec(image="x", resources=Resources(cpu=0.1, memory=500 * MIB, named={"licenses": 1}))
+
+
+def _affine(name: str, before: int, measured: int, floor: float, spec: ServiceSpec, spec_before: ServiceSpec) -> Shape:
+    return Shape(
+        name=name,
+        nodes=5000,
+        before=before,
+        measured=measured,
+        floor=floor,
+        spec=spec,
+        spec_before=spec_before,
+        times=_AFFINITY_TIMES,
+    )
+
+
+def _spread(name: str, measured: int, floor: float, spec: ServiceSpec, *, full: bool = False) -> Shape:
+    return Shape(
+        name=name,
+        nodes=5000,
+        before=5000,
+        measured=measured,
+        floor=floor,
+        spec=spec,
+        spec_before=DEFAULT,
+        zones=3,
+        full=full,
+    )
 
 
 def _later(name: str, nodes: int, before: int, measured: int, floor: float | None, needs: str) -> Shape:
@@ -143,21 +197,21 @@ SHAPES: tuple[Shape, ...] = (
     Shape(name="host port conflict", nodes=20_000, measured=20_000, spec=_ONE_A_NODE, full=True),
     Shape(name="resource saturation", nodes=20_000, measured=20_000, spec=_pod(3.0), full=True),
     _later("while gated", 1, 10_000, 20_000, 910, "tasks that exist and wait: a service that waits has none"),
-    _later("extended resource", 5000, 0, 5000, 180, "named resources"),
-    _later("anti-affinity, required, node", 5000, 1000, 2000, 60, _AFFINITY),
-    _later("matching anti-affinity", 5000, 1000, 5000, 595, _AFFINITY),
-    _later("affinity, required, zone", 5000, 5000, 5000, 35, _AFFINITY),
-    _later("affinity, preferred", 5000, 5000, 5000, 90, _AFFINITY),
-    _later("anti-affinity, preferred", 5000, 5000, 5000, 90, _AFFINITY),
-    _later("mixed base", 5000, 10_000, 5000, 140, f"{_AFFINITY}, {_SPREAD}"),
-    _later("anti-affinity, required, by selector", 6000, 4000, 2000, 24, _AFFINITY),
-    _later("anti-affinity, preferred, by selector", 5000, 4000, 2000, 55, _AFFINITY),
-    _later("affinity, required, by selector", 5000, 5000, 2000, 35, _AFFINITY),
-    _later("affinity, preferred, by selector", 5000, 5000, 5000, 90, _AFFINITY),
-    _later("topology spreading, hard", 5000, 5000, 5000, 460, _SPREAD),
-    _later("topology spreading, soft", 5000, 5000, 5000, 340, _SPREAD),
-    _later("topology spreading, default", 5000, 5000, 50_000, 160, _SPREAD),
-    _later("tainted nodes", 5000, 0, 4000, 270, "taints and tolerations"),
+    Shape(name="extended resource", nodes=5000, measured=5000, floor=180, spec=_LICENSED, resources={"licenses": 90}),
+    _affine("anti-affinity, required, node", 1000, 2000, 60, _APART, _APART),
+    _affine("matching anti-affinity", 1000, 5000, 595, DEFAULT, _APART),
+    _affine("affinity, required, zone", 5000, 5000, 35, _NEAR_ZONE, _NEAR_ZONE),
+    _affine("affinity, preferred, node", 5000, 5000, 90, _LIKES, _LIKES),
+    _affine("anti-affinity, preferred, node", 5000, 5000, 90, _DISLIKES, _DISLIKES),
+    _later("mixed base", 5000, 10_000, 5000, 140, "five services of different rules before the measured one"),
+    _later("anti-affinity, required, by selector", 6000, 4000, 2000, 24, _SELECTOR),
+    _later("anti-affinity, preferred, by selector", 5000, 4000, 2000, 55, _SELECTOR),
+    _later("affinity, required, by selector", 5000, 5000, 2000, 35, _SELECTOR),
+    _later("affinity, preferred, by selector", 5000, 5000, 5000, 90, _SELECTOR),
+    _spread("topology spreading, hard", 5000, 460, _EVEN),
+    _spread("topology spreading, soft", 5000, 340, _EVENISH),
+    _spread("topology spreading, default", 50_000, 160, _EVENISH, full=True),
+    Shape(name="tainted nodes", nodes=5000, measured=4000, floor=270, spec=_EVEN_BY_NODE, tainted=1000),
     _later("preemption", 1000, 4000, 1000, None, _PREEMPTION),
     _later("preemption meanwhile", 5000, 20_000, 5000, 570, _PREEMPTION),
 )

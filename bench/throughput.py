@@ -20,7 +20,6 @@ from bench.shapes import C2M, C2M_PART, SHAPES, Churn, Shape, curve
 from bench.spread import nearest, per_second
 
 FAMILY = "shapes"
-TIMES_THE_FLOOR = 10.0
 LIMIT_S = 60.0
 FULL_LIMIT_S = 300.0
 START_S = 120.0
@@ -103,7 +102,7 @@ def _row(run: Run, shape: Shape, limit_s: float) -> Figure:
     if shape.floor is None:
         return figure
     against = f"Kubernetes' floor {shape.floor:.0f} tasks/s"
-    return replace(figure, target=TIMES_THE_FLOOR, at_least=True, ratio=rate / shape.floor, against=against)
+    return replace(figure, target=shape.times, at_least=True, ratio=rate / shape.floor, against=against)
 
 
 def _told(shape: Shape, bound: Bound) -> str:
