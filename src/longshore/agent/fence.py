@@ -131,7 +131,8 @@ class Fence:
         return tuple(self._lease.containers if known is None else sorted(known))
 
     def _end(self) -> None:
-        ended = set(self._ids()) - self._over
+        # What was under the lease, too: the guard may have ended it before it was looked at.
+        ended = {*self._ids(), *self._lease.containers} - self._over
         if ended:
             log.warning("stops single-writer tasks", reason=self.words, containers=sorted(ended))
             self._over |= ended
