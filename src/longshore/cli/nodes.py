@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Callable
 
 import click
 
@@ -108,12 +109,7 @@ def activate(settings: Settings, name: str) -> None:
 @pass_settings
 def label(settings: Settings, name: str, labels: tuple[tuple[str, str | None], ...]) -> None:
     """Set labels of a node, or remove them (KEY-)."""
-    with settings.client() as client:
-        view = client.change_node(name, NodePatch(labels=dict(labels)))
-    if settings.as_json:
-        show_json(view)
-    else:
-        click.echo(f"{name}: {_labels(view) or 'no labels'}")
+    _change(settings, name, NodePatch(labels=dict(labels)), lambda view: f": {_labels(view) or 'no labels'}")
 
 
 @node.command(
@@ -130,12 +126,7 @@ def taint(settings: Settings, name: str, taints: tuple[Taint | str, ...]) -> Non
         taints=tuple(one for one in taints if isinstance(one, Taint)),
         untaint=tuple(one for one in taints if isinstance(one, str)),
     )
-    with settings.client() as client:
-        view = client.change_node(name, patch)
-    if settings.as_json:
-        show_json(view)
-    else:
-        click.echo(f"{name}: {', '.join(map(str, view.taints)) or 'no taints'}")
+    _change(settings, name, patch, lambda view: f": {', '.join(map(str, view.taints)) or 'no taints'}")
 
 
 @node.command(
@@ -148,12 +139,8 @@ def taint(settings: Settings, name: str, taints: tuple[Taint | str, ...]) -> Non
 def resource(settings: Settings, name: str, resources: tuple[tuple[str, Supply | None], ...]) -> None:
     """Say what a node has beside cpu, memory and disk: so many (NAME=N), or devices, each given to one task at a time
     (NAME=ID,...; gpu=N numbers them). NAME- removes it."""
-    with settings.client() as client:
-        view = client.change_node(name, NodePatch(resources=dict(resources)))
-    if settings.as_json:
-        show_json(view)
-    else:
-        click.echo(f"{name}: {_resources(view) or 'no named resources'}")
+    patch = NodePatch(resources=dict(resources))
+    _change(settings, name, patch, lambda view: f": {_resources(view) or 'no named resources'}")
 
 
 @node.command("rm", examples=("longshore node rm n1",))
@@ -172,12 +159,18 @@ def rm(settings: Settings, name: str) -> None:
 def _set(
     settings: Settings, name: str, availability: Availability, words: str, deadline_s: float | None = None
 ) -> None:
+    patch = NodePatch(availability=availability, deadline_s=deadline_s)
+    _change(settings, name, patch, lambda view: f" {words} ({counted(view.tasks, 'task')} on it now)")
+
+
+def _change(settings: Settings, name: str, patch: NodePatch, words: Callable[[NodeView], str]) -> None:
+    """Change a node and say how it is then: its name, and `words` behind it."""
     with settings.client() as client:
-        view = client.change_node(name, NodePatch(availability=availability, deadline_s=deadline_s))
+        view = client.change_node(name, patch)
     if settings.as_json:
         show_json(view)
     else:
-        click.echo(f"{name} {words} ({counted(view.tasks, 'task')} on it now)")
+        click.echo(f"{name}{words(view)}")
 
 
 def _row(one: NodeView, now: float) -> Row:

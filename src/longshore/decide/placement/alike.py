@@ -91,7 +91,5 @@ class Alike:
             self._why_not, self._why_not_at = {}, self._taken.count - self._given
         if ties not in self._why_not:
             left = self._ranking.left(rows_within(self._table, ties) if ties else None)
-            text = left.sentence(self._table, ties)
-            machines = left.machines_without_port(self._table, self.ask, ties)
-            self._why_not[ties] = text, self._table.ports.free_again(machines, self.ask)
+            self._why_not[ties] = left.refusal(self._table, self.ask, ties)
         return self._why_not[ties]

@@ -195,7 +195,13 @@ class Sieve(msgspec.Struct, frozen=True):
                 parts.append((tie.words, [*islice(others, NAMES_MAX)], count))
         return _sentence([part for part in parts if part[2]], len(table))
 
-    def machines_without_port(self, table: NodeTable, ask: Ask, ties: Ties) -> frozenset[int]:
+    def refusal(self, table: NodeTable, ask: Ask, ties: Ties) -> tuple[str, float | None]:
+        """Why no node takes a task with these ties, and when a host port that another program held is to be tried
+        again."""
+        machines = self._machines_without_port(table, ask, ties)
+        return self.sentence(table, ties), table.ports.free_again(machines, ask)
+
+    def _machines_without_port(self, table: NodeTable, ask: Ask, ties: Ties) -> frozenset[int]:
         """The machines of nodes that lack a host port and nothing else."""
         if not ask.ports:
             return frozenset()

@@ -9,8 +9,7 @@ other placers (there are none), or of nodes that fail meanwhile: the nodes contr
 Where a task's volumes are is written down before the task is.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from types import MappingProxyType
 
@@ -67,17 +66,15 @@ def decide(
             one.refuse(alike, f"release {number} is not kept")
         else:
             one.settle([*alike], release)
-    if one.placed and one.hopes:
-        one.looks.append(now)  # who was refused for want of others may find them there now
-    return one.changes, min(one.looks, default=None)
+    return one.changes, one.again()
 
 
 def avoided(world: Snapshot, task: Task, spec: ServiceSpec, now: float) -> Mapping[str, float]:
     """The nodes that a waiting task keeps away from where it can."""
     if task.generation == 1:
         return {}
-    service = world.tasks_of_service(task.service).values()
-    return restart.avoided(task, [one for one in service if one.slot == task.slot], service, spec, now)
+    service = world.tasks_of_service(task.service)
+    return restart.avoided(task, service.of_slot(task.slot), service.values(), spec, now)
 
 
 def _measures(world: Snapshot, waiting: Iterable[Task]) -> bool:
@@ -99,18 +96,20 @@ class _Pass:
         self._taken = Taken(len(table))
         self._volumes = Volumes(world)
         self._classes: dict[tuple[str, int], Alike | Ruled] = {}
-        self._slots: dict[str, dict[int, list[Task]]] = {}
-        """Tasks of a service by slot, once one asks for those before it."""
         self.changes: list[Change] = []
         self.looks: list[float] = []
-        self.placed = False
-        """Whether any task was."""
-        self.hopes = False
+        self._hopes = False
         """Whether one was refused that may find room once another was placed."""
 
-    def refuse(self, tasks: Iterator[Task], text: str) -> None:
+    def refuse(self, tasks: Iterable[Task], text: str) -> None:
         """Say of some tasks why they have no node."""
         self.changes += [change for task in tasks if (change := _refused(task, text))]
+
+    def again(self) -> Again:
+        """When to look again."""
+        # Who was refused for want of others may find them there now.
+        now = (self._now,) if self._hopes and self._taken.count else ()
+        return min((*self.looks, *now), default=None)
 
     def settle(self, tasks: Sequence[Task], release: Release) -> None:
         """Give tasks of one release their nodes, in order."""
@@ -153,20 +152,9 @@ class _Pass:
     def _plain(self, tasks: Sequence[Task], first: int, spec: ServiceSpec) -> int:
         """The end of the tasks from `first` on that may go anywhere."""
         for place in range(first, len(tasks)):
-            if tasks[place].pinned or self._avoided(tasks[place], spec):
+            if tasks[place].pinned or avoided(self._world, tasks[place], spec, self._now):
                 return place
         return len(tasks)
-
-    def _avoided(self, task: Task, spec: ServiceSpec) -> Mapping[str, float]:
-        if task.generation == 1:
-            return {}
-        service = self._world.tasks_of_service(task.service).values()
-        slots = self._slots.get(task.service)
-        if slots is None:
-            slots = self._slots[task.service] = defaultdict(list)
-            for one in service:
-                slots[one.slot].append(one)
-        return restart.avoided(task, slots[task.slot], service, spec, self._now)
 
     def _settle_many(self, tasks: Sequence[Task], one: Alike) -> int:
         """Place the first of some tasks that may go anywhere, at least one if there is room; how many were settled."""
@@ -174,31 +162,30 @@ class _Pass:
         for task, (node, ports, message) in zip(tasks, one.give_many(len(tasks)), strict=False):
             self.changes.append(_placed(task, node, ports, {}, message, self._now))
             done += 1
-            self.placed = True
         if not done:
-            text, again = one.refusal(())
-            self.refuse(iter(tasks), text)
-            if again is not None:
-                self.looks.append(again)
+            self._turn_away(tasks, one, ())
         return done or len(tasks)
+
+    def _turn_away(self, tasks: Sequence[Task], one: Alike | Ruled, ties: Ties) -> None:
+        """Say of tasks of one class why no node takes them."""
+        text, again = one.refusal(ties)
+        self.refuse(tasks, text)
+        self._hopes = self._hopes or waits_for_others(one.ask)
+        if again is not None:
+            self.looks.append(again)
 
     def _settle_one(self, task: Task, spec: ServiceSpec, one: Alike | Ruled) -> None:
         """Place a task, on a node that it avoids only if there is no other; or say why not."""
-        avoids = self._avoided(task, spec)
+        avoids = avoided(self._world, task, spec, self._now)
         ties = self._volumes.ties(task, spec)
         row = one.best(ties, avoids)
         if row is None:
-            text, again = one.refusal(ties)
-            self.hopes = self.hopes or waits_for_others(one.ask)
-            self.refuse(iter((task,)), text)
-            if again is not None:
-                self.looks.append(again)
+            self._turn_away((task,), one, ties)
             return
         node = self._table.names[row]
         message = about_ties(task, ties) or one.policy.sentence(self._table, one.ask, row)
         message += one.about(row)
         message += about_avoided(avoids, node)
-        self.placed = True
         ports = one.give(row)
         change = _placed(task, node, ports, dict(avoids), message, self._now, self._table.devices)
         assert isinstance(change.after, Task)

@@ -104,9 +104,7 @@ class Ruled:
         self._catch_up()
         if ties not in self._why_not:
             left = self._left = self._left or sieve(self._table, self.ask)
-            text = left.sentence(self._table, ties)
-            machines = left.machines_without_port(self._table, self.ask, ties)
-            self._why_not[ties] = text, self._table.ports.free_again(machines, self.ask)
+            self._why_not[ties] = left.refusal(self._table, self.ask, ties)
         return self._why_not[ties]
 
     def _best_of(self, ties: Ties, avoids: Mapping[str, float]) -> int | None:
