@@ -66,5 +66,6 @@ SEEDS: tuple[Kept, ...] = (
     ),
     Kept(201477, "what was decided for a service landed after another mode was wished of it", 4),
     Kept(801008, "a hello that the store held up for long ended the session that its worker had begun since", 3, 60),
+    Kept(801351, "a container that an engine was long in making was started for a task taken back since", 4, 120),
     Kept(5055, "what the user's last act set off was still being written when rest began to be looked at", 4, 120),
 )

@@ -208,6 +208,42 @@ def test_a_start_that_a_frozen_engine_does_late_is_ended_at_once() -> None:
     play(scene, nodes=2)
 
 
+@pytest.mark.parametrize("step_ms", range(0, 300, 20))
+@pytest.mark.parametrize(("image", "hang_s"), [("registry/app:7", 0.75 * T), ("longshore/demo:1", 0.0)])
+def test_what_a_hanging_engine_is_asked_for_runs_beside_nobody(image: str, hang_s: float, step_ms: int) -> None:
+    """Whatever it hung at, the image, the container or the start: it answers when another writer is there, and the
+    worker has heard from its manager again, who knows nothing of the task that it had."""
+
+    async def scene(stage: Stage) -> None:
+        await stage.apply("db", replace(SINGLE, image=image))
+        await stage.world.until(lambda: any(one.node for one in stage.tasks("db")), SOON_S)
+        await stage.world.pass_time(step_ms / 1000)
+        (task,) = stage.tasks("db")
+        site = stage.world.sites[task.node]
+        site.freeze_worker()
+        await stage.world.pass_time(hang_s)
+        site.hang_engine()
+        site.mute()
+        site.thaw_worker()
+        await stage.world.pass_time(0.05)
+        site.freeze_worker()
+        await stage.world.until(lambda: given_up(stage, task), (GIVE_UP_AFTER + 2) * T)
+        await stage.remove("db")
+        await stage.world.until(lambda: not stage.tasks("db"), SOON_S)
+        await stage.apply("db", SINGLE)
+        await stage.serving(1, "db")
+        site.thaw_worker()
+        await stage.world.pass_time(1.0)
+        site.heal_engine()
+        for _ in range(100):
+            await stage.world.pass_time(0.01)
+            # A start that was on its way before the lease ended is the guard's to end.
+            assert all(site.guard.is_late(box) for box in site.boxes(running=True))
+        assert not site.boxes()
+
+    play(scene, nodes=2)
+
+
 def test_a_drained_or_updated_one_stops_before_the_next_begins() -> None:
     async def scene(stage: Stage) -> None:
         site, _ = await writing(stage)

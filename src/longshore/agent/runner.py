@@ -30,7 +30,7 @@ from longshore.model.containers import (
     fingerprint,
 )
 from longshore.model.errors import Failure, NotFound, PortTaken, Refused, Unavailable
-from longshore.model.lifecycle import RANK, TERMINAL, State
+from longshore.model.lifecycle import RANK, TERMINAL, State, Wanted
 from longshore.model.messages import Assignment, Observation
 from longshore.model.reasons import Reason
 from longshore.ports import Engine, Prober
@@ -308,10 +308,10 @@ class Runner:
                         # Seen without asking again: were the engine to fall silent now, the task would seem gone.
                         self._see(_created(container_id, order))
                         self._advance(of, Progress(State.STARTING, Reason.STARTING, prepared=True))
-                        await self._start(task, container_id)
+                        await self._start(of, container_id)
                 case Start(container_id):
                     async with self._starts:
-                        await self._start(task, container_id)
+                        await self._start(of, container_id)
                 case Stop(container_id, grace_s):
                     await self._engine.stop(container_id, self._grace_s(task, container_id, grace_s))
                     await self._look_at(container_id)
@@ -327,8 +327,13 @@ class Runner:
         ends = progress is not None and progress.reason is Reason.FENCED
         return self._fence.grace_s(container_id, asked_s) if ends else asked_s
 
-    async def _start(self, task: str, container_id: str) -> None:
-        if self._is_fenced(task):
+    async def _start(self, of: Assigned | None, container_id: str) -> None:
+        """Unless the task was taken back, or is to end, while it waited for its turn or its container was made: by then
+        another may run in its place, and no lease covers this one."""
+        assigned = self._still(of)
+        if assigned is None or not assigned.task.live or assigned.task.wanted in (Wanted.STOPPED, Wanted.REMOVED):
+            return
+        if assigned.spec.single_writer:
             await self._fence.cover()
         try:
             await self._engine.start(container_id)
@@ -337,13 +342,18 @@ class Runner:
         await self._look_at(container_id)
 
     def _advance(self, of: Assigned | None, progress: Progress) -> None:
-        """Note how far the task has come, and say so; unless it was taken back while its step was under way. Its id may
-        have come again since, and what was done for the earlier task says nothing of this one."""
-        task = of.task.id if of is not None else ""
-        assigned = (self._assigned or {}).get(task)
-        if of is not None and assigned is not None and assigned.task.created_at == of.task.created_at:
-            self._progress[task] = progress
-            self._say(assigned, self._containers_of(task))
+        """Note how far the task has come, and say so; unless it was taken back while its step was under way."""
+        assigned = self._still(of)
+        if assigned is not None:
+            self._progress[assigned.task.id] = progress
+            self._say(assigned, self._containers_of(assigned.task.id))
+
+    def _still(self, of: Assigned | None) -> Assigned | None:
+        """The task that a step was begun for, as it is assigned now. None if it is not any more: its id may have come
+        again since, and what was done for the earlier task says nothing of this one."""
+        assigned = (self._assigned or {}).get(of.task.id) if of is not None else None
+        same = of is not None and assigned is not None and assigned.task.created_at == of.task.created_at
+        return assigned if same else None
 
 
 def _created(container_id: str, order: ContainerOrder) -> Container:
