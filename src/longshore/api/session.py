@@ -20,7 +20,7 @@ async def open_session(ask: Ask[NoQuery, None]) -> web.StreamResponse:
     if socket is None:
         upgrade = {"Upgrade": "websocket", "Connection": "Upgrade"}
         return problem(HTTPStatus.UPGRADE_REQUIRED, "a session is a WebSocket (version 13)", headers=upgrade)
-    channel = manager_end(socket)
+    channel = manager_end(socket, ask.request.transport)
     sessions = ask.deps.streams.sessions
     sessions.add(channel)
     try:

@@ -17,6 +17,8 @@ from longshore.control.joining import admitted, relied_on
 from longshore.control.liveness import Liveness
 from longshore.control.logs import LogStreams
 from longshore.decide.reports import heard
+from longshore.loop.patience import Patience
+from longshore.loop.slices import Slices
 from longshore.loop.together import together
 from longshore.model.changes import COMMIT_CHANGES_MAX, Change, Event
 from longshore.model.containers import Assigned, LogLine
@@ -33,6 +35,7 @@ from longshore.model.messages import (
     LogEnd,
     LogLines,
     Reports,
+    Up,
     Welcome,
 )
 from longshore.model.objects import Kind, Node, NodeStats, NodeStatus, Task, Token
@@ -94,6 +97,8 @@ class Sessions:
         self._writing: dict[str, asyncio.Lock] = {}
         """By node: held while what its worker said is written."""
         self._dialled: dict[str, str] = {}
+        self._slices = Slices()
+        """What sessions do when many of them have something to do: they leave room for whoever asks the API."""
 
     # -- what others ask
 
@@ -176,12 +181,11 @@ class Sessions:
         if session is not None and session.sent.get(task_id) != (_wish(task) if isinstance(task, Task) else None):
             session.changed.set()
 
-    def _hear(self, node: str) -> None:
+    def _welcome_back(self, node: str) -> None:
         """A node lives. If most were missed until now, what silenced them is over for the others too, but their words
         do not arrive at one moment: the last of them is not to be given up for that."""
         if self.liveness.was_missed(node) and self.census.held(self._store.read()):
             self.liveness.listen_anew()
-        self.liveness.heard(node)
 
     # -- one session
 
@@ -193,6 +197,7 @@ class Sessions:
                 hello = await channel.receive()
             if not isinstance(hello, Hello):
                 raise Invalid("a session begins with hello")
+            await self._slices.place()
             await self._admit(hello, token, dialled)
             self._dialled[hello.node] = dialled
         except (Denied, Invalid) as failure:
@@ -224,7 +229,8 @@ class Sessions:
                 dialled=dialled,
             )
             # Before it is written down as ready: else the nodes controller, woken by that, finds it silent still.
-            self._hear(hello.node)
+            self._welcome_back(hello.node)
+            self.liveness.heard(hello.node)
             try:
                 if changes:
                     with self.liveness.knocking(hello.node):
@@ -292,36 +298,42 @@ class Sessions:
                 full = False
                 await session.channel.send(message)
             await session.changed.wait()
+            await self._slices.place()
 
     async def _listen(self, session: _Session) -> None:
-        while True:
-            try:
-                async with asyncio.timeout(2 * self._timeout_s):
+        try:
+            async with Patience(2 * self._timeout_s) as patience:
+                while True:
                     message = await session.channel.receive()
-            except TimeoutError:
-                raise Unavailable("the worker is silent") from None
-            match message:
-                case Heartbeat():
-                    await self._beat(session, message)
-                case Reports():
-                    session.to_write(partial(self._report, session, message))
-                case Description():
-                    session.to_write(partial(self._describe, session.node, message))
-                case LogLines():
-                    session.logs.lines(message.request, message.lines)
-                case LogEnd():
-                    session.logs.finish(message.request, message.error)
-                case Leaving():
-                    self.liveness.heard(session.node)
-                    session.said_farewell = True
-                    log.info("worker says farewell", node=session.node)
-                case Hello():
-                    raise Unavailable("the worker said hello twice")
+                    patience.heard()
+                    await self._slices.place()
+                    await self._hear(session, message)
+        except TimeoutError:
+            raise Unavailable("the worker is silent") from None
+
+    async def _hear(self, session: _Session, message: Up) -> None:
+        match message:
+            case Heartbeat():
+                await self._beat(session, message)
+            case Reports():
+                session.to_write(partial(self._report, session, message))
+            case Description():
+                session.to_write(partial(self._describe, session.node, message))
+            case LogLines():
+                session.logs.lines(message.request, message.lines)
+            case LogEnd():
+                session.logs.finish(message.request, message.error)
+            case Leaving():
+                self.liveness.heard(session.node)
+                session.said_farewell = True
+                log.info("worker says farewell", node=session.node)
+            case Hello():
+                raise Unavailable("the worker said hello twice")
 
     async def _beat(self, session: _Session, beat: Heartbeat) -> None:
         self._stats[session.node] = beat.stats
         if not beat.engine_error:
-            self._hear(session.node)
+            self._welcome_back(session.node)
             self.liveness.beat(session.node)
         await session.channel.send(Acknowledge(seq=0))
         if beat.engine_error:
@@ -380,6 +392,7 @@ class Sessions:
         # In turn: what an earlier session of the node still writes would land after newer news, and undo them.
         async with self._writing.setdefault(session.node, asyncio.Lock()):
             await self._write_observations(session, reports)
+        await self._slices.place()
         await session.channel.send(Acknowledge(seq=reports.seq))
 
     async def _write_observations(self, session: _Session, reports: Reports) -> None:
