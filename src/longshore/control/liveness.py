@@ -62,7 +62,7 @@ class Liveness:
 
     def was_missed(self, node: str) -> bool:
         """Whether it was heard once, and is quiet."""
-        return node in self._heard and self._missed(node, self._quiet_since())
+        return node in self._heard and bool(self.quiet((node,)))
 
     def beat(self, node: str) -> None:
         """A heartbeat that counts as life. To be told before it is answered."""
@@ -118,15 +118,10 @@ class Liveness:
     def quiet(self, nodes: Iterable[str]) -> frozenset[str]:
         """Those that are missed, whether or not their time is over. What fails at one moment does not end at one
         moment: beats of nodes on one cable are up to a beat apart."""
-        limit = self._quiet_since()
-        return frozenset(node for node in nodes if self._missed(node, limit))
-
-    def _quiet_since(self) -> float:
-        return self._clock.monotonic() - BEATS_QUIET * self.beat_s
-
-    def _missed(self, node: str, limit: float) -> bool:
-        silent = node in self._ended or self._heard.get(node, limit) <= limit
-        return silent and not self._knocking[node]
+        limit = self._clock.monotonic() - BEATS_QUIET * self.beat_s
+        heard, ended = self._heard.get, self._ended
+        missed = [node for node in nodes if heard(node, limit) <= limit or node in ended]
+        return frozenset(node for node in missed if not self._knocking[node])
 
     def _look(self) -> None:
         now = self._clock.monotonic()

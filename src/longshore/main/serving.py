@@ -12,14 +12,13 @@ from longshore.model.errors import Failure
 
 YOUNG, YOUNG_LOOKS = 5_000, 5
 """After so many objects more than before the collector looks through what is new; each fifth time a little further."""
-YOUNG_EVERY_S = 0.2
-"""At latest. Whatever waits is made anew with each message, so in a large cluster much is new though nothing is more: the
-longer it is left, the longer the collector holds the loop up."""
+YOUNG_EVERY_S = 0.1
+"""At latest. What waits is made anew with each message, so in a large cluster much is new though nothing is more, and
+the longer that is left, the longer the collector holds the loop up."""
 OLD_EVERY_S = 3600.0
 """Through all there is, which takes a second with ten thousand workers. What lives long ends without its help: of a
 session that ended, one kilobyte is left for it."""
 NEVER = 1_000_000_000
-
 
 
 def serve(main: Coroutine[Any, Any, None], log_level: str, log_format: str | None) -> None:
