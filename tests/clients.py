@@ -5,6 +5,7 @@ clients keeps its connections, as a change can lose what is on an old connection
 """
 
 import http.client
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -14,6 +15,27 @@ from tests.clusters import eventually
 
 CLIENTS = 3
 ANSWER_S = 10.0
+
+
+def listens(port: int, host: str = "127.0.0.1") -> bool:
+    """Whether anybody takes connections there, with or without an answer to them."""
+    try:
+        socket.create_connection((host, port), timeout=1.0).close()
+    except OSError:
+        return False
+    return True
+
+
+def served(port: int, host: str = "127.0.0.1") -> bool:
+    """Whether requests are answered there. An entry takes connections before it knows of any task."""
+    connection = http.client.HTTPConnection(host, port, timeout=1.0)
+    try:
+        connection.request("GET", "/")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
 
 
 class Requests:
@@ -26,6 +48,8 @@ class Requests:
         self.seconds: list[float] = []
         self.versions: set[str] = set()
         self.failures: list[str] = []
+        """What went wrong, and when, counted from the first request."""
+        self._began = time.perf_counter()
 
     def client(self, keeps: bool) -> None:
         connection = http.client.HTTPConnection(self._host, self._port, timeout=ANSWER_S)
@@ -36,15 +60,18 @@ class Requests:
                 answer = connection.getresponse()
                 text = answer.read()
                 if answer.status != 200 or not text.startswith(b"hello from"):
-                    self.failures.append(f"{answer.status} {text[:100]!r}")
+                    self._failed(began, f"{answer.status} {text[:100]!r}")
                 self.versions.add(answer.headers.get("Longshore-Demo") or "1")
             except (OSError, http.client.HTTPException) as failure:
-                self.failures.append(f"{type(failure).__name__}: {failure}")
+                self._failed(began, f"{type(failure).__name__}: {failure}")
                 connection.close()
             self.seconds.append(time.perf_counter() - began)
             if not keeps:
                 connection.close()
         connection.close()
+
+    def _failed(self, at: float, words: str) -> None:
+        self.failures.append(f"at {at - self._began:.3f} s: {words}")
 
     def told(self, seconds: float) -> str:
         times = sorted(self.seconds)

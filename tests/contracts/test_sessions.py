@@ -12,8 +12,8 @@ from longshore.control.sessions import WRITES_MAX, Sessions
 from longshore.model.changes import Change, deleted
 from longshore.model.errors import Unavailable
 from longshore.model.lifecycle import Owner
-from longshore.model.messages import Assignment, Description, Hello, Welcome
-from longshore.model.objects import Capacity, Cluster, EngineFacts, Kind, Object, Task
+from longshore.model.messages import Assignment, Description, Farewell, Hello, Welcome
+from longshore.model.objects import Capacity, Cluster, EngineFacts, Kind, NodeStatus, Object, Role, Task, Token
 from longshore.model.reasons import Reason
 from longshore.ports import WorkerChannel
 from longshore.simulate.clockwork import VirtualClock, run_in_virtual_time
@@ -22,14 +22,26 @@ from longshore.store.memory import MemoryStore
 from tests import situations
 
 SERVICE = situations.service("web", replicas=3)
+TOKEN = Token(id="node-n1", role=Role.NODE, sha256="0" * 64, node="n1", created_at=1.0)
 
 
 class Yard:
     """A manager's sessions, and a worker's end of one."""
 
-    def __init__(self, store: UnrulyStore, worker: WorkerChannel) -> None:
+    def __init__(self, store: UnrulyStore, sessions: Sessions, group: asyncio.TaskGroup) -> None:
         self.store = store
-        self.worker = worker
+        self.worker: WorkerChannel
+        self._sessions = sessions
+        self._group = group
+        self.serving: list[asyncio.Task[bool]] = []
+
+    async def dial(self) -> WorkerChannel:
+        """A worker's end of a session of n1 whose hello is sent."""
+        manager, worker = pipe()
+        self.serving.append(self._group.create_task(self._sessions.serve(manager, TOKEN)))
+        hello = Hello(node="n1", version="1", address="::1", capacity=Capacity(), engine=EngineFacts(id="e"))
+        await worker.send(hello)
+        return worker
 
     async def put(self, *tasks: Task) -> None:
         await self.store.commit([self._change(task) for task in tasks])
@@ -70,18 +82,15 @@ def in_a_yard(main: Callable[[Yard], Awaitable[None]]) -> None:
             ]
         )
         sessions = Sessions(store, clock, heartbeat_timeout_s=5.0, wake_node=lambda node: None)
-        manager, worker = pipe()
         async with asyncio.TaskGroup() as group:
             following = group.create_task(sessions.run())
-            serving = group.create_task(sessions.serve(manager, None))
-            hello = Hello(node="n1", version="1", address="::1", capacity=Capacity(), engine=EngineFacts(id="e"))
-            await worker.send(hello)
-            assert isinstance(await worker.receive(), Welcome)
-            yard = Yard(store, worker)
+            yard = Yard(store, sessions, group)
+            yard.worker = await yard.dial()
+            assert isinstance(await yard.worker.receive(), Welcome)
             assert (await yard.told()).full
             await main(yard)
-            following.cancel()
-            serving.cancel()
+            for task in (following, *yard.serving):
+                task.cancel()
 
     run_in_virtual_time(run())
 
@@ -127,5 +136,30 @@ def test_a_worker_that_says_more_than_can_be_written_down_is_cut_off() -> None:
             await yard.worker.send(Description(capacity=Capacity(cpu=1.0 + number), engine=EngineFacts(id="e")))
         with pytest.raises(Unavailable):
             await yard.worker.receive()
+
+    in_a_yard(main)
+
+
+def test_a_hello_that_the_store_held_up_does_not_end_the_session_after_it() -> None:
+    async def main(yard: Yard) -> None:
+        await yard.worker.close()
+        node = yard.store.read().nodes["n1"]
+        down = replace(node, status=NodeStatus.DOWN)
+        change = Change(
+            kind=Kind.NODE, id="n1", before=node.revision, after=down, by=Owner.NODES, reason=Reason.NODE_SILENT
+        )
+        await yard.store.commit([change])
+        yard.store.troubles = StoreTroubles(land_s=(5.0, 5.0))
+        late = await yard.dial()
+        await asyncio.sleep(1)
+        yard.store.troubles = CALM
+        yard.worker = await yard.dial()
+        assert isinstance(await yard.worker.receive(), Welcome)
+        assert (await yard.told()).full
+        answer = await late.receive()
+        assert isinstance(answer, Farewell)
+        assert not answer.final
+        await yard.put(replace(situations.task(1), node="n1", revision=0))
+        assert [one.task.id for one in (await yard.told()).put] == ["web.1.1"]
 
     in_a_yard(main)

@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import pytest
 from longshore.model.objects import Availability
 from longshore.model.spec import HttpProbe, Ingress, Port, Probe, ServiceSpec
 from longshore.model.views import EndpointState, NodePatch
-from tests.clients import requests
+from tests.clients import listens, requests, served
 from tests.clusters import Cluster, Fleet, eventually, free_port, sleeper
 from tests.dockerd import DEMO, DEMO_2
 
@@ -33,18 +32,6 @@ def listen(real_cluster: Cluster) -> int:
     """The port of an entry, which is n1."""
     real_cluster.did("node", "label", "n1", "entry=true")
     return free_port()
-
-
-def answers(port: int) -> bool:
-    with socket.create_connection(("127.0.0.1", port), timeout=1.0):
-        return True
-
-
-def served(port: int) -> bool:
-    try:
-        return answers(port)
-    except OSError:
-        return False
 
 
 @pytest.mark.parametrize("replicas", [3, 1])
@@ -96,7 +83,7 @@ def test_another_service_costs_no_request(real_cluster: Cluster, listen: int) ->
             client.put_service("api", web(other, replicas=1))
             eventually(lambda: served(other))
             client.remove_service("api")
-            eventually(lambda: not served(other))
+            eventually(lambda: not listens(other))
 
 
 def test_endpoints_are_told(real_cluster: Cluster, listen: int) -> None:
@@ -144,4 +131,4 @@ def test_an_entry_outlives_its_worker(fleet: Fleet, pid_file: Path) -> None:
     os.kill(pid, signal.SIGKILL)
     eventually(lambda: pid_in(pid_file) not in (0, pid) and served(listen))
     manager.did("node", "label", "n1", "entry-")
-    eventually(lambda: not served(listen) and not pid_file.exists())
+    eventually(lambda: not listens(listen) and not pid_file.exists())

@@ -5,7 +5,6 @@ deadline is what a machine with other work may need; `bench recovery` measures h
 """
 
 import shutil
-import socket
 import time
 
 import pytest
@@ -15,7 +14,7 @@ from longshore.model.objects import Availability, NodeStatus, Task
 from longshore.model.reasons import Reason
 from longshore.model.spec import HttpProbe, Ingress, PlacementRules, Port, Probe, ServiceSpec, UpdateRules
 from longshore.model.views import NodePatch, ReleaseState
-from tests.clients import CLIENTS, requests
+from tests.clients import CLIENTS, requests, served
 from tests.clusters import eventually, free_port, sleeper
 from tests.dockerd import DEMO, DEMO_2
 from tests.sites import Site
@@ -41,12 +40,7 @@ def web(listen: int, image: str = DEMO, replicas: int = REPLICAS, **more: object
 
 def at_entries(site: Site, listen: int) -> bool:
     """Whether both answer."""
-    for name in ENTRIES:
-        try:
-            socket.create_connection((site.machines[name].address, listen), timeout=1.0).close()
-        except OSError:
-            return False
-    return True
+    return all(served(listen, site.machines[name].address) for name in ENTRIES)
 
 
 def taken_back(site: Site) -> bool:

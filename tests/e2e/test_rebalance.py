@@ -10,9 +10,9 @@ from longshore.cli.exits import FAILED
 from longshore.model.objects import NodeStatus
 from longshore.model.spec import PlacementRules
 from longshore.model.views import ReleaseState
-from tests.clients import requests
+from tests.clients import requests, served
 from tests.clusters import Fleet, ManagerProcess, eventually, free_port
-from tests.e2e.test_entry import pid_file, served, web
+from tests.e2e.test_entry import pid_file, web
 
 __all__ = ["pid_file"]
 

@@ -65,5 +65,6 @@ SEEDS: tuple[Kept, ...] = (
         201267, "a wire whose one way opened while the other closed did not send again what had waited for it", 4, 120
     ),
     Kept(201477, "what was decided for a service landed after another mode was wished of it", 4),
+    Kept(801008, "a hello that the store held up for long ended the session that its worker had begun since", 3, 60),
     Kept(5055, "what the user's last act set off was still being written when rest began to be looked at", 4, 120),
 )

@@ -6,7 +6,9 @@ it). What they tell of a node's life goes to `liveness`; the store learns ready 
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from functools import partial
+from itertools import count
 
 import structlog
 from msgspec.structs import replace
@@ -99,6 +101,9 @@ class Sessions:
         self._dialled: dict[str, str] = {}
         self._slices = Slices()
         """What sessions do when many of them have something to do: they leave room for whoever asks the API."""
+        self._hellos = count(1)
+        self._newest: dict[str, int] = {}
+        """By node: the number of the last hello of a worker that may be let in."""
 
     # -- what others ask
 
@@ -214,7 +219,9 @@ class Sessions:
         return True
 
     async def _admit(self, hello: Hello, token: Token | None, dialled: str) -> None:
-        """Write the node down as ready. Meanwhile the end of an earlier session says nothing of its worker."""
+        """Write the node down as ready. Meanwhile the end of an earlier session says nothing of its worker. Raises
+        Conflict if its worker has dialled again while the store was slow: nobody waits for this session any more."""
+        number = next(self._hellos)
         while True:
             world = self._store.read()
             connected = hello.node in self._live
@@ -228,16 +235,20 @@ class Sessions:
                 lease_s=lease_s,
                 dialled=dialled,
             )
+            self._newest[hello.node] = max(self._newest.get(hello.node, 0), number)
             # Before it is written down as ready: else the nodes controller, woken by that, finds it silent still.
             self._welcome_back(hello.node)
             self.liveness.heard(hello.node)
-            try:
+            landed = not changes
+            with suppress(Conflict):
                 if changes:
                     with self.liveness.knocking(hello.node):
                         await self._store.commit(changes, relied_on(world, token))
-            except Conflict:
-                continue
-            return
+                landed = True
+            if self._newest[hello.node] > number:
+                raise Conflict(f"the worker of {hello.node} has said hello again since")
+            if landed:
+                return
 
     async def _hold(self, session: _Session) -> None:
         node = session.node
