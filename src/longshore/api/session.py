@@ -16,6 +16,7 @@ from longshore.model.errors import Unavailable
 async def open_session(ask: Ask[NoQuery, None]) -> web.StreamResponse:
     if ask.deps.streams.closing:
         raise Unavailable("the manager stops")
+    await ask.deps.sessions.slices.place()
     socket = await accept(ask.request)
     if socket is None:
         upgrade = {"Upgrade": "websocket", "Connection": "Upgrade"}
