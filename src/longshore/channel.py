@@ -71,7 +71,7 @@ class WebSocketChannel(Generic[Sent, Received]):
                 # Without a timer: those of two thousand answers a second would cost as much as the answers.
                 await self._socket.send_frame(frame, WSMsgType.TEXT)
                 return
-            # Waits only while more than aiohttp's 64 KiB are unsent and the kernel takes no more: a slow reader.
+            # Waits only after each of aiohttp's 256 KiB, while the kernel takes no more: a slow reader.
             async with asyncio.timeout(SEND_TIMEOUT_S):
                 await self._socket.send_frame(frame, WSMsgType.TEXT)
         except TimeoutError as error:

@@ -27,8 +27,8 @@ _DOWN: msgspec.json.Decoder[Down] = msgspec.json.Decoder(Down)
 SECRET = "secret of the worker"
 LARGE = situations.service("web", env={"LARGE": "x" * 100_000})
 TASKS = 60
-UNSENT_BYTES_MAX = 256 * 1024
-"""What may wait for a worker, beside one message."""
+UNSENT_BYTES_MAX = 512 * 1024
+"""What may wait for a worker, beside one message: after each 256 KiB it is asked whether the other end reads."""
 HELLO = Hello(
     node="n1",
     version="1",
