@@ -19,12 +19,12 @@ import msgspec
 from bench.frames import Socket, upgrade
 from bench.light import LightWorker, Record
 from bench.spread import Spread, spread
+from longshore.agent.dialling import RETRY_FIRST_S, RETRY_MAX_S, own_wait_s
 from longshore.channel import SESSION_PATH
 
 DIALS_MAX = 50
-"""At a time, as k3s advises for its agents."""
+"""At a time for the first time, as k3s advises for its agents. Later each dials when it would by itself."""
 WELCOME_S = 60.0
-RETRY_S = 0.5
 TICK_S = 0.01
 CHURN_TICK_S = 0.1
 
@@ -49,6 +49,8 @@ class Order(msgspec.Struct, frozen=True):
     counts: str = ""
     """Answer only once as many tasks whose ids begin like this run as `until` says."""
     until: int = 0
+    all: bool = False
+    """Answer only once every worker has a session."""
 
 
 class Seen(msgspec.Struct, frozen=True, tag=True):
@@ -65,6 +67,8 @@ class Seen(msgspec.Struct, frozen=True, tag=True):
     broken: int
     why: str
     """What the last of those was told."""
+    came_at: float
+    """When a session was welcome last, by the monotonic clock."""
     received_at: dict[str, float]
     running_at: dict[str, float]
 
@@ -84,6 +88,9 @@ class Fleet:
         self._random = Random(0)
         self._order = Order()
         self._refused, self._why = 0, ""
+        self._came_at = 0.0
+        self._whole = asyncio.Event()
+        """Whether every worker has a session."""
         self.record = Record()
         self._late: list[float] = []
         self._since, self._cpu = time.monotonic(), time.process_time()
@@ -96,7 +103,7 @@ class Fleet:
             beating = group.create_task(self._beat())
             async with asyncio.TaskGroup() as joining:
                 for worker in self._workers:
-                    joining.create_task(self._connect(worker))
+                    joining.create_task(self._join(worker))
             _print(Joined(time.monotonic() - began, self._refused, self._why))
             churning = group.create_task(self._churn())
             await self._obey()
@@ -106,14 +113,18 @@ class Fleet:
             for socket in self._sockets.values():
                 socket.abort()
 
+    async def _join(self, worker: LightWorker) -> None:
+        """The first session."""
+        async with self._dials:
+            await self._connect(worker)
+
     async def _connect(self, worker: LightWorker) -> None:
-        """Dial until the worker is welcome."""
-        while True:
-            async with self._dials:
-                if await self._knock(worker):
-                    return
+        """Dial until the worker is welcome, with a worker's own waits."""
+        wait_s = RETRY_FIRST_S
+        while not await self._knock(worker):
             self._refused += 1
-            await asyncio.sleep(RETRY_S)
+            await asyncio.sleep(own_wait_s(worker.name, wait_s))
+            wait_s = min(2 * wait_s, RETRY_MAX_S)
 
     async def _knock(self, worker: LightWorker) -> bool:
         loop = asyncio.get_running_loop()
@@ -130,6 +141,7 @@ class Fleet:
         def ended(why: str) -> None:
             if self._sockets.get(worker.name) is socket:
                 del self._sockets[worker.name]
+                self._whole.clear()
                 worker.send = None
                 self._lost(worker, why)
             else:
@@ -149,6 +161,9 @@ class Fleet:
             welcomed = False
         if welcomed:
             self._sockets[worker.name] = socket
+            self._came_at = time.monotonic()
+            if len(self._sockets) == len(self._workers):
+                self._whole.set()
         else:
             worker.send = None
             socket.abort()
@@ -202,6 +217,8 @@ class Fleet:
             self._order = msgspec.json.decode(line, type=Order)
             if self._order.until:
                 await self.record.until(self._order.counts, self._order.until).wait()
+            if self._order.all:
+                await self._whole.wait()
             _print(self._seen())
 
     def _seen(self) -> Seen:
@@ -220,6 +237,7 @@ class Fleet:
             durable=spread(record.durable_s),
             broken=len(record.broken),
             why=record.broken[-1] if record.broken else "",
+            came_at=self._came_at,
             received_at=record.received_at,
             running_at=record.running_at,
         )

@@ -106,10 +106,10 @@ class Cluster:
         self.programs[name] = program
         return program
 
-    def start_manager(self, *words: str) -> None:
+    def start_manager(self, *words: str, port: int = 0) -> None:
         """Start a program that has a manager in it, and wait until it answers."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        program = self.start(words[0], *words, "--data", str(self.folder), "--port", "0")
+        program = self.start(words[0], *words, "--data", str(self.folder), "--port", str(port))
         wait_for(lambda: self._answers(program), START_S, f"{words[0]} to answer")
         with self.client() as client:
             self.id = client.cluster().id

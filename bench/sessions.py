@@ -46,6 +46,8 @@ BURST = 1000
 BURSTS = 3
 BURST_LIMIT_S = 120.0
 SETTLE_S = 3.0
+RETURN_S = 10.0
+RETURN_LIMIT_S = 120.0
 MISSED, API_MS, MEMORY_MB, BURST_TARGET_S = 0.0, 100.0, 2000.0, 1.0
 
 _SPEC = ServiceSpec(
@@ -54,6 +56,7 @@ _SPEC = ServiceSpec(
     restart=RestartPolicy(delay_s=0.0),
     update=UpdateRules(on_failure=OnFailure.CONTINUE, monitor_s=1.0),
 )
+_SETTINGS = ("--heartbeat-timeout", str(BEAT_S * BEATS_PER_TIMEOUT))
 _WATCHED = (Reason.NODE_SILENT, Reason.NODE_HELD, Reason.NODE_RETURNED)
 
 
@@ -77,9 +80,8 @@ def measure(run: Run) -> Iterator[Figure]:
 
 
 def _of(run: Run, count: int) -> Iterator[Figure]:
-    timeout_s = str(BEAT_S * BEATS_PER_TIMEOUT)
     with (
-        manager_alone(run.folder / str(count), "--heartbeat-timeout", timeout_s) as cluster,
+        manager_alone(run.folder / str(count), *_SETTINGS) as cluster,
         _crew(cluster, count) as crew,
     ):
         joined = crew.joined(count / JOIN_PER_S)
@@ -104,6 +106,7 @@ def _of(run: Run, count: int) -> Iterator[Figure]:
             note=f"from the request until the last worker's report is durable; workers had them after {had} s; "
             f"CPU of the manager {cpu} s",
         )
+        yield from _return(count, cluster, crew)
 
 
 def _crew(cluster: Cluster, count: int) -> Crew:
@@ -163,7 +166,7 @@ def _churn(cluster: Cluster, crew: Crew) -> Churned:
     crew.order(Order(breaks_per_s=BREAKS_PER_S, fails_per_s=FAILS_PER_S))
     crew.seen(CHURN_S, "the churn to begin")
     wall, began, cpu_s, waited_s = time.time(), time.monotonic(), manager.cpu_s, manager.waited_s
-    paced = _paced(cluster)
+    paced = _paced(cluster, CHURN_S)
     crew.order(Order())
     seen = crew.seen(CHURN_S, "the churn to end")
     seconds = time.monotonic() - began
@@ -173,13 +176,38 @@ def _churn(cluster: Cluster, crew: Crew) -> Churned:
             "SELECT id, at FROM log WHERE kind = 'task' AND reason = ? AND at > ?", (Reason.PLACED, wall)
         )
         delays = [seen.received_at[id] - at for id, at in placed if id in seen.received_at]
-        marks = ", ".join("?" * len(_WATCHED))
-        query = f"SELECT count(*) FROM log WHERE kind = 'node' AND reason IN ({marks}) AND at > ?"  # noqa: S608
-        (down,) = log.execute(query, (*_WATCHED, wall)).fetchone()
+        down = _taken_for_down(log, wall)
     return Churned(seen=seen, paced=paced, cpu=cpu, waited=waited, assigned=spread(delays), down=down)
 
 
-def _paced(cluster: Cluster) -> Paced:
+def _taken_for_down(log: sqlite3.Connection, since: float) -> int:
+    marks = ", ".join("?" * len(_WATCHED))
+    query = f"SELECT count(*) FROM log WHERE kind = 'node' AND reason IN ({marks}) AND at > ?"  # noqa: S608
+    return int(log.execute(query, (*_WATCHED, since)).fetchone()[0])
+
+
+def _return(count: int, cluster: Cluster, crew: Crew) -> Iterator[Figure]:
+    """The manager is killed, and started again at once; all workers dial it, each as soon as it would by itself."""
+    time.sleep(SETTLE_S)
+    with cluster.client() as client:
+        port = urlsplit(client.url).port or 0
+    cluster.programs["manager"].kill()
+    wall, began = time.time(), time.monotonic()
+    cluster.start_manager("manager", *_SETTINGS, port=port)
+    answered_s = time.monotonic() - began
+    crew.order(Order(all=True))
+    paced = _paced(cluster, RETURN_S)
+    took_s = crew.seen(RETURN_LIMIT_S, "all to be back").came_at - began
+    with closing(sqlite3.connect(cluster.folder / "longshore.db")) as log:
+        down = _taken_for_down(log, wall)
+    note = f"after a kill -9; the API answers after {short(answered_s)} s; {down} nodes taken for silent or down"
+    yield _figure(count, "all back after a restart", "s", took_s, note=note)
+    every = [latency for kind in paced.latencies_s.values() for latency in kind]
+    note = f"{_ms(spread(every))}, for {RETURN_S:.0f} s from its first answer"
+    yield _figure(count, "API calls meanwhile, p99", "ms", 1000 * spread(every).p99, note=note)
+
+
+def _paced(cluster: Cluster, seconds: float) -> Paced:
     spec = msgspec.structs.replace(_SPEC, replicas=0, labels={"n": "{n}"})
     body = msgspec.json.encode(ServiceWish(spec=spec)).decode()
     requests = [
@@ -191,9 +219,9 @@ def _paced(cluster: Cluster) -> Paced:
     with cluster.client() as client:
         address = urlsplit(client.url)
     words = [sys.executable, "-m", "bench.pace", str(address.hostname), str(address.port)]
-    words += [str(cluster.folder / "admin.token"), str(REQUESTS_PER_S), str(CHURN_S)]
+    words += [str(cluster.folder / "admin.token"), str(REQUESTS_PER_S), str(seconds)]
     done = subprocess.run(
-        words, input=msgspec.json.encode(requests), capture_output=True, check=False, timeout=10 * CHURN_S
+        words, input=msgspec.json.encode(requests), capture_output=True, check=False, timeout=10 * seconds
     )
     if done.returncode:
         raise Trouble(f"asking at a steady pace failed:\n{done.stderr.decode()[-1000:]}")

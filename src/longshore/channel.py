@@ -22,6 +22,8 @@ from longshore.model.messages import Down, Farewell, Up
 
 MESSAGE_BYTES_MAX = 16 * 1024 * 1024
 SEND_TIMEOUT_S = 10.0
+FRAME_BYTES_EASY = 32 * 1024
+"""So much a transport that has nothing unsent takes without a wait: it asks for one above 64 KiB."""
 DIAL_TIMEOUT_S = 10.0
 CLOSE_TIMEOUT_S = 2.0
 SESSION_PATH = "/v1/session"
@@ -34,13 +36,23 @@ Received = TypeVar("Received")
 Socket = WebSocketResponse[Any] | ClientWebSocketResponse[Any]
 
 _encoder = msgspec.json.Encoder()
+_UP: msgspec.json.Decoder[Up] = msgspec.json.Decoder(Up)
+_DOWN: msgspec.json.Decoder[Down] = msgspec.json.Decoder(Down)
 
 
 class WebSocketChannel(Generic[Sent, Received]):
     """One end of a session. Any number may send; one receives. Whatever ends it, both then raise Unavailable."""
 
-    def __init__(self, socket: Socket, decoder: msgspec.json.Decoder[Received], farewell: bool) -> None:
+    def __init__(
+        self,
+        socket: Socket,
+        decoder: msgspec.json.Decoder[Received],
+        farewell: bool,
+        transport: asyncio.WriteTransport | None,
+    ) -> None:
         self._socket = socket
+        self._transport = transport
+        """Below the socket, if it is known: it says whether the other end reads."""
         self._decoder = decoder
         self._farewell = farewell
         """Whether this end may say Farewell: the manager does, also to one who does not make sense."""
@@ -54,7 +66,12 @@ class WebSocketChannel(Generic[Sent, Received]):
         if len(frame) > MESSAGE_BYTES_MAX:
             raise Unavailable(f"a message of {len(frame)} bytes is larger than a session carries ({MESSAGE_BYTES_MAX})")
         try:
-            # Waits only while more than aiohttp's 64 KiB are unsent and the kernel takes no more: a slow reader.
+            below = self._transport
+            if below is not None and len(frame) <= FRAME_BYTES_EASY and not below.get_write_buffer_size():
+                # Without a timer: those of two thousand answers a second would cost as much as the answers.
+                await self._socket.send_frame(frame, WSMsgType.TEXT)
+                return
+            # Waits only after each of aiohttp's 256 KiB, while the kernel takes no more: a slow reader.
             async with asyncio.timeout(SEND_TIMEOUT_S):
                 await self._socket.send_frame(frame, WSMsgType.TEXT)
         except TimeoutError as error:
@@ -110,6 +127,11 @@ class WebSocketChannel(Generic[Sent, Received]):
                 await self._socket.close(code=code, message=words)
         except (TimeoutError, OSError, ClientError, RuntimeError):
             self._abort()
+        error = self._socket.exception()
+        if error is not None:
+            # The socket keeps what failed, whose frames have the socket, the session and all else: a circle that only
+            # a long look of the collector would open.
+            error.__context__ = error.__traceback__ = None
 
     def _abort(self) -> None:
         """End the connection now. aiohttp's close would first wait for what the other end does not read."""
@@ -152,14 +174,14 @@ def pipe() -> tuple[_Pipe[Down, Up], _Pipe[Up, Down]]:
     return _Pipe(up, down), _Pipe(down, up)
 
 
-def manager_end(socket: Socket) -> WebSocketChannel[Down, Up]:
+def manager_end(socket: Socket, transport: asyncio.WriteTransport | None = None) -> WebSocketChannel[Down, Up]:
     """The manager's end (`ports.ManagerChannel`), whether it answered or dialled."""
-    return WebSocketChannel(socket, msgspec.json.Decoder(Up), farewell=True)
+    return WebSocketChannel(socket, _UP, farewell=True, transport=transport)
 
 
 def worker_end(socket: Socket) -> WebSocketChannel[Up, Down]:
     """The worker's end (`ports.WorkerChannel`), whether it answered or dialled."""
-    return WebSocketChannel(socket, msgspec.json.Decoder(Down), farewell=False)
+    return WebSocketChannel(socket, _DOWN, farewell=False, transport=None)
 
 
 async def accept(request: Request) -> WebSocketResponse[Any] | None:

@@ -1,8 +1,11 @@
 """Sessions and the logs that travel on them, and how everything that goes on ends when a manager stops."""
 
 import asyncio
+import gc
 import hashlib
+import socket
 import time
+import weakref
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
@@ -222,4 +225,30 @@ async def test_a_followed_log_that_is_quiet_answers_soon_and_lets_go_of_the_work
             async with reading(manager, "/v1/tasks/web.5.1/logs?follow=true"):
                 pass
             assert isinstance((await serving_logs)[-1], LogsUnwanted)
+        await worker.close()
+
+
+@pytest.mark.parametrize("broken", [True, False])
+async def test_a_session_that_ended_is_gone_without_the_collector(manager: Manager, broken: bool) -> None:
+    async with ClientSession() as http:
+        worker = await _join(manager, http)
+        (session,) = manager.deps.streams.sessions
+        left = weakref.ref(session)
+        del session
+        gc.collect()
+        gc.disable()
+        try:
+            if broken:
+                connection = worker._socket.get_extra_info("socket")
+                connection.shutdown(socket.SHUT_RDWR)
+            else:
+                await worker.close()
+            await _ended(manager)
+            for _ in range(500):
+                if left() is None:
+                    break
+                await asyncio.sleep(0.01)
+            assert left() is None, "it is part of a circle"
+        finally:
+            gc.enable()
         await worker.close()

@@ -18,7 +18,7 @@ from longshore.agent import runner, worker
 from longshore.agent.outbox import Outbox
 from longshore.agent.runner import Runner
 from longshore.agent.worker import Worker
-from longshore.control import controllers, sessions
+from longshore.control import controllers, records, sessions
 from longshore.control.dependents import Dependents
 from longshore.control.liveness import Liveness
 from longshore.control.operations import Operations
@@ -453,7 +453,7 @@ def reports_are_acknowledged_before_they_are_durable(patch: pytest.MonkeyPatch) 
         await session.channel.send(Acknowledge(seq=reports.seq))
         while True:
             now, world = self._clock.now(), self._store.read()
-            heard = (sessions.heard(world, session.node, seen, now) for seen in reports.observations)  # type: ignore[attr-defined]
+            heard = (records.heard(world, session.node, seen, now) for seen in reports.observations)  # type: ignore[attr-defined]
             changes = [change for change in heard if change is not None]
             try:
                 if changes:

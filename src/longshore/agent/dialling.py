@@ -9,6 +9,7 @@ import socket
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
+from zlib import crc32
 
 import structlog
 from aiohttp import ClientSession, ClientWebSocketResponse, web
@@ -60,14 +61,21 @@ async def keep_dialling(worker: Worker, manager_url: str, joining: Callable[[], 
             except Unavailable as failure:
                 if now() - began > LASTED_S:
                     wait_s = RETRY_FIRST_S
-                log.warning("no session", node=worker.name, manager=url, reason=failure.message, retry_s=wait_s)
-                await asyncio.sleep(wait_s)
+                mine_s = own_wait_s(worker.name, wait_s)
+                log.warning("no session", node=worker.name, manager=url, reason=failure.message, retry_s=mine_s)
+                await asyncio.sleep(mine_s)
                 wait_s = next_wait_s(worker, wait_s)
 
 
 def next_wait_s(worker: Worker, wait_s: float) -> float:
     """How long is waited after one more failure."""
     return min(wait_s * 2, RETRY_URGENT_S if worker.fence.presses else RETRY_MAX_S)
+
+
+def own_wait_s(name: str, wait_s: float) -> float:
+    """Between half of a wait and all of it, for each worker another part: thousands that lose their manager at once do
+    not all dial at once."""
+    return round(wait_s * (0.5 + 0.5 * crc32(name.encode()) / 2**32), 3)
 
 
 async def _knock(

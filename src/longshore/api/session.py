@@ -16,11 +16,12 @@ from longshore.model.errors import Unavailable
 async def open_session(ask: Ask[NoQuery, None]) -> web.StreamResponse:
     if ask.deps.streams.closing:
         raise Unavailable("the manager stops")
+    await ask.deps.sessions.slices.place()
     socket = await accept(ask.request)
     if socket is None:
         upgrade = {"Upgrade": "websocket", "Connection": "Upgrade"}
         return problem(HTTPStatus.UPGRADE_REQUIRED, "a session is a WebSocket (version 13)", headers=upgrade)
-    channel = manager_end(socket)
+    channel = manager_end(socket, ask.request.transport)
     sessions = ask.deps.streams.sessions
     sessions.add(channel)
     try:

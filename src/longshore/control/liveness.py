@@ -119,7 +119,8 @@ class Liveness:
         """Those that are missed, whether or not their time is over. What fails at one moment does not end at one
         moment: beats of nodes on one cable are up to a beat apart."""
         limit = self._clock.monotonic() - BEATS_QUIET * self.beat_s
-        missed = (node for node in nodes if node in self._ended or self._heard.get(node, limit) <= limit)
+        heard, ended = self._heard.get, self._ended
+        missed = [node for node in nodes if heard(node, limit) <= limit or node in ended]
         return frozenset(node for node in missed if not self._knocking[node])
 
     def _look(self) -> None:

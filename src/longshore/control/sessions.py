@@ -11,19 +11,20 @@ from functools import partial
 from itertools import count
 
 import structlog
-from msgspec.structs import replace
 
 from longshore.control.census import Census
 from longshore.control.entries import EntryFeed
 from longshore.control.joining import admitted, relied_on
 from longshore.control.liveness import Liveness
 from longshore.control.logs import LogStreams
-from longshore.decide.reports import heard
+from longshore.control.records import Records
+from longshore.loop.patience import Patience
+from longshore.loop.slices import Slices
 from longshore.loop.together import together
-from longshore.model.changes import COMMIT_CHANGES_MAX, Change, Event
+from longshore.model.changes import Event
 from longshore.model.containers import Assigned, LogLine
 from longshore.model.errors import Compacted, Conflict, Denied, Invalid, NotFound, Unavailable
-from longshore.model.lifecycle import Owner, State, Wanted
+from longshore.model.lifecycle import State, Wanted
 from longshore.model.messages import (
     Acknowledge,
     Assignment,
@@ -35,17 +36,16 @@ from longshore.model.messages import (
     LogEnd,
     LogLines,
     Reports,
+    Up,
     Welcome,
 )
 from longshore.model.objects import Kind, Node, NodeStats, NodeStatus, Task, Token
-from longshore.model.reasons import Reason
 from longshore.model.snapshot import Snapshot
 from longshore.ports import Clock, ManagerChannel, Store
 
 log = structlog.get_logger("longshore.sessions")
 
 HELLO_TIMEOUT_S = 10.0
-STORE_RETRY_S = 0.2
 WRITES_MAX = 1000
 """What a worker may have said that is not written down yet. One that waits for answers never comes near."""
 
@@ -93,9 +93,10 @@ class Sessions:
         """Nodes that are silent and kept."""
         self._stats: dict[str, NodeStats] = {}
         self._live: dict[str, _Session] = {}
-        self._writing: dict[str, asyncio.Lock] = {}
-        """By node: held while what its worker said is written."""
+        self._records = Records(store, clock, self.liveness)
         self._dialled: dict[str, str] = {}
+        self.slices = Slices()
+        """What sessions do when many of them have something to do: they leave room for whoever asks the API."""
         self._hellos = count(1)
         self._newest: dict[str, int] = {}
         """By node: the number of the last hello of a worker that may be let in."""
@@ -181,12 +182,11 @@ class Sessions:
         if session is not None and session.sent.get(task_id) != (_wish(task) if isinstance(task, Task) else None):
             session.changed.set()
 
-    def _hear(self, node: str) -> None:
+    def _welcome_back(self, node: str) -> None:
         """A node lives. If most were missed until now, what silenced them is over for the others too, but their words
         do not arrive at one moment: the last of them is not to be given up for that."""
         if self.liveness.was_missed(node) and self.census.held(self._store.read()):
             self.liveness.listen_anew()
-        self.liveness.heard(node)
 
     # -- one session
 
@@ -198,6 +198,7 @@ class Sessions:
                 hello = await channel.receive()
             if not isinstance(hello, Hello):
                 raise Invalid("a session begins with hello")
+            await self.slices.place()
             await self._admit(hello, token, dialled)
             self._dialled[hello.node] = dialled
         except (Denied, Invalid) as failure:
@@ -232,7 +233,8 @@ class Sessions:
             )
             self._newest[hello.node] = max(self._newest.get(hello.node, 0), number)
             # Before it is written down as ready: else the nodes controller, woken by that, finds it silent still.
-            self._hear(hello.node)
+            self._welcome_back(hello.node)
+            self.liveness.heard(hello.node)
             landed = not changes
             with suppress(Conflict):
                 if changes:
@@ -303,36 +305,42 @@ class Sessions:
                 full = False
                 await session.channel.send(message)
             await session.changed.wait()
+            await self.slices.place()
 
     async def _listen(self, session: _Session) -> None:
-        while True:
-            try:
-                async with asyncio.timeout(2 * self._timeout_s):
+        try:
+            async with Patience(2 * self._timeout_s) as patience:
+                while True:
                     message = await session.channel.receive()
-            except TimeoutError:
-                raise Unavailable("the worker is silent") from None
-            match message:
-                case Heartbeat():
-                    await self._beat(session, message)
-                case Reports():
-                    session.to_write(partial(self._report, session, message))
-                case Description():
-                    session.to_write(partial(self._describe, session.node, message))
-                case LogLines():
-                    session.logs.lines(message.request, message.lines)
-                case LogEnd():
-                    session.logs.finish(message.request, message.error)
-                case Leaving():
-                    self.liveness.heard(session.node)
-                    session.said_farewell = True
-                    log.info("worker says farewell", node=session.node)
-                case Hello():
-                    raise Unavailable("the worker said hello twice")
+                    patience.heard()
+                    await self.slices.place()
+                    await self._hear(session, message)
+        except TimeoutError:
+            raise Unavailable("the worker is silent") from None
+
+    async def _hear(self, session: _Session, message: Up) -> None:
+        match message:
+            case Heartbeat():
+                await self._beat(session, message)
+            case Reports():
+                session.to_write(partial(self._report, session, message))
+            case Description():
+                session.to_write(partial(self._records.described, session.node, message))
+            case LogLines():
+                session.logs.lines(message.request, message.lines)
+            case LogEnd():
+                session.logs.finish(message.request, message.error)
+            case Leaving():
+                self.liveness.heard(session.node)
+                session.said_farewell = True
+                log.info("worker says farewell", node=session.node)
+            case Hello():
+                raise Unavailable("the worker said hello twice")
 
     async def _beat(self, session: _Session, beat: Heartbeat) -> None:
         self._stats[session.node] = beat.stats
         if not beat.engine_error:
-            self._hear(session.node)
+            self._welcome_back(session.node)
             self.liveness.beat(session.node)
         await session.channel.send(Acknowledge(seq=0))
         if beat.engine_error:
@@ -341,9 +349,9 @@ class Sessions:
         if node is None:
             raise Denied(f"node {session.node} was removed from this cluster", known=True)
         if node.status is NodeStatus.DOWN or node.held:
-            session.to_write(partial(self._return, session.node, self._clock.now()))
+            session.to_write(partial(self._records.returned, session.node, self._clock.now()))
         if node.lease_s > self.liveness.lease_s:
-            session.to_write(partial(self._shorten_lease, session.node))
+            session.to_write(partial(self._records.lease_shortened, session.node))
 
     async def _write(self, session: _Session) -> None:
         """Write down what the worker says, in its order. Beside listening: a store that stalls keeps no heartbeat from
@@ -351,64 +359,11 @@ class Sessions:
         while True:
             await (await session.writes.get())()
 
-    async def _return(self, name: str, heard_at: float) -> None:
-        """It was heard at `heard_at`. If it has fallen silent again until this has its turn, that is old news."""
-
-        def returned(one: Node) -> Node:
-            return _returned(one, heard_at) if self.liveness.silence_left_s(name) > 0 else one
-
-        await self._write_node(name, returned, Reason.NODE_RETURNED)
-
-    async def _shorten_lease(self, name: str) -> None:
-        """It beats as it was told in this session, so it knows."""
-        lease_s = self.liveness.lease_s
-        await self._write_node(name, lambda one: replace(one, lease_s=lease_s), Reason.NODE_CHANGED)
-
-    async def _describe(self, name: str, message: Description) -> None:
-        await self._write_node(
-            name, lambda one: replace(one, capacity=message.capacity, engine=message.engine), Reason.NODE_CHANGED
-        )
-
-    async def _write_node(self, name: str, edit: Callable[[Node], Node], reason: Reason) -> None:
-        while (node := self._store.read().nodes.get(name)) is not None:
-            after = edit(node)
-            if after == node:
-                return
-            change = Change(kind=Kind.NODE, id=name, before=node.revision, after=after, by=Owner.WORKER, reason=reason)
-            try:
-                await self._store.commit([change])
-            except Conflict:
-                continue
-            except Unavailable as failure:
-                # Not the session's end: the node would be judged by a connection that it did not break.
-                log.warning("the record of a node waits for the store", node=name, reason=failure.message)
-                await asyncio.sleep(STORE_RETRY_S)
-                continue
-            return
-
     async def _report(self, session: _Session, reports: Reports) -> None:
         """Make observations durable, then acknowledge them."""
-        # In turn: what an earlier session of the node still writes would land after newer news, and undo them.
-        async with self._writing.setdefault(session.node, asyncio.Lock()):
-            await self._write_observations(session, reports)
+        await self._records.observed(session.node, reports.observations)
+        await self.slices.place()
         await session.channel.send(Acknowledge(seq=reports.seq))
-
-    async def _write_observations(self, session: _Session, reports: Reports) -> None:
-        rest = list(reports.observations)
-        while rest:
-            now, world = self._clock.now(), self._store.read()
-            part = rest[:COMMIT_CHANGES_MAX]
-            changes = [change for seen in part if (change := heard(world, session.node, seen, now)) is not None]
-            try:
-                if changes:
-                    await self._store.commit(changes)
-            except Conflict:
-                continue
-            except Unavailable as failure:
-                log.warning("a report waits for the store", node=session.node, reason=failure.message)
-                await asyncio.sleep(STORE_RETRY_S)
-                continue
-            rest = rest[COMMIT_CHANGES_MAX:]
 
 
 def _holder(event: Event, before: Snapshot, placed: dict[str, str]) -> str:
@@ -431,14 +386,6 @@ def _assigned(world: Snapshot, task: Task) -> Assigned:
     release = world.release(task.service, task.release)
     assert release is not None, f"release of {task.id} is gone"
     return Assigned(task=task, spec=release.spec)
-
-
-def _returned(node: Node, heard_at: float) -> Node:
-    down = node.status is NodeStatus.DOWN
-    if (down and node.changed_at > heard_at) or not (down or node.held):
-        return node
-    changed_at = heard_at if down else node.changed_at
-    return replace(node, status=NodeStatus.READY, reason=Reason.NODE_RETURNED, message="", changed_at=changed_at)
 
 
 async def _farewell(channel: ManagerChannel, reason: str, *, final: bool) -> None:

@@ -21,6 +21,7 @@ from longshore.model.changes import Change, deleted
 from longshore.model.lifecycle import Owner, State
 from longshore.model.objects import Availability, Kind, Node, NodeStatus, Role, Task
 from longshore.model.reasons import Reason
+from longshore.model.sharing import Shared
 from longshore.model.snapshot import Snapshot
 
 HELD_NODES_MIN = 3
@@ -76,12 +77,17 @@ def decide(
 def held(world: Snapshot, quiet: Collection[str]) -> str:
     """Why no node is declared down just now; empty if silent ones are. `quiet` are the nodes that are missed. Those
     that the user has given up do not count, so that giving up nodes lets the cluster go on."""
-    joined = [one for one in world.nodes.values() if one.worker_version and not one.availability.gives_up]
-    ready = [one.name for one in joined if one.status is NodeStatus.READY]
-    missed = sum(name in quiet for name in ready)
-    if len(joined) < HELD_NODES_MIN or 2 * missed <= len(ready):
+    joined, ready = world.nodes.derive(_standing)
+    missed = len(ready.intersection(quiet))
+    if joined < HELD_NODES_MIN or 2 * missed <= len(ready):
         return ""
     return f"{missed} of {len(ready)} nodes are silent at once"
+
+
+def _standing(nodes: Shared[Node]) -> tuple[int, frozenset[str]]:
+    """How many have joined and are not given up, and which of those are ready."""
+    joined = [one for one in nodes.values() if one.worker_version and not one.availability.gives_up]
+    return len(joined), frozenset(one.name for one in joined if one.status is NodeStatus.READY)
 
 
 def forgotten(world: Snapshot, node: Node, by: Owner) -> list[Change]:

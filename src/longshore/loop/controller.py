@@ -13,6 +13,7 @@ import msgspec
 import structlog
 
 from longshore.loop.queue import KeyQueue
+from longshore.loop.slices import Slices
 from longshore.model.changes import COMMIT_CHANGES_MAX, Change, Event, Guard
 from longshore.model.errors import Compacted, Conflict, Unavailable
 from longshore.model.snapshot import Snapshot
@@ -59,6 +60,7 @@ class ControlLoop:
         self._clock = clock
         self._controllers = tuple(controllers)
         self._queues: dict[str, KeyQueue[str]] = {row.name: KeyQueue() for row in controllers}
+        self._slices = Slices()
 
     def wake(self, controller: str, key: str, delay_s: float = 0.0) -> None:
         """Have a controller look at a key for a reason that is not in the store."""
@@ -99,6 +101,7 @@ class ControlLoop:
             key = await queue.get()
             took_s = 0.0
             try:
+                await self._slices.place()  # or ten thousand keys of which nothing is to be changed are one long breath
                 took_s = await self._look(row, queue, key)
             finally:
                 queue.done(key, min(REST_TIMES * took_s, REST_MAX_S) if row.rests and took_s > REST_FROM_S else 0.0)

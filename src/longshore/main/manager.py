@@ -42,6 +42,11 @@ log = structlog.get_logger("longshore.manager")
 
 STORE_FILE = "longshore.db"
 SHUTDOWN_S = 2.0
+BACKLOG = 4096
+"""Connections that wait to be taken. Workers that lost their manager dial the next one within a second, and what the
+kernel has no room for is tried again only after one, three, seven seconds. It grants no more than it is set to."""
+TAKEN_AT_ONCE = 64
+"""Of those, in one round of the event loop: thousands would keep everybody else waiting."""
 
 
 class ManagerSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -159,8 +164,10 @@ async def _serving(settings: ManagerSettings, plain: Store, clock: SteadyClock) 
     )
     runner = make_runner(app, shutdown_s=SHUTDOWN_S)
     await runner.setup()
+    server: asyncio.Server | None = None
     try:
-        port = await _listen(runner, settings)
+        server = await _listen(runner, settings)
+        port = server.sockets[0].getsockname()[1]
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         url = f"http://{host}:{port}"
         record = {"url": url, "pid": os.getpid()}
@@ -173,18 +180,24 @@ async def _serving(settings: ManagerSettings, plain: Store, clock: SteadyClock) 
             background.cancel()
             await asyncio.gather(background, return_exceptions=True)
     finally:
+        if server is not None:
+            server.close()
         await runner.cleanup()
 
 
-async def _listen(runner: web.AppRunner, settings: ManagerSettings) -> int:
-    site = web.TCPSite(runner, settings.host, settings.port)
+async def _listen(runner: web.AppRunner, settings: ManagerSettings) -> asyncio.Server:
+    assert runner.server is not None
+    loop = asyncio.get_running_loop()
     try:
-        await site.start()
+        server = await loop.create_server(runner.server, settings.host, settings.port, backlog=TAKEN_AT_ONCE)
     except OSError as error:
         raise Refused(
             f"cannot listen on {settings.host}:{settings.port}: {error.strerror}; choose another with -p"
         ) from error
-    return int(runner.addresses[0][1])
+    for one in server.sockets:
+        with one.dup() as same:  # asyncio has one number for what is taken at once and for what may wait
+            same.listen(BACKLOG)
+    return server
 
 
 async def _background(settings: ManagerSettings, store: Store, sessions: Sessions, loop: ControlLoop) -> None:
