@@ -34,7 +34,7 @@ def _plenty(table: Any, ask: Any, *more: Any, **named: Any) -> Any:
     return np.full(len(table.nodes), filters.PLENTY, np.int64)
 
 
-@mutant(caught_by=0)
+@mutant(caught_by=31)
 def placement_forgets_constraints_that_are_no_equality(patch: pytest.MonkeyPatch) -> None:
     """Lists, numbers, and labels that are there or not."""
     real = filters._constraint
@@ -45,19 +45,19 @@ def placement_forgets_constraints_that_are_no_equality(patch: pytest.MonkeyPatch
     patch.setattr(filters, "_constraint", constraint)
 
 
-@mutant(caught_by=0)
+@mutant(caught_by=31)
 def placement_forgets_platforms(patch: pytest.MonkeyPatch) -> None:
     """An image is sent to a processor that cannot run it."""
     patch.setattr(filters, "_platform", _plenty)
 
 
-@mutant(caught_by=0)
+@mutant(caught_by=30)
 def placement_forgets_taints(patch: pytest.MonkeyPatch) -> None:
     """They keep nobody off."""
     patch.setattr(rules, "_untainted", _plenty)
 
 
-@mutant(caught_by=0)
+@mutant(caught_by=31)
 def taints_drive_nobody_away(patch: pytest.MonkeyPatch) -> None:
     """What is there stays, whatever the effect."""
     patch.setattr(rollout, "gives_up", lambda node, spec: node.availability.gives_up)
@@ -88,7 +88,7 @@ def a_device_is_given_twice(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Holdings, "take", take)
 
 
-@mutant(caught_by=0)
+@mutant(caught_by=31)
 def pids_are_plenty(patch: pytest.MonkeyPatch) -> None:
     """A node is given more processes than its kernel has room for."""
     patch.setattr(filters, "_pids", _plenty)
@@ -106,7 +106,7 @@ def nobody_has_to_be_near(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(rules, "_near", _plenty)
 
 
-@mutant(caught_by=0)
+@mutant(caught_by=31)
 def nobody_has_to_be_apart(patch: pytest.MonkeyPatch) -> None:
     """Required anti-affinity refuses no node."""
     patch.setattr(rules, "_apart", _plenty)

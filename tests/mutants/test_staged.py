@@ -1,10 +1,15 @@
 """Planted bugs that chance finds too rarely, each in the situation that is staged for it."""
 
+from typing import Any
+
 import pytest
 
 from longshore.agent.fence import Fence
 from longshore.decide import moves
+from longshore.loop.controller import ControlLoop
+from longshore.loop.queue import KeyQueue
 from tests.worlds.test_fence import EARLY_S, read_late
+from tests.worlds.test_places import late_end
 from tests.worlds.test_rebalance import test_a_target_that_goes_away_is_given_up as target_goes_away
 
 
@@ -26,3 +31,26 @@ def test_a_move_that_is_never_given_up_is_noticed(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(moves, "why_stays", lambda *arguments: ("", None))
     with pytest.raises(AssertionError, match="did not come true"):
         target_goes_away("drained")
+
+
+class _Deaf(KeyQueue[str]):
+    """Does not take a key that is to be looked at again at once."""
+
+    def __init__(self, queue: KeyQueue[str]) -> None:
+        self.__dict__ = queue.__dict__
+
+    def add(self, key: str, delay_s: float = 0.0) -> None:
+        if delay_s > 0:
+            super().add(key, delay_s)
+
+
+def test_a_decision_that_is_dropped_after_a_conflict_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nearly always what it conflicts with has its key looked at; not where a task's end is late for its node's."""
+    real = ControlLoop._look
+
+    async def look(self: ControlLoop, row: Any, queue: KeyQueue[str], key: str) -> float:
+        return await real(self, row, _Deaf(queue), key)
+
+    monkeypatch.setattr(ControlLoop, "_look", look)
+    with pytest.raises(AssertionError, match="did not come true"):
+        late_end()

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterator, Mapping
 from longshore.decide import restart
 from longshore.decide.dependencies import release_for
 from longshore.decide.placement.ask import ask_of
+from longshore.decide.placement.constraints import gives_up
 from longshore.decide.placement.filters import rows_within, sieve
 from longshore.decide.placement.table import NodeTable
 from longshore.decide.placement.volumes import Volumes
@@ -72,7 +73,7 @@ def amiss(world: Snapshot, now: float, calm: dict[str, _Seen]) -> Iterator[str]:
         calm.pop(name, None)
         found = [sentence for task in tasks.values() for sentence in _task(world, service, task, now)]
         if service is not None:
-            found += _slots(world, service, now)
+            found += [*_slots(world, service, now), *_not_let_go(world, service)]
         if service is not None and not found and _is_timeless(service, tasks.values()):
             calm[name] = seen
         yield from found
@@ -103,6 +104,21 @@ def _task(world: Snapshot, service: Service | None, task: Task, now: float) -> I
         yield f"{task.id} has left, and is not stopped"
     elif task.counts and service.spec.mode is not Mode.GLOBAL and task.slot > service.spec.replicas:
         yield f"{task.id} is one too many"
+
+
+def _not_let_go(world: Snapshot, service: Service) -> Iterator[str]:
+    """Tasks of a service of which nothing is under way, on nodes that are to have none of them."""
+    tasks = world.tasks_of_service(service.name).values()
+    newest: dict[int, Task] = {}
+    for task in tasks:
+        if task.slot not in newest or newest[task.slot].generation < task.generation:
+            newest[task.slot] = task
+    if service.spec.mode is not Mode.REPLICATED or not all(one.counts and one.ready for one in newest.values()):
+        return
+    for task in newest.values():
+        node, release = world.nodes.get(task.node), world.release(task.service, task.release)
+        if node is not None and release is not None and not task.moves_to and gives_up(node, release.spec):
+            yield f"{task.id} is not relieved on {task.node}, which gives it up,"
 
 
 def _could_be_placed(world: Snapshot, now: float) -> Iterator[str]:

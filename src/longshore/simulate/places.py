@@ -56,6 +56,7 @@ TAINTS = (
     Taint(key="team", value="red"),
     Taint(key="team", value="red", effect=TaintEffect.PREFER_NO_SCHEDULE),
     Taint(key="upkeep", effect=TaintEffect.NO_EXECUTE),
+    Taint(key="upkeep", effect=TaintEffect.NO_EXECUTE),
 )
 TOLERATIONS = (
     Toleration(key="team", value="red"),
@@ -152,7 +153,7 @@ def _labelled(rng: random.Random, node: Node) -> NodePatch:
 
 def _tainted(rng: random.Random, node: Node) -> NodePatch:
     """One more taint, or none any more."""
-    if node.taints and rng.random() < 0.7:
+    if node.taints and rng.random() < 0.6:
         return NodePatch(untaint=tuple(dict.fromkeys(one.key for one in node.taints)))
     return NodePatch(taints=(rng.choice(TAINTS),))
 

@@ -307,14 +307,16 @@ class Witness:
     def _check_rollout(self, event: Event, after: Task, before: Task, snapshot: Snapshot) -> None:
         """A rollout makes only so many places at a time stop serving, and waits until they serve again."""
         service = snapshot.services.get(after.service)
-        if service is None or service.spec.mode is Mode.JOB:
+        if service is None:
             return
-        mode, place = service.spec.mode, after.pinned if service.spec.mode is Mode.GLOBAL else after.slot
-        given_up = self._given_up[service.name, mode]
         if after.counts and after.ready:
             # Of all modes: a service may have another one for a while, and is served meanwhile.
             for one in Mode:
                 self._given_up[service.name, one].pop(after.pinned if one is Mode.GLOBAL else after.slot, None)
+        if service.spec.mode is Mode.JOB:
+            return
+        mode, place = service.spec.mode, after.pinned if service.spec.mode is Mode.GLOBAL else after.slot
+        given_up = self._given_up[service.name, mode]
         served = any(
             task.counts and task.ready and task.slot == after.slot
             for task in snapshot.tasks_of_service(service.name).values()
