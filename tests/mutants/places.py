@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from longshore.control import controllers
 from longshore.decide import rollout
-from longshore.decide.placement import filters, place, rules
+from longshore.decide.placement import filters, rules
 from longshore.decide.placement.holdings import Holdings
 from longshore.model.lifecycle import Owner
 from longshore.model.objects import Kind, Task
@@ -63,7 +63,7 @@ def taints_drive_nobody_away(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(rollout, "gives_up", lambda node, spec: node.availability.gives_up)
 
 
-@mutant(caught_by=0)
+@mutant(caught_by=30)
 def named_resources_are_plenty(patch: pytest.MonkeyPatch) -> None:
     """More are given out than a node was said to have."""
     patch.setattr(filters, "_named", _plenty)
@@ -76,7 +76,7 @@ def named_resources_are_plenty(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Holdings, "_devices_free", free)
 
 
-@mutant(caught_by=0)
+@mutant(caught_by=30)
 def a_device_is_given_twice(patch: pytest.MonkeyPatch) -> None:
     """It is counted right, and always the first ones are taken."""
     real = Holdings.take
@@ -94,13 +94,13 @@ def pids_are_plenty(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(filters, "_pids", _plenty)
 
 
-@mutant(caught_by=0)
+@mutant(caught_by=30)
 def any_number_goes_to_a_node(patch: pytest.MonkeyPatch) -> None:
     """More of a service than it wants there."""
     patch.setattr(rules, "_per_node", _plenty)
 
 
-@mutant(caught_by=0)
+@mutant(caught_by=31)
 def nobody_has_to_be_near(patch: pytest.MonkeyPatch) -> None:
     """Required affinity refuses no node."""
     patch.setattr(rules, "_near", _plenty)
@@ -112,19 +112,19 @@ def nobody_has_to_be_apart(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(rules, "_apart", _plenty)
 
 
-@mutant(caught_by=0)
+@mutant(caught_by=34)
 def who_is_to_be_apart_binds_itself_alone(patch: pytest.MonkeyPatch) -> None:
     """The others come beside it later."""
     patch.setattr(rules, "_repelled", _plenty)
 
 
-@mutant(caught_by=0)
+@mutant(caught_by=30)
 def required_evenness_is_no_more_than_a_wish(patch: pytest.MonkeyPatch) -> None:
     """One domain gets as many as fit."""
     patch.setattr(rules, "_even", _plenty)
 
 
-@mutant(caught_by=0)
+@mutant(caught_by=49)
 def placement_does_not_notice_room_that_came_free(patch: pytest.MonkeyPatch) -> None:
     """A task that waits goes on waiting until something else wakes placement."""
     real = controllers._placement_keys
@@ -136,28 +136,13 @@ def placement_does_not_notice_room_that_came_free(patch: pytest.MonkeyPatch) -> 
     patch.setattr(controllers, "_placement_keys", keys)
 
 
-@mutant(caught_by=0)
-def nobody_looks_again_for_what_came_near_meanwhile(patch: pytest.MonkeyPatch) -> None:
-    """Who was refused for want of others is not looked at once they have a place."""
-    patch.setattr(place, "waits_for_others", lambda ask: False)
-
-
-def _resting_on_nothing(patch: pytest.MonkeyPatch, *owners: Owner) -> None:
+@mutant(caught_by=32)
+def a_place_rests_on_nothing(patch: pytest.MonkeyPatch) -> None:
+    """A task is placed on a node that has gone down, was closed or lost a label since it was chosen."""
     real = Snapshot._check
 
     def check(self: Snapshot, changes: Any, befores: Any, guards: Any) -> None:
-        real(self, [replace(one, rests_on=None) if one.by in owners else one for one in changes], befores, guards)
+        kept = [replace(one, rests_on=None) if one.by is Owner.PLACEMENT else one for one in changes]
+        real(self, kept, befores, guards)
 
     patch.setattr(Snapshot, "_check", check)
-
-
-@mutant(caught_by=0)
-def a_place_rests_on_nothing(patch: pytest.MonkeyPatch) -> None:
-    """A task is placed on a node that has gone down, was closed or lost a label since it was chosen."""
-    _resting_on_nothing(patch, Owner.PLACEMENT)
-
-
-@mutant(caught_by=0)
-def who_is_lost_rests_on_nothing(patch: pytest.MonkeyPatch) -> None:
-    """A node has come back since it was found that its tasks are lost."""
-    _resting_on_nothing(patch, Owner.NODES)

@@ -6,10 +6,12 @@ import pytest
 
 from longshore.agent.fence import Fence
 from longshore.decide import moves
+from longshore.decide.placement import place
 from longshore.loop.controller import ControlLoop
 from longshore.loop.queue import KeyQueue
 from tests.worlds.test_fence import EARLY_S, read_late
 from tests.worlds.test_places import late_end
+from tests.worlds.test_places import test_who_is_to_be_near_another_waits_for_it_and_no_longer as near_another
 from tests.worlds.test_rebalance import test_a_target_that_goes_away_is_given_up as target_goes_away
 
 
@@ -54,3 +56,12 @@ def test_a_decision_that_is_dropped_after_a_conflict_is_noticed(monkeypatch: pyt
     monkeypatch.setattr(ControlLoop, "_look", look)
     with pytest.raises(AssertionError, match="did not come true"):
         late_end()
+
+
+def test_who_waits_for_others_and_is_not_looked_at_once_they_are_there_is_noticed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What it waited for got its place in the pass that had refused it."""
+    monkeypatch.setattr(place, "waits_for_others", lambda ask: False)
+    with pytest.raises(AssertionError, match="did not come true"):
+        near_another()

@@ -66,6 +66,8 @@ SEEDS: tuple[Kept, ...] = (
     ),
     Kept(201477, "what was decided for a service landed after another mode was wished of it", 4),
     Kept(22, "the witness did not see that a slot was served while its service was a job", 2),
-    Kept(900037, "by the rules of a release that waits a task left its node for a taint, and by its own it came back", 2),
+    Kept(
+        900037, "by the rules of a release that waits a task left its node for a taint, and by its own it came back", 2
+    ),
     Kept(5055, "what the user's last act set off was still being written when rest began to be looked at", 4, 120),
 )

@@ -139,7 +139,7 @@ def test_a_place_that_was_chosen_before_its_node_changed_is_chosen_anew(how: str
             "supply": {"resources": {"gpu": None}},
             "pause": {"availability": Availability.PAUSED},
         }
-        # Everything takes as long: the service lands, then its task, and what is said of the node just before its place.
+        # All takes as long: the service lands, then its task, and what is said of the node just before its place.
         await stage.world.pass_time(1.5 * LATE_S)
         await patch(stage, "n1", **changes[how])
         await asking

@@ -44,7 +44,7 @@ class Mending:
         late it gets."""
         self._waiting: list[str] = []
         """What waited although there was room, when that was last looked at."""
-        self._room_at = 0.0
+        self._room_at, self._room_revision = 0.0, 0
 
     def look(self, world: Snapshot, now: float, at: float, quiet_since: float) -> list[str]:
         """What has been amiss for too long. `now` is the manager's time, `at` the true one; who decides could do so
@@ -53,7 +53,10 @@ class Mending:
             self._since.clear()  # an id may have been given anew meanwhile
         self._looked_at = at
         if at - self._room_at >= ROOM_EVERY_S:
-            self._room_at, self._waiting = at, [*_could_be_placed(world, now)]
+            # A port that was taken may be tried again in time, and that is the only thing that comes with it alone.
+            if world.revision != self._room_revision or self._waiting:
+                self._waiting = [*_could_be_placed(world, now)]
+            self._room_at, self._room_revision = at, world.revision
         found = {*amiss(world, now, self._calm), *self._waiting}
         self._since = {one: self._since.get(one, at) for one in sorted(found)}
         return [

@@ -78,7 +78,9 @@ def _unsuited(node: Node, spec: ServiceSpec) -> Iterator[str]:
 def _tolerates(one: Toleration, taint: Taint) -> bool:
     if one.effect not in (None, taint.effect):
         return False
-    return (one.key in ("", taint.key)) if one.operator == "Exists" else (one.key, one.value) == (taint.key, taint.value)
+    return (
+        (one.key in ("", taint.key)) if one.operator == "Exists" else (one.key, one.value) == (taint.key, taint.value)
+    )
 
 
 def _is_plain(spec: ServiceSpec) -> bool:

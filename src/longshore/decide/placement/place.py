@@ -98,7 +98,7 @@ class _Pass:
         self._classes: dict[tuple[str, int], Alike | Ruled] = {}
         self.changes: list[Change] = []
         self.looks: list[float] = []
-        self._guards: dict[str, Guard] = {}
+        self._guards = _Guards(world)
         self._hopes = False
         """Whether one was refused that may find room once another was placed."""
 
@@ -161,7 +161,7 @@ class _Pass:
         """Place the first of some tasks that may go anywhere, at least one if there is room; how many were settled."""
         done = 0
         for task, (node, ports, message) in zip(tasks, one.give_many(len(tasks)), strict=False):
-            self.changes.append(_placed(task, self._guard(node), ports, {}, message, self._now))
+            self.changes.append(_placed(task, self._guards[node], ports, {}, message, self._now))
             done += 1
         if not done:
             self._turn_away(tasks, one, ())
@@ -188,17 +188,23 @@ class _Pass:
         message += one.about(row)
         message += about_avoided(avoids, node)
         ports = one.give(row)
-        change = _placed(task, self._guard(node), ports, dict(avoids), message, self._now, self._table.devices)
+        change = _placed(task, self._guards[node], ports, dict(avoids), message, self._now, self._table.devices)
         assert isinstance(change.after, Task)
         self.changes += self._volumes.place(change.after, spec, self._world.nodes[node], self._now)
         self.changes.append(change)
 
 
-    def _guard(self, node: str) -> Guard:
-        """A node as it was when it was chosen: nothing is placed there once its record says anything else."""
-        if node not in self._guards:
-            self._guards[node] = on_node(node, self._world.nodes[node])
-        return self._guards[node]
+class _Guards(dict[str, Guard]):
+    """Nodes as they were when they were chosen, each made once: nothing is placed on one whose record says anything
+    else by then."""
+
+    def __init__(self, world: Snapshot) -> None:
+        super().__init__()
+        self._world = world
+
+    def __missing__(self, node: str) -> Guard:
+        found = self[node] = on_node(node, self._world.nodes[node])
+        return found
 
 
 def about_ties(task: Task, ties: Ties) -> str:
