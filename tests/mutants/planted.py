@@ -74,7 +74,7 @@ def _changes_without(patch: pytest.MonkeyPatch, module: Any, unwanted: Callable[
 # -- the store
 
 
-@mutant(caught_by=12)
+@mutant(caught_by=0)
 def no_compare_and_swap(patch: pytest.MonkeyPatch) -> None:
     """A decision that lands late overwrites what happened meanwhile."""
     real = Snapshot._check
@@ -265,7 +265,7 @@ def who_left_the_rotation_is_never_stopped(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(rollout._Step, "_stop_what_has_left", lambda self: None)
 
 
-@mutant(caught_by=3)
+@mutant(caught_by=4)
 def a_slot_is_filled_beside_one_that_stands_by(patch: pytest.MonkeyPatch) -> None:
     """Services do not see that somebody is about to take over."""
     real = services._fill_at
@@ -357,7 +357,7 @@ def _plenty(table: Any, ask: Any, port: Any = None) -> Any:
     return np.full(len(table), filters.PLENTY, np.int64)
 
 
-@mutant(caught_by=5)
+@mutant(caught_by=0)
 def placement_ignores_host_ports(patch: pytest.MonkeyPatch) -> None:
     """One port is given out twice."""
     patch.setattr(filters, "_fixed_port", _plenty)
@@ -415,7 +415,7 @@ def a_failure_is_not_tried_again(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(KeyQueue, "retry", lambda self, key: 1.0)
 
 
-@mutant(caught_by=0)
+@mutant(caught_by=5)
 def a_new_manager_looks_only_at_what_changes(patch: pytest.MonkeyPatch) -> None:
     """What was left undone when the last one died stays undone."""
     real = controllers.controllers
@@ -486,7 +486,7 @@ def a_node_that_answers_again_stays_down(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(sessions, "_returned", lambda node, now: node)
 
 
-@mutant(caught_by=5)
+@mutant(caught_by=1)
 def a_returned_node_counts_as_silent_until_it_was_written_down(patch: pytest.MonkeyPatch) -> None:
     """So it is declared down again by the look that its return woke. (A real bug once.)"""
     real = Sessions._admit
@@ -567,7 +567,7 @@ def a_worker_does_not_know_its_containers_again(patch: pytest.MonkeyPatch) -> No
     patch.setattr(containers, "fingerprint", mark)
 
 
-@mutant(caught_by=4)
+@mutant(caught_by=3)
 def a_worker_takes_any_container_of_the_name(patch: pytest.MonkeyPatch) -> None:
     """A stale container is taken for the new task's, because fingerprints are not looked at."""
     real_step, real_observe = containers.next_step, containers.observe

@@ -11,8 +11,10 @@ import os
 import pytest
 
 from longshore.simulate.run import run_world
-from tests.mutants.planted import MUTANTS, Mutant
+from tests.mutants import places, planted
+from tests.mutants.planted import Mutant
 
+MUTANTS = (*planted.MUTANTS, *places.MUTANTS)
 SIZES = (3, 1, 2, 4)
 """Nodes of a world, by its seed."""
 SEEDS_MAX = 60

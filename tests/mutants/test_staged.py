@@ -1,10 +1,17 @@
 """Planted bugs that chance finds too rarely, each in the situation that is staged for it."""
 
+from typing import Any
+
 import pytest
 
 from longshore.agent.fence import Fence
 from longshore.decide import moves
+from longshore.decide.placement import place
+from longshore.loop.controller import ControlLoop
+from longshore.loop.queue import KeyQueue
 from tests.worlds.test_fence import EARLY_S, read_late
+from tests.worlds.test_places import late_end
+from tests.worlds.test_places import test_who_is_to_be_near_another_waits_for_it_and_no_longer as near_another
 from tests.worlds.test_rebalance import test_a_target_that_goes_away_is_given_up as target_goes_away
 
 
@@ -26,3 +33,35 @@ def test_a_move_that_is_never_given_up_is_noticed(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(moves, "why_stays", lambda *arguments: ("", None))
     with pytest.raises(AssertionError, match="did not come true"):
         target_goes_away("drained")
+
+
+class _Deaf(KeyQueue[str]):
+    """Does not take a key that is to be looked at again at once."""
+
+    def __init__(self, queue: KeyQueue[str]) -> None:
+        self.__dict__ = queue.__dict__
+
+    def add(self, key: str, delay_s: float = 0.0) -> None:
+        if delay_s > 0:
+            super().add(key, delay_s)
+
+
+def test_a_decision_that_is_dropped_after_a_conflict_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nearly always what it conflicts with has its key looked at; not where a task's end is late for its node's."""
+    real = ControlLoop._look
+
+    async def look(self: ControlLoop, row: Any, queue: KeyQueue[str], key: str) -> float:
+        return await real(self, row, _Deaf(queue), key)
+
+    monkeypatch.setattr(ControlLoop, "_look", look)
+    with pytest.raises(AssertionError, match="did not come true"):
+        late_end()
+
+
+def test_who_waits_for_others_and_is_not_looked_at_once_they_are_there_is_noticed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What it waited for got its place in the pass that had refused it."""
+    monkeypatch.setattr(place, "waits_for_others", lambda ask: False)
+    with pytest.raises(AssertionError, match="did not come true"):
+        near_another()

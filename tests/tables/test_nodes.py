@@ -4,8 +4,10 @@ import pytest
 from msgspec.structs import replace
 
 from longshore.decide.nodes import HELD_LOOK_S, decide, held
-from longshore.model.lifecycle import State
-from longshore.model.objects import Availability, Node, NodeStatus, Object, Role, Token
+from longshore.model.changes import Change
+from longshore.model.errors import Conflict
+from longshore.model.lifecycle import Owner, State
+from longshore.model.objects import Availability, Kind, Node, NodeStatus, Object, Role, Token
 from longshore.model.reasons import Reason
 from tests.situations import NOW, node, said, service, task, world
 
@@ -111,3 +113,22 @@ def test_a_held_node_keeps_its_tasks_and_says_so_once() -> None:
 def test_a_silent_node_that_the_user_gave_up_is_down_although_evictions_are_held(one: Node) -> None:
     changes, _ = decide(world(service(), one, task(1)), "n1", NOW, -1.0, -1.0, held="2 of 3 nodes are silent at once")
     assert said(changes) == ["n1 down", "web.1.1 lost"]
+
+
+@pytest.mark.parametrize("known", [DOWN, N1], ids=["down", "going down"])
+def test_that_a_task_is_lost_rests_on_its_node(known: Node) -> None:
+    """It may come back while that is on its way to the store."""
+    before = world(service(replicas=3), known, *TASKS)
+    changes, _ = decide(before, "n1", NOW, 0.0, -1.0)
+    lost = [change for change in changes if change.reason is Reason.NODE_LOST]
+    back = Change(
+        kind=Kind.NODE,
+        id="n1",
+        before=before.nodes["n1"].revision,
+        after=replace(before.nodes["n1"], status=NodeStatus.READY),
+        by=Owner.WORKER,
+        reason=Reason.NODE_RETURNED,
+    )
+    before.apply(lost, (), NOW)
+    with pytest.raises(Conflict, match="node n1 changed meanwhile"):
+        before.apply([back], (), NOW)[0].apply(lost, (), NOW)

@@ -5,12 +5,14 @@ from msgspec.structs import replace
 
 from longshore.decide.placement.place import decide
 from longshore.decide.placement.scores import DEFAULT, POLICIES, policy_named
-from longshore.model.changes import COMMIT_CHANGES_MAX
-from longshore.model.errors import Invalid
+from longshore.model.changes import COMMIT_CHANGES_MAX, Change
+from longshore.model.errors import Conflict, Invalid
 from longshore.model.invariants import broken
 from longshore.model.lifecycle import ON_NODE, TERMINAL, Owner, State, Wanted
-from longshore.model.objects import NodeStatus, Object, Release, Task
+from longshore.model.objects import Kind, NodeStatus, Object, Release, Task
+from longshore.model.placing import Taint
 from longshore.model.reasons import Reason
+from longshore.model.snapshot import Snapshot
 from tests.tables.build import (
     GIB,
     NOW,
@@ -387,3 +389,30 @@ def test_nothing_goes_to_a_node_that_is_silent_and_kept() -> None:
     silent = replace(node("n1"), reason=Reason.NODE_HELD)
     assert placed(silent, node("n2"), service(), task()) == {"web.1.1": "n2"}
     assert placed(silent, service(), task()) == {"web.1.1": "0 of 1 node: node is silent (n1)"}
+
+
+@pytest.mark.parametrize("many", [2, 80], ids=["one by one", "in bulk"])
+def test_a_place_rests_on_its_node_and_on_no_other(many: int) -> None:
+    """A node that changed since it was chosen is not given the task; what happens to others does not matter."""
+    before = world(*THREE, service(), *waiting(many))
+    changes, _ = decide(before, NOW, DEFAULT)
+
+    def after(name: str) -> Snapshot:
+        tainted = replace(before.nodes[name], taints=(Taint(key="closed"),))
+        change = Change(
+            kind=Kind.NODE,
+            id=name,
+            before=tainted.revision,
+            after=tainted,
+            by=Owner.USER,
+            reason=Reason.NODE_CHANGED,
+        )
+        return before.apply([change], (), NOW)[0]
+
+    for change in changes:
+        assert isinstance(change.after, Task)
+        for name in before.nodes:
+            if name != change.after.node:
+                after(name).apply([change], (), NOW)
+        with pytest.raises(Conflict, match="changed meanwhile"):
+            after(change.after.node).apply([change], (), NOW)

@@ -67,5 +67,9 @@ SEEDS: tuple[Kept, ...] = (
     Kept(201477, "what was decided for a service landed after another mode was wished of it", 4),
     Kept(801008, "a hello that the store held up for long ended the session that its worker had begun since", 3, 60),
     Kept(801351, "a container that an engine was long in making was started for a task taken back since", 4, 120),
+    Kept(22, "the witness did not see that a slot was served while its service was a job", 2),
+    Kept(
+        900037, "by the rules of a release that waits a task left its node for a taint, and by its own it came back", 2
+    ),
     Kept(5055, "what the user's last act set off was still being written when rest began to be looked at", 4, 120),
 )

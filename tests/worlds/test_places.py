@@ -1,15 +1,31 @@
 """Rules about places in a whole cluster: who gives a node up, who waits for whom, and whose devices are whose."""
 
+import asyncio
 from typing import Any
 
-from longshore.model.placing import Affinity, PlacementRules, Supply, Taint, TaintEffect
-from longshore.model.spec import HealthCheck, Mode, Resources
+import pytest
+
+from longshore.model.lifecycle import State
+from longshore.model.objects import Availability
+from longshore.model.placing import (
+    Affinity,
+    PlacementRules,
+    Supply,
+    Taint,
+    TaintEffect,
+    Toleration,
+    TolerationOperator,
+)
+from longshore.model.spec import Dependency, HealthCheck, Mode, Resources
 from longshore.model.views import NodePatch
+from longshore.simulate.unruly import StoreTroubles
+from longshore.simulate.world import HEARTBEAT_TIMEOUT_S
 from tests.worlds.stage import SOON_S, Stage, play
 
 CHECK = HealthCheck(test=("CMD", "true"), interval_s=1.0)
 OUT = Taint(key="out", effect=TaintEffect.NO_EXECUTE)
 CLOSED = Taint(key="closed")
+LATE_S = 0.5
 
 
 async def patch(stage: Stage, name: str, **fields: Any) -> None:
@@ -84,3 +100,72 @@ def test_a_device_goes_from_a_task_that_ended_to_the_next() -> None:
         assert sorted(now) == [("a",), ("b",)]
 
     play(scene, nodes=2)
+
+
+def test_who_does_not_mind_a_taint_stays_whatever_a_release_minds_that_waits() -> None:
+    """It was taken away by the rules of the one, and came back by those of the other, without end."""
+
+    async def scene(stage: Stage) -> None:
+        tolerant = PlacementRules(tolerations=(Toleration(key="out", operator=TolerationOperator.EXISTS),))
+        await patch(stage, "n1", taints=(OUT,))
+        await stage.apply(placement=tolerant)
+        await stage.serving(1)
+        await stage.apply(depends=(Dependency(service="never"),))
+        await stage.world.pass_time(2 * SOON_S)
+        assert stage.ready() == ["web.1.1"]
+
+    play(scene, nodes=1)
+
+
+def late(stage: Stage) -> None:
+    """From now on whatever is decided takes half a second to land."""
+    stage.world.set_troubles(StoreTroubles(land_s=(LATE_S, LATE_S), answer_s=(0.0, 0.0), lost_before=0, lost_after=0))
+
+
+@pytest.mark.parametrize("how", ["taint", "label", "supply", "pause"])
+def test_a_place_that_was_chosen_before_its_node_changed_is_chosen_anew(how: str) -> None:
+    """What was said of the node was acknowledged, so nothing is placed there any more against it."""
+
+    async def scene(stage: Stage) -> None:
+        await patch(stage, "n2", availability=Availability.PAUSED)
+        await patch(stage, "n1", resources={"gpu": 1})
+        await stage.world.pass_time(1.0)
+        rules = PlacementRules(constraints=("node.labels.zone==b",))
+        late(stage)
+        asking = asyncio.create_task(stage.apply(placement=rules, resources=Resources(named={"gpu": 1})))
+        changes: dict[str, dict[str, Any]] = {
+            "taint": {"taints": (CLOSED,)},
+            "label": {"labels": {"zone": "c"}},
+            "supply": {"resources": {"gpu": None}},
+            "pause": {"availability": Availability.PAUSED},
+        }
+        # All takes as long: the service lands, then its task, and what is said of the node just before its place.
+        await stage.world.pass_time(1.5 * LATE_S)
+        await patch(stage, "n1", **changes[how])
+        await asking
+        await stage.world.pass_time(4 * LATE_S)
+        assert [(task.node, task.state) for task in stage.tasks()] == [("", State.NEW)]
+
+    play(scene, nodes=2)
+
+
+def test_a_node_whose_end_lands_late_is_given_up_all_the_same() -> None:
+    """What was decided of it conflicts with what a user has just done to its tasks, and nothing but that conflict says
+    that it has to be decided anew."""
+    late_end()
+
+
+def late_end() -> None:
+    async def scene(stage: Stage) -> None:
+        await stage.apply(replicas=2)
+        await stage.serving(2)
+        stage.world.sites["n1"].power_off()
+        died = stage.now
+        await stage.world.pass_time(HEARTBEAT_TIMEOUT_S - 2 * LATE_S)
+        late(stage)
+        asking = asyncio.create_task(stage.remove("web"))
+        await stage.world.until(lambda: "n1" not in stage.ready_nodes(), HEARTBEAT_TIMEOUT_S)
+        assert stage.now - died < HEARTBEAT_TIMEOUT_S + 4 * LATE_S
+        await asking
+
+    play(scene, nodes=1)

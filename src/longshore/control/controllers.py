@@ -12,7 +12,7 @@ from longshore.decide import deployments, nodes, rebalance, rollout, services
 from longshore.decide.placement import place
 from longshore.loop.controller import Controller, Decision
 from longshore.model.changes import Event, Guard
-from longshore.model.objects import Availability, Kind, NodeStatus, Task
+from longshore.model.objects import Availability, Kind, Task
 from longshore.model.reasons import Reason
 from longshore.model.retention import Retention
 from longshore.model.snapshot import Snapshot, service_of_task
@@ -122,15 +122,12 @@ def _rebalance_keys(event: Event, world: Snapshot) -> Iterable[str]:
 
 
 def _node_keys(event: Event, world: Snapshot) -> Iterable[str]:
-    """A node that changed; one that was given a task, as it may have gone down meanwhile; one that leaves, as its last
-    task may have ended."""
+    """A node that changed; one that leaves, as its last task may have ended."""
     if event.kind is Kind.NODE:
         return (event.id,)
     task = event.after
     if isinstance(task, Task) and task.node:
         node = world.nodes.get(task.node)
-        leaves = node is not None and node.availability is Availability.LEAVING
-        closed = node is None or node.status is NodeStatus.DOWN or node.availability.gives_up
-        if leaves or (closed and task.live):
+        if node is not None and node.availability is Availability.LEAVING:
             return (task.node,)
     return ()

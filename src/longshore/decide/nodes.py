@@ -17,7 +17,7 @@ from collections.abc import Collection, Sequence
 from msgspec.structs import replace
 
 from longshore.decide import fence
-from longshore.model.changes import Change, deleted
+from longshore.model.changes import Change, Guard, deleted, on_node
 from longshore.model.lifecycle import Owner, State
 from longshore.model.objects import Availability, Kind, Node, NodeStatus, Role, Task
 from longshore.model.reasons import Reason
@@ -54,23 +54,23 @@ def decide(
         # Of nearly all nodes nearly always, and each is asked every few seconds.
         waiting = [task for task in here if task.reason is Reason.NODE_AWAITED and task.live]
         return _awaited_no_more(sorted(waiting, key=_place)), now + silence_left_s
-    live = sorted((task for task in here if task.live), key=_place)
+    live, as_it_is = sorted((task for task in here if task.live), key=_place), on_node(name, node)
     awaited = [task for task in live if fence_left_s > 0 and fence.is_fenced(world, task)]
     over = [task for task in live if task not in awaited]
     awaited_until = now + fence_left_s if awaited else None
     if node is None:
-        return [_lost(task, f"node {name} was removed", now) for task in over], awaited_until
+        return [_lost(task, f"node {name} was removed", now, as_it_is) for task in over], awaited_until
     if node.availability is Availability.LEAVING and not live:
         return forgotten(world, node, Owner.NODES), None
     if node.status is NodeStatus.DOWN:
-        lost = [_lost(task, node.message, now) for task in over]
+        lost = [_lost(task, node.message, now, as_it_is) for task in over]
         return [*lost, *_awaited(awaited, fence_left_s)], awaited_until
     if silence_left_s > 0:
         return _awaited_no_more(live), now + silence_left_s
     if held and not node.availability.gives_up:
         return _kept(node, held), now + HELD_LOOK_S
     down = _down(node, closed, now)
-    lost = [_lost(task, down.message, now) for task in over]
+    lost = [_lost(task, down.message, now, as_it_is) for task in over]
     return [down, *lost, *_awaited(awaited, fence_left_s)], awaited_until
 
 
@@ -166,7 +166,7 @@ def _told(before: Node, after: Node) -> Change:
     )
 
 
-def _lost(task: Task, message: str, now: float) -> Change:
+def _lost(task: Task, message: str, now: float, node: Guard) -> Change:
     """Take the task from its worker. It may still run where nobody can hear it: the node gives it up on its return."""
     lost = replace(task, state=State.LOST, ready=False, reason=Reason.NODE_LOST, message=message, finished_at=now)
     return Change(
@@ -177,4 +177,5 @@ def _lost(task: Task, message: str, now: float) -> Change:
         by=Owner.NODES,
         reason=Reason.NODE_LOST,
         message=message,
+        rests_on=node,
     )

@@ -16,7 +16,7 @@ from longshore.decide import moves, restart
 from longshore.decide.dependencies import release_for, waits
 from longshore.decide.fence import is_fenced
 from longshore.decide.placement.constraints import eligible, gives_up
-from longshore.model.changes import Change, raise_wanted
+from longshore.model.changes import Change, Guard, on_node, raise_wanted
 from longshore.model.lifecycle import Owner, State, Wanted
 from longshore.model.objects import Kind, Node, ReleasePhase, Service, Task, task_id
 from longshore.model.reasons import Reason
@@ -250,15 +250,20 @@ class _Step:
         """Why a task is to give way; None if it may stay."""
         if self._service.spec.mode is Mode.GLOBAL and not task.pinned:
             return None  # of a time when the service was not global: `services` removes it
-        node = self._world.nodes.get(task.node)
         # A global service has no task on such a node at all, which `services` sees to.
-        if node is not None and gives_up(node, self._service.spec) and self._service.spec.mode is not Mode.GLOBAL:
+        if self._service.spec.mode is not Mode.GLOBAL and self._is_given_up(task):
             return Reason.NODE_DRAINED
         if task.release == self._service.release:
             return Reason.MOVED if task.moves_to else None
         release = self._world.release(self._service.name, self._service.release)
         held = release is not None and release.phase in (ReleasePhase.PAUSED, ReleasePhase.FAILED)
         return None if held else Reason.OUTDATED
+
+    def _is_given_up(self, task: Task) -> bool:
+        """Whether its node is to have no such task: by what its own release tolerates, which placement went by. By
+        another's it would leave, and its slot be filled there again, for as long as that other has to wait."""
+        node, own = self._world.nodes.get(task.node), self._world.release(task.service, task.release)
+        return node is not None and gives_up(node, own.spec if own is not None else self._service.spec)
 
     def _is_stranded(self, task: Task) -> bool:
         """Whether its node is to give it up, and its volumes are there: then nobody can relieve it, and to wait until
@@ -383,7 +388,7 @@ class _Step:
         self.looks.append(self._now + drain_s_of(self._service.spec))
 
     def _raise(self, task: Task, wanted: Wanted, reason: Reason, message: str) -> None:
-        change = raise_wanted(task, wanted, reason, Owner.ROLLOUT, message)
+        change = raise_wanted(task, wanted, reason, Owner.ROLLOUT, message, self._rests_on(task, reason))
         if change is not None:
             self.changes.append(change)
 
@@ -397,8 +402,13 @@ class _Step:
                 by=Owner.ROLLOUT,
                 reason=reason,
                 message=message,
+                rests_on=self._rests_on(task, reason),
             )
         )
+
+    def _rests_on(self, task: Task, reason: Reason) -> Guard | None:
+        """A task leaves its node for what the node's record says."""
+        return on_node(task.node, self._world.nodes.get(task.node)) if reason is Reason.NODE_DRAINED else None
 
     def _words(self, task: Task, cause: Reason) -> str:
         if cause is Reason.OUTDATED:
@@ -406,6 +416,8 @@ class _Step:
         if cause is Reason.MOVED:
             return f"moves to {task.moves_to}"
         node = self._world.nodes.get(task.node)
+        if node is not None and not node.availability.gives_up:
+            return f"node {task.node} is tainted"
         return f"node {task.node} is {node.availability if node is not None else 'gone'}"
 
     def _every(self) -> list[Task]:

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from longshore.decide import moves, restart
 from longshore.decide.dependencies import release_for
 from longshore.decide.placement.constraints import covers
-from longshore.model.changes import Change, deleted, raise_wanted
+from longshore.model.changes import Change, deleted, on_node, raise_wanted
 from longshore.model.lifecycle import Owner, State, Wanted
 from longshore.model.objects import Kind, NodeStatus, ReleasePhase, Service, Task, task_id
 from longshore.model.reasons import Reason
@@ -101,7 +101,7 @@ def _slots(
     for slot in sorted(slots.keys() | by_slot.keys()):
         here = by_slot.get(slot, [])
         if slot not in slots:
-            changes += _dismissed(service, here, surplus, now, looks)
+            changes += [_on_its_node(world, one) for one in _dismissed(service, here, surplus, now, looks)]
             continue
         counting = [task for task in here if task.counts]
         if service.spec.mode is Mode.GLOBAL:
@@ -223,6 +223,14 @@ def _dismissed(service: Service, tasks: Iterable[Task], reason: Reason, now: flo
         else:
             changes += _removed([task], reason)
     return changes
+
+
+def _on_its_node(world: Snapshot, change: Change) -> Change:
+    """What is said of a task because of its node rests on the node's record."""
+    task = world.task(change.id)
+    if change.reason is not Reason.NODE_NOT_ELIGIBLE or task is None or not task.pinned:
+        return change
+    return replace(change, rests_on=on_node(task.pinned, world.nodes.get(task.pinned)))
 
 
 def _forgotten(world: Snapshot, tasks: Iterable[Task]) -> list[Change]:

@@ -36,7 +36,14 @@ class FakeEngine:
 
     async def describe(self) -> tuple[EngineFacts, Capacity]:
         machine = self.machine
-        facts = EngineFacts(id=machine.id, name=machine.name, version="fake", os="fake", architecture="amd64")
+        facts = EngineFacts(
+            id=machine.id,
+            name=machine.name,
+            version="fake",
+            os="fake",
+            platform="linux",
+            architecture=machine.architecture,
+        )
         await self._ask(lambda: machine.answer(lambda: None))
         return facts, Capacity(cpu=machine.cores, memory=machine.memory, disk=machine.disk)
 

@@ -65,6 +65,7 @@ class FakeMachine:
         cores: float = 4.0,
         memory: int = 8 << 30,
         disk: int = 100 << 30,
+        architecture: str = "amd64",
         images: Iterable[str] = ("longshore/demo:1", "longshore/demo:2"),
         accept_any: bool = True,
         speeds: Speeds | None = None,
@@ -74,6 +75,7 @@ class FakeMachine:
         self.name = name
         self.id = f"{name}-{rng.getrandbits(32):08x}"
         self.cores, self.memory, self.disk = cores, memory, disk
+        self.architecture = architecture
         self.images = set(images)
         self.boxes: dict[str, Box] = {}
         self.mood = Mood.UP

@@ -8,11 +8,19 @@ import msgspec
 from msgspec import structs
 
 from longshore.model.lifecycle import WANTED_RANK, Owner, State, Wanted
-from longshore.model.objects import Kind, Object, Task
+from longshore.model.objects import Kind, Node, Object, Task
 from longshore.model.reasons import Reason
 
 COMMIT_CHANGES_MAX = 128
 """Changes in one atomic step: what the smallest store that is planned for (etcd) takes in one transaction."""
+
+
+class Guard(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A record that a decision relied on without writing it; its revision must still be this one (0: absent)."""
+
+    kind: Kind
+    id: str
+    revision: int
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -25,14 +33,8 @@ class Change(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     by: Owner
     reason: Reason
     message: str = ""
-
-
-class Guard(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A record that a decision relied on without writing it; its revision must still be this one (0: absent)."""
-
-    kind: Kind
-    id: str
-    revision: int
+    rests_on: Guard | None = None
+    """The one other record for whose sake this was decided, if there is one: the node of a task."""
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -62,7 +64,15 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     events: tuple[Event, ...]
 
 
-def raise_wanted(task: Task, wanted: Wanted, reason: Reason, by: Owner, message: str = "") -> Change | None:
+def on_node(name: str, node: Node | None) -> Guard:
+    """What rests on the record of node `name` as it is in some world; None if it is not there. Heartbeats do not touch
+    a node's record, so it moves only for what a decision about its tasks has to know."""
+    return Guard(kind=Kind.NODE, id=name, revision=node.revision if node is not None else 0)
+
+
+def raise_wanted(
+    task: Task, wanted: Wanted, reason: Reason, by: Owner, message: str = "", rests_on: Guard | None = None
+) -> Change | None:
     """The change that raises what is wanted of `task`; None if that much is wanted already.
 
     A task that never got a node has nothing to stop: it is deleted.
@@ -70,7 +80,16 @@ def raise_wanted(task: Task, wanted: Wanted, reason: Reason, by: Owner, message:
     if WANTED_RANK[task.wanted] >= WANTED_RANK[wanted]:
         return None
     after = None if task.state is State.NEW else structs.replace(task, wanted=wanted)
-    return Change(kind=Kind.TASK, id=task.id, before=task.revision, after=after, by=by, reason=reason, message=message)
+    return Change(
+        kind=Kind.TASK,
+        id=task.id,
+        before=task.revision,
+        after=after,
+        by=by,
+        reason=reason,
+        message=message,
+        rests_on=rests_on,
+    )
 
 
 def deleted(kind: Kind, id: str, before: int, by: Owner, reason: Reason) -> Change:

@@ -4,9 +4,10 @@ Sentences about the records alone; what the engines really run is compared by `s
 """
 
 from collections import Counter
+from collections.abc import Iterable
 
 from longshore.model.lifecycle import ON_NODE, State
-from longshore.model.objects import task_id
+from longshore.model.objects import Task, task_id
 from longshore.model.snapshot import Snapshot
 from longshore.model.spec import Mode
 
@@ -63,9 +64,10 @@ def _placed(world: Snapshot, before: Snapshot) -> list[str]:
 def _ports(world: Snapshot) -> list[str]:
     """A host port of a machine is given out once. Tasks that are still stopping keep theirs."""
     taken: Counter[tuple[str, int, str]] = Counter()
-    for task in world.tasks():
-        node = world.nodes.get(task.node) if task.ports else None
-        if node is not None and task.state in ON_NODE:
+    parts = (part for tasks in world.services_with_tasks.values() for part in tasks.parts)
+    for task in (task for part in parts for task in part.derive(_with_ports)):
+        node = world.nodes.get(task.node)
+        if node is not None:
             machine = node.machine
             taken.update({(machine, port.host, port.protocol) for port in task.ports})
     return [
@@ -73,6 +75,10 @@ def _ports(world: Snapshot) -> list[str]:
         for (machine, port, protocol), n in taken.items()
         if n > 1
     ]
+
+
+def _with_ports(tasks: Iterable[Task]) -> tuple[Task, ...]:
+    return tuple(task for task in tasks if task.ports and task.state in ON_NODE)
 
 
 def _room(world: Snapshot, before: Snapshot) -> list[str]:

@@ -197,6 +197,8 @@ class Snapshot:
             seen.add((change.kind, change.id))
             if (before.revision if before else 0) != change.before:
                 raise Conflict(f"{change.kind} {change.id} changed meanwhile")
+            if change.rests_on is not None:
+                self._check_guard(change.rests_on)
             if change.after is None:
                 if before is None:
                     raise Illegal(f"{change.kind} {change.id} is deleted twice")
@@ -210,9 +212,12 @@ class Snapshot:
             elif isinstance(before, Release) and change.after is None and self._is_run(before, changes):
                 raise Conflict(f"a task runs {before.id}")
         for guard in guards:
-            relied = self.get(guard.kind, guard.id)
-            if (relied.revision if relied else 0) != guard.revision:
-                raise Conflict(f"{guard.kind} {guard.id} changed meanwhile")
+            self._check_guard(guard)
+
+    def _check_guard(self, guard: Guard) -> None:
+        relied = self.get(guard.kind, guard.id)
+        if (relied.revision if relied else 0) != guard.revision:
+            raise Conflict(f"{guard.kind} {guard.id} changed meanwhile")
 
     def _has_release(self, task: Task, changes: Sequence[Change]) -> bool:
         """Whether the release that a new task names will be there after these changes."""

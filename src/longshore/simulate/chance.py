@@ -7,6 +7,8 @@ by a number, which is resolved against the world at that moment, so that a line 
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from functools import partial
 from typing import TypeVar
 
 import msgspec
@@ -20,12 +22,9 @@ from longshore.engine.fake_containers import Box
 from longshore.model.errors import Conflict, Invalid, NotFound, Unavailable
 from longshore.model.moves import RebalanceWish
 from longshore.model.objects import Availability
-from longshore.model.spec import (
-    Mode,
-    ServiceSpec,
-)
+from longshore.model.spec import Mode, ServiceSpec
 from longshore.model.views import NodePatch, ServiceWish
-from longshore.simulate import harm
+from longshore.simulate import harm, places
 from longshore.simulate.site import Site
 from longshore.simulate.story import Voice
 from longshore.simulate.unruly import SLOW, StoreTroubles
@@ -100,9 +99,10 @@ def script(seed: int, nodes: int, steps: int) -> tuple[Storm, ...]:
     lines.sort(key=lambda line: line.at)
     harms = random.Random(f"harm {seed}")
     evened = random.Random(f"rebalances {seed}")
+    marks = places.drawn_for(seed, nodes)
     return tuple(
         Storm(
-            lines=_with_rebalances(_harmed(lines[first : first + STORM_LINES], harms), evened),
+            lines=_marked(_with_rebalances(_harmed(lines[first : first + STORM_LINES], harms), evened), marks),
             dead=rng.randrange(nodes) if rng.random() < DEAD else 0,
             slow=rng.random() < SLOW_CALM,
         )
@@ -126,6 +126,12 @@ def _with_rebalances(lines: Sequence[Line], evened: random.Random) -> tuple[Line
     return tuple(sorted([*lines, *more], key=lambda line: line.at))
 
 
+def _marked(lines: Sequence[Line], marks: places.Marks) -> tuple[Line, ...]:
+    """With wishes about places between them."""
+    more = [Line(round(at, 3), verb, pick) for at, verb, pick in marks([line.at for line in lines])]
+    return tuple(sorted([*lines, *more], key=lambda line: line.at))
+
+
 class Player:
     """Plays a script: does what its lines say, and remembers what the user was told is done."""
 
@@ -140,7 +146,7 @@ class Player:
     async def play(self, line: Line) -> None:
         if line.verb in WISHES:
             async with self._user:
-                await WISHES[line.verb](self, line.pick)
+                await WISHES[line.verb](self, pick=line.pick)
         elif line.verb in harm.HARMS:
             await harm.do(self._world, line.verb, line.pick)
         else:
@@ -183,9 +189,9 @@ class Player:
     def _says(self, text: str) -> None:
         self._world.tell(Voice.USER, f"the user {text}")
 
-    async def apply(self, pick: int) -> None:
+    async def apply(self, pick: int, *, ruled: bool = False) -> None:
         name = NAMES[pick % len(NAMES)]
-        spec = wished(pick, name)
+        spec = places.ruled(wished(pick, name), pick) if ruled else wished(pick, name)
         self._says(f"applies {name}: {spec.mode}, {spec.replicas} replicas, {spec.image}")
         await self._insist(lambda operations: operations.apply_service(name, ServiceWish(spec=spec)))
         self._acknowledged(name, admit(spec))
@@ -235,6 +241,17 @@ class Player:
 
     async def activate(self, pick: int) -> None:
         await self._set(self._site(pick).name, Availability.ACTIVE)
+
+    async def mark(self, verb: str, pick: int) -> None:
+        """Say something of a node that has joined."""
+        node = self._world.read().nodes.get(self._site(pick).name)
+        if node is not None:
+            patch = places.said(verb, pick, node)
+            self._says(f"says of {node.name}: {places.words(patch)}")
+            with suppress(Invalid):  # asked once more for want of an answer, there was no such taint any more
+                await self._insist(lambda operations: operations.patch_node(node.name, patch))
+            if not places.holds(patch, self._world.read().nodes[node.name]):
+                self._note(f"what was said of {node.name} was acknowledged, and is not kept")
 
     async def rebalance(self, pick: int) -> None:
         wish = RebalanceWish(disruptive=pick % 2 == 0)
@@ -375,7 +392,7 @@ def _pick(pick: int, things: Sequence[T]) -> T | None:
     return things[pick % len(things)] if things else None
 
 
-WISHES: dict[str, Callable[[Player, int], Awaitable[None]]] = {
+WISHES: dict[str, Callable[..., Awaitable[None]]] = {
     "apply": Player.apply,
     "scale": Player.scale,
     "restart": Player.restart,
@@ -384,6 +401,8 @@ WISHES: dict[str, Callable[[Player, int], Awaitable[None]]] = {
     "activate": Player.activate,
     "forget": Player.forget,
     "rebalance": Player.rebalance,
+    "place": partial(Player.apply, ruled=True),
+    **{verb: partial(Player.mark, verb=verb) for verb in places.MARKS},
 }
 FAULTS: dict[str, Callable[[Player, int], Awaitable[None]]] = {
     "exit": Player.exit,

@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from longshore.decide import moves, rebalance, restart
 from longshore.decide.dependencies import release_for, waits
 from longshore.decide.placement import explain
-from longshore.decide.placement.constraints import covers, eligible
+from longshore.decide.placement.constraints import covers, eligible, gives_up
 from longshore.model.containers import Assigned, Status, fingerprint
 from longshore.model.lifecycle import State, Wanted
 from longshore.model.objects import Availability, NodeStatus, ReleasePhase, Service, Task
@@ -81,8 +81,10 @@ def _task(world: World, snapshot: Snapshot, service: Service, task: Task, held_u
         found.append(f"{task.id} has not finished")
     if task.live and task.wanted is not Wanted.RUNNING:
         found.append(f"{task.id} is to go, but is {task.state}")
-    if task.live and node is not None and node.availability.gives_up and not _stands_by(snapshot, task):
-        found.append(f"{task.id} is on {node.name}, which is drained")
+    own = snapshot.release(task.service, task.release)
+    left = node is not None and gives_up(node, own.spec if own is not None else service.spec)
+    if task.live and node is not None and left and not _stands_by(snapshot, task):
+        found.append(f"{task.id} is on {node.name}, which is drained or tainted")
     if task.counts and (task.moves_to or moves.was_sent(task, service)):
         found.append(f"{task.id} is still to move")
     if task.wanted is Wanted.REMOVED and (node is None or node.status is NodeStatus.READY):

@@ -2,7 +2,8 @@
 
 Most of what is amiss in a storm has to wait for a machine, a container or a user. This is what waits for nothing: a
 decision is due, and all that it takes is one look and one commit. So it may last for as long as a commit and its
-repetition take, and no longer. A decision that got lost is seen by this before something else wakes its key.
+repetition take, and no longer. A decision that got lost is seen by this before something else wakes its key. So is a
+task that waits for a node although one has room, which nobody told placement of.
 """
 
 from collections import defaultdict
@@ -10,14 +11,21 @@ from collections.abc import Collection, Iterator, Mapping
 
 from longshore.decide import restart
 from longshore.decide.dependencies import release_for
+from longshore.decide.placement.ask import ask_of
+from longshore.decide.placement.constraints import gives_up
+from longshore.decide.placement.filters import rows_within, sieve
+from longshore.decide.placement.table import NodeTable
+from longshore.decide.placement.volumes import Volumes
 from longshore.model.lifecycle import State, Wanted
 from longshore.model.objects import Node, NodeStatus, Service, Task
 from longshore.model.reasons import Reason
 from longshore.model.snapshot import Snapshot
-from longshore.model.spec import Mode, drain_s_of
+from longshore.model.spec import Mode, drain_s_of, volumes_of
 
 MEND_S = 15.0
 """A slow store takes 1.5 s for a commit, and one that was lost is repeated after a moment; a conflict looks again."""
+ROOM_EVERY_S = 5.0
+"""How often room is looked for: it costs more than all else that is looked at."""
 LOOKS_APART_S = 2.0
 """What was amiss at two looks that are further apart need not have been so between them."""
 
@@ -34,6 +42,9 @@ class Mending:
         self._calm: dict[str, _Seen] = {}
         """Services of which nothing is amiss as long as they, their tasks and the nodes are what they were, however
         late it gets."""
+        self._waiting: list[str] = []
+        """What waited although there was room, when that was last looked at."""
+        self._room_at, self._room_revision = 0.0, 0
 
     def look(self, world: Snapshot, now: float, at: float, quiet_since: float) -> list[str]:
         """What has been amiss for too long. `now` is the manager's time, `at` the true one; who decides could do so
@@ -41,7 +52,12 @@ class Mending:
         if at - self._looked_at > LOOKS_APART_S:
             self._since.clear()  # an id may have been given anew meanwhile
         self._looked_at = at
-        found = set(amiss(world, now, self._calm))
+        if at - self._room_at >= ROOM_EVERY_S:
+            # A port that was taken may be tried again in time, and that is the only thing that comes with it alone.
+            if world.revision != self._room_revision or self._waiting:
+                self._waiting = [*_could_be_placed(world, now)]
+            self._room_at, self._room_revision = at, world.revision
+        found = {*amiss(world, now, self._calm), *self._waiting}
         self._since = {one: self._since.get(one, at) for one in sorted(found)}
         return [
             f"{one} for {MEND_S:.0f} s" for one, since in self._since.items() if at - max(since, quiet_since) > MEND_S
@@ -60,7 +76,7 @@ def amiss(world: Snapshot, now: float, calm: dict[str, _Seen]) -> Iterator[str]:
         calm.pop(name, None)
         found = [sentence for task in tasks.values() for sentence in _task(world, service, task, now)]
         if service is not None:
-            found += _slots(world, service, now)
+            found += [*_slots(world, service, now), *_not_let_go(world, service)]
         if service is not None and not found and _is_timeless(service, tasks.values()):
             calm[name] = seen
         yield from found
@@ -91,6 +107,42 @@ def _task(world: Snapshot, service: Service | None, task: Task, now: float) -> I
         yield f"{task.id} has left, and is not stopped"
     elif task.counts and service.spec.mode is not Mode.GLOBAL and task.slot > service.spec.replicas:
         yield f"{task.id} is one too many"
+
+
+def _not_let_go(world: Snapshot, service: Service) -> Iterator[str]:
+    """Tasks of a service of which nothing is under way, on nodes that are to have none of them."""
+    tasks = world.tasks_of_service(service.name).values()
+    newest: dict[int, Task] = {}
+    for task in tasks:
+        if task.slot not in newest or newest[task.slot].generation < task.generation:
+            newest[task.slot] = task
+    if service.spec.mode is not Mode.REPLICATED or not all(one.counts and one.ready for one in newest.values()):
+        return
+    for task in newest.values():
+        node, release = world.nodes.get(task.node), world.release(task.service, task.release)
+        if node is not None and release is not None and not task.moves_to and gives_up(node, release.spec):
+            yield f"{task.id} is not relieved on {task.node}, which gives it up,"
+
+
+def _could_be_placed(world: Snapshot, now: float) -> Iterator[str]:
+    """Tasks that were told that no node takes them. One speaks for all that are alike."""
+    alike: dict[tuple[str, int, str, int], Task] = {}
+    for name in sorted(world.services_with_tasks):
+        for task in world.tasks_of_service(name).values():
+            if task.state is State.NEW and task.wanted is Wanted.RUNNING and task.reason is Reason.NO_NODE:
+                release = world.release(name, task.release)
+                slot = task.slot if release is not None and volumes_of(release.spec) else 0
+                alike.setdefault((name, task.release, task.pinned, slot), task)
+    if not alike:
+        return
+    table, volumes = NodeTable(world, now), Volumes(world)
+    for task in alike.values():
+        release = world.release(task.service, task.release)
+        if release is not None:
+            room = sieve(table, ask_of(task.service, release.spec)).room
+            ties = volumes.ties(task, release.spec)
+            if any(room[row] > 0 for row in (rows_within(table, ties) if ties else range(len(table)))):
+                yield f"{task.id} waits for a node, and one has room"
 
 
 def _is_served(world: Snapshot, task: Task) -> bool:

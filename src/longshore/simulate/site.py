@@ -22,6 +22,7 @@ from longshore.model.objects import NodeStats
 from longshore.ports import Clock
 from longshore.simulate.guarding import Freezer, FrozenChannel, SimulatedGuard
 from longshore.simulate.lies import Lie, Lies, LyingEngine
+from longshore.simulate.places import PIDS, labels_of
 from longshore.simulate.story import Voice
 from longshore.simulate.wire import Cable, Link
 
@@ -77,7 +78,7 @@ class Site:
         self.identity = Identity(node=name, token=f"own-token-of-{name}")
         """On the machine's disk: it outlives the worker."""
         self.join_secret = join_secret
-        self.labels = {"zone": "ab"[int(name[1:]) % 2]}
+        self.labels = labels_of(name)
         self.on = True
         """Whether the machine has power."""
         self.running: asyncio.Task[None] | None = None
@@ -292,6 +293,7 @@ class Site:
             identity=self.identity,
             address="127.0.0.1",
             labels=self.labels,
+            pids=PIDS,
             starts=asyncio.Semaphore(STARTS_AT_ONCE),
             remember=remember,
             figures=_no_figures,

@@ -29,6 +29,7 @@ from longshore.model.snapshot import Snapshot, service_of_task
 from longshore.model.spec import Mode, ServiceSpec, volumes_of
 from longshore.simulate.beside import Beside
 from longshore.simulate.mending import Mending
+from longshore.simulate.placed import Places
 from longshore.simulate.site import Site
 from longshore.simulate.story import Told, Voice, of_event
 from longshore.simulate.unruly import StoreTroubles
@@ -41,8 +42,7 @@ PATIENCE_S = 20.0
 """In this time a manager notices that a machine is dead, and brings the store to know it."""
 LOOK_EVERY_S = 1.0
 UNAWARE_S = 2.5
-"""A task may still be taken from a node that has just returned: who decided that had seen it down. It costs a
-restart and nothing else, so it is not worth a guard on every task."""
+"""How old the news may be that a decision rested on which lands now, of what it is not guarded by."""
 ILL_S = 60.0
 """After a store stalled or failed, what was asked of it then may still land, and who asked may wait to ask again."""
 WINDOW_S = 60.0
@@ -86,6 +86,7 @@ class Witness:
         self._taken_back: dict[str, list[tuple[ServiceSpec, ServiceSpec]]] = defaultdict(list)
         """By service: what was wished and failed, and what it was rolled back to."""
         self._beside = Beside(self.world)
+        self._places = Places()
         self._looked_at = self.world.read()
         """The snapshot in which everything was looked at last."""
         self._open_at: dict[tuple[str, int], float] = {}
@@ -185,15 +186,28 @@ class Witness:
                 self._known[event.kind, event.id] = event.after
             if event.kind is Kind.TASK:
                 self._touched.add(service_of_task(event.id))
+                self._see_place(before, event.after)
         if snapshot.revision == batch.revision:  # else there are more to come of the same moment
             now = self.world.clock.now()
             free = (one for one in snapshot.services.values() if not waits(snapshot, one))
             self._open_at |= {(one.name, one.release): now for one in free}
             doubled = _doubled(snapshot, sorted(self._touched))
             self._touched.clear()
-            for sentence in (*broken(snapshot, self._looked_at), *doubled, *self._beside.wrong(snapshot)):
+            placed = self._misplaced(snapshot)
+            for sentence in (*broken(snapshot, self._looked_at), *doubled, *self._beside.wrong(snapshot), *placed):
                 self.note(sentence)
             self._looked_at = snapshot
+
+    def _see_place(self, before: Object | None, after: Object | None) -> None:
+        was, task = (one if isinstance(one, Task) else None for one in (before, after))
+        node = self._known.get((Kind.NODE, task.node)) if task is not None else None
+        self._places.saw(was, task, node if isinstance(node, Node) else None, self.world.clock.monotonic())
+
+    def _misplaced(self, snapshot: Snapshot) -> Iterable[str]:
+        """What was placed against the rules, as they were when that was decided."""
+        since = self.world.clock.monotonic() - self._unaware_s()
+        settled = max(self._node_changed.values(), default=0.0) < since
+        return self._places.wrong(snapshot, since, settled=settled)
 
     def _check_event(self, event: Event, before: Object | None, snapshot: Snapshot) -> None:
         if not str(event.reason):
@@ -279,9 +293,8 @@ class Witness:
         """A task is lost, or its container gone, only where that is so."""
         site = self.world.sites.get(after.node)
         if after.state is State.LOST:
-            node = self.world.read().nodes.get(after.node)
-            back_s = self.world.clock.monotonic() - self._node_changed.get(after.node, 0.0)
-            if node is not None and node.status is NodeStatus.READY and back_s > self._unaware_s():
+            node = self._known.get((Kind.NODE, after.node))
+            if isinstance(node, Node) and node.status is NodeStatus.READY:
                 self.note(f"{after.id} is lost, although {after.node} is ready")
         if after.reason is Reason.CONTAINER_GONE and site is not None and self._mark(after) not in site.taken:
             self.note(f"the container of {after.id} is said to be gone, and nobody took it")
@@ -294,14 +307,16 @@ class Witness:
     def _check_rollout(self, event: Event, after: Task, before: Task, snapshot: Snapshot) -> None:
         """A rollout makes only so many places at a time stop serving, and waits until they serve again."""
         service = snapshot.services.get(after.service)
-        if service is None or service.spec.mode is Mode.JOB:
+        if service is None:
             return
-        mode, place = service.spec.mode, after.pinned if service.spec.mode is Mode.GLOBAL else after.slot
-        given_up = self._given_up[service.name, mode]
         if after.counts and after.ready:
             # Of all modes: a service may have another one for a while, and is served meanwhile.
             for one in Mode:
                 self._given_up[service.name, one].pop(after.pinned if one is Mode.GLOBAL else after.slot, None)
+        if service.spec.mode is Mode.JOB:
+            return
+        mode, place = service.spec.mode, after.pinned if service.spec.mode is Mode.GLOBAL else after.slot
+        given_up = self._given_up[service.name, mode]
         served = any(
             task.counts and task.ready and task.slot == after.slot
             for task in snapshot.tasks_of_service(service.name).values()

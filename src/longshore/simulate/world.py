@@ -30,6 +30,7 @@ from longshore.model.snapshot import Snapshot
 from longshore.ports import Clock
 from longshore.simulate.clockwork import VirtualClock, WallClock
 from longshore.simulate.lies import Lies
+from longshore.simulate.places import architecture_of
 from longshore.simulate.site import Site
 from longshore.simulate.story import Told, Voice
 from longshore.simulate.unruly import CALM, SLOW, StoreTroubles, UnrulyStore
@@ -143,7 +144,8 @@ class World:
 
     def _site(self, name: str) -> Site:
         clock = WallClock(self._off.uniform(-CLOCKS_OFF_S, CLOCKS_OFF_S), self._off.uniform(-DRIFT, DRIFT))
-        machine = FakeMachine(self.rng, clock, name=name, cores=CORES, memory=MEMORY)
+        processor = architecture_of(name)
+        machine = FakeMachine(self.rng, clock, name=name, cores=CORES, memory=MEMORY, architecture=processor)
         lies = Lies(random.Random(f"lies {self.seed} {name}"))
         cable = Cable(self._cables)
         return Site(name, machine, self, clock, cable, lies=lies, join_secret=f"lsj_for-{name}")

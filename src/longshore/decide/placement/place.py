@@ -5,8 +5,8 @@ asking about one task after the other, and tests hold it to that. Tasks of one r
 work: what the nodes are to them is kept in a `ranking` while others have their turn, and many in a row are placed in
 `bulk`. What one pass knows of the nodes is `Kept` for the next. Changes stand in the order in which they were decided,
 and each relies on those before it at most, so a caller may commit any first part of them. Knows nothing of commits, of
-other placers (there are none), or of nodes that fail meanwhile: the nodes controller takes their tasks from them.
-Where a task's volumes are is written down before the task is.
+other placers (there are none), or of nodes that change meanwhile: what is decided rests on the record of the node that
+was chosen. Where a task's volumes are is written down before the task is.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,7 +27,7 @@ from longshore.decide.placement.scores import Policy, table_for
 from longshore.decide.placement.table import Busy, NodeTable
 from longshore.decide.placement.volumes import Ties, Volumes
 from longshore.decide.placement.waiting import Waiting
-from longshore.model.changes import Change
+from longshore.model.changes import Change, Guard, on_node
 from longshore.model.lifecycle import Owner, State
 from longshore.model.objects import Kind, PublishedPort, Release, Task
 from longshore.model.reasons import Reason
@@ -98,6 +98,7 @@ class _Pass:
         self._classes: dict[tuple[str, int], Alike | Ruled] = {}
         self.changes: list[Change] = []
         self.looks: list[float] = []
+        self._guards = _Guards(world)
         self._hopes = False
         """Whether one was refused that may find room once another was placed."""
 
@@ -160,7 +161,7 @@ class _Pass:
         """Place the first of some tasks that may go anywhere, at least one if there is room; how many were settled."""
         done = 0
         for task, (node, ports, message) in zip(tasks, one.give_many(len(tasks)), strict=False):
-            self.changes.append(_placed(task, node, ports, {}, message, self._now))
+            self.changes.append(_placed(task, self._guards[node], ports, {}, message, self._now))
             done += 1
         if not done:
             self._turn_away(tasks, one, ())
@@ -187,10 +188,23 @@ class _Pass:
         message += one.about(row)
         message += about_avoided(avoids, node)
         ports = one.give(row)
-        change = _placed(task, node, ports, dict(avoids), message, self._now, self._table.devices)
+        change = _placed(task, self._guards[node], ports, dict(avoids), message, self._now, self._table.devices)
         assert isinstance(change.after, Task)
         self.changes += self._volumes.place(change.after, spec, self._world.nodes[node], self._now)
         self.changes.append(change)
+
+
+class _Guards(dict[str, Guard]):
+    """Nodes as they were when they were chosen, each made once: nothing is placed on one whose record says anything
+    else by then."""
+
+    def __init__(self, world: Snapshot) -> None:
+        super().__init__()
+        self._world = world
+
+    def __missing__(self, node: str) -> Guard:
+        found = self[node] = on_node(node, self._world.nodes[node])
+        return found
 
 
 def about_ties(task: Task, ties: Ties) -> str:
@@ -210,7 +224,7 @@ def about_avoided(avoids: Mapping[str, float], node: str) -> str:
 
 def _placed(
     task: Task,
-    node: str,
+    node: Guard,
     ports: tuple[PublishedPort, ...],
     avoids: dict[str, float],
     message: str,
@@ -222,7 +236,7 @@ def _placed(
         replace(
             task,
             state=State.PLACED,
-            node=node,
+            node=node.id,
             avoids=avoids,
             ports=ports,
             devices=dict(devices),
@@ -230,6 +244,7 @@ def _placed(
             reason=Reason.PLACED,
             message=message,
         ),
+        node,
     )
 
 
@@ -240,7 +255,7 @@ def _refused(task: Task, text: str) -> Change | None:
     return _change(task, replace(task, reason=Reason.NO_NODE, message=text))
 
 
-def _change(task: Task, after: Task) -> Change:
+def _change(task: Task, after: Task, rests_on: Guard | None = None) -> Change:
     return Change(
         kind=Kind.TASK,
         id=task.id,
@@ -249,4 +264,5 @@ def _change(task: Task, after: Task) -> Change:
         by=Owner.PLACEMENT,
         reason=after.reason,
         message=after.message,
+        rests_on=rests_on,
     )
