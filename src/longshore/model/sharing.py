@@ -112,6 +112,9 @@ class Shared(Mapping[str, V]):
     def __len__(self) -> int:
         return len(self._all())
 
+    def __bool__(self) -> bool:
+        return bool(self._over) or len(self._gone) < len(self._base)
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._all())
 
