@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from longshore.model.changes import Event
-from longshore.model.objects import Kind, ReleasePhase, Service
+from longshore.model.objects import Kind, ReleasePhase, Service, Task
 from longshore.model.sharing import Shared
 from longshore.model.snapshot import Snapshot, service_of_task
 from longshore.model.spec import Mode
@@ -44,7 +44,9 @@ def services_named(events: Sequence[Event]) -> dict[str, None]:
     """The services that events tell of by themselves, their tasks or their releases: each once, in order."""
     named: dict[str, None] = {}
     for event in events:
-        if event.kind is Kind.TASK:
+        if isinstance(event.after, Task):
+            named[event.after.service] = None
+        elif event.kind is Kind.TASK:
             named[service_of_task(event.id)] = None
         elif event.kind is Kind.SERVICE:
             named[event.id] = None
