@@ -248,9 +248,8 @@ class Held:
         else:
             self._passing.discard(name)
 
-
     def _repair(self, row: int, differing: tuple[Holding, Holding]) -> bool:
-        """Write down what the tasks of one node hold now, which is less by the first and more by the second than it was.
+        """Write down what the tasks of one node hold now: less by the first and more by the second than until now.
         False, and nothing, if that does not tell: then all of them are to be counted."""
         (less, more), holding, name = differing, self._holdings[row], self.names[row]
         newest_goes = less.newest is not None and less.newest == holding.newest != more.newest
