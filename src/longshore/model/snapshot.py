@@ -6,6 +6,7 @@ they had. Both stores apply commits through it, so compare-and-swap, guards and 
 checked in one place. Knows nothing of durability, clocks or watchers.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import TypeVar
@@ -248,8 +249,16 @@ class Snapshot:
     def restored(cls, revision: int, objects: Sequence[tuple[Kind, Object]], ids: Sequence[str]) -> "Snapshot":
         """The snapshot that holds exactly `objects` under `ids`, as a store reads them back at start."""
         edits = _Edits()
+        of_service: defaultdict[str, dict[str, Task | None]] = defaultdict(dict)
+        of_node: defaultdict[str, dict[str, Task | None]] = defaultdict(dict)
         for (kind, one), id in zip(objects, ids, strict=True):
-            edits.put(kind, id, None, one)
+            if isinstance(one, Task):  # nearly all are
+                of_service[service_of_task(id)][id] = one
+                if one.node:
+                    of_node[one.node][id] = one
+            else:
+                edits.put(kind, id, None, one)
+        edits.of_service, edits.of_node = of_service, of_node
         return cls()._edited(edits, revision)
 
 
