@@ -83,11 +83,12 @@ def run_fleet(
     policy: str = "spread",
     calm_s: float = 30.0,
     tell: Tell = lambda sentence: None,
+    tell_every_s: float = TELL_S,
 ) -> FleetOutcome:
-    """Play the day of a fleet of so many nodes. `tell` hears now and then how far it is."""
+    """Play the day of a fleet of so many nodes. `tell` hears now and then, by this machine's time, how far it is."""
 
     async def main() -> FleetOutcome:
-        return await _Fleet(nodes, tasks, seed, policy, tell).main(calm_s)
+        return await _Fleet(nodes, tasks, seed, policy, tell, tell_every_s).main(calm_s)
 
     kept = gc.get_threshold()
     gc.set_threshold(*COLLECTING)
@@ -98,11 +99,11 @@ def run_fleet(
 
 
 class _Fleet:
-    def __init__(self, nodes: int, tasks: int, seed: int, policy: str, tell: Tell) -> None:
+    def __init__(self, nodes: int, tasks: int, seed: int, policy: str, tell: Tell, tell_every_s: float) -> None:
         self._nodes = nodes
         self._tasks = tasks
         self._policy = policy
-        self._tell = tell
+        self._tell, self._tell_every_s = tell, tell_every_s
         self._rng = random.Random(seed)
         clock = VirtualClock()
         self._store = MemoryStore(clock)
@@ -189,7 +190,7 @@ class _Fleet:
         while not over():
             if now() - began > WITHIN_S:
                 break
-            if time.perf_counter() - told > TELL_S:
+            if time.perf_counter() - told > self._tell_every_s:
                 told = time.perf_counter()
                 self._tell(f"{name}: {now() - began:.1f} s of the cluster's time in {told - wall:.0f} s; {self._far()}")
             await asyncio.sleep(LOOK_S)
