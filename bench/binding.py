@@ -30,6 +30,7 @@ from longshore.decide.placement import explain, place
 from longshore.decide.placement.scores import DEFAULT
 from longshore.loop.controller import ControlLoop
 from longshore.main.clock import MachineClock
+from longshore.main.serving import serve
 from longshore.model.changes import COMMIT_CHANGES_MAX, deleted
 from longshore.model.lifecycle import Owner
 from longshore.model.objects import Availability, Capacity, EngineFacts, Kind, Node
@@ -205,10 +206,14 @@ def _verbs(store: Store, clock: Clock) -> Operations:
     )
 
 
+async def _tell(path: Path, shape: Shape, limit_s: float) -> None:
+    sys.stdout.buffer.write(msgspec.json.encode(await bind(path, shape, limit_s)))
+
+
 def main() -> None:
     name, folder, limit_s = sys.argv[1:]
-    bound = asyncio.run(bind(Path(folder) / "longshore.db", shape_named(name), float(limit_s)))
-    sys.stdout.buffer.write(msgspec.json.encode(bound))
+    # As a manager is run, its garbage collector included.
+    serve(_tell(Path(folder) / "longshore.db", shape_named(name), float(limit_s)), "warning", None)
 
 
 if __name__ == "__main__":

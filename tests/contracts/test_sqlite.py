@@ -14,10 +14,13 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from longshore.model.changes import COMMIT_CHANGES_MAX
 from longshore.model.errors import Compacted, Refused, Unavailable
 from longshore.model.lifecycle import State
 from longshore.model.objects import Kind, Object
 from longshore.store.database import Database
+from longshore.store.journal import EVENTS_KEPT
+from longshore.store.landing import GROUP_CHANGES
 from longshore.store.sqlite import SqliteStore
 from tests.clocks import StepClock
 from tests.contracts.commits import drop, following, put, rename
@@ -110,6 +113,23 @@ async def test_commits_that_wait_are_written_together(path: Path) -> None:
         await store.commit([put(node(f"m{i}"))])
     assert store.transactions == before + 5
     await store.close()
+
+
+async def test_a_reader_follows_more_than_is_kept_for_it_though_all_came_at_once(path: Path) -> None:
+    """One transaction of all that waits would be one step for whoever reads the log, and too long a one."""
+    store = await open_store(path)
+    count = EVENTS_KEPT // COMMIT_CHANGES_MAX + 30
+    parts = [[put(node(f"n{part}-{i}")) for i in range(COMMIT_CHANGES_MAX)] for part in range(count)]
+    written = asyncio.create_task(store.commit_in_turn(parts))
+    reader = store.watch(0)
+    assert [(await anext(reader)).revision for _ in parts] == list(range(1, count + 1))
+    await written
+    assert store.transactions > EVENTS_KEPT // (GROUP_CHANGES + COMMIT_CHANGES_MAX)
+    nodes = dict(store.read().nodes)
+    await store.close()
+    again = await open_store(path)
+    assert dict(again.read().nodes) == nodes
+    await again.close()
 
 
 async def test_refused_commits_cost_no_transaction(path: Path) -> None:

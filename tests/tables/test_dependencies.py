@@ -200,7 +200,7 @@ def test_who_is_to_look_again(kind: Kind, id: str, expected: list[str]) -> None:
     event = Event(
         revision=2, position=0, at=NOW, kind=kind, id=id, after=None, by=Owner.USER, reason=Reason.REMOVED, message=""
     )
-    assert list(Dependents().touched(event, situation)) == expected
+    assert list(Dependents().touched([event], situation)) == expected
 
 
 def test_who_waits_is_known_anew_when_services_change() -> None:
@@ -214,7 +214,7 @@ def test_who_waits_is_known_anew_when_services_change() -> None:
         ([DB, web(on="other"), replace(web(), name="api")], ["api"]),
         ([DB], []),
     ):
-        assert list(dependents.touched(event, world(*records))) == expected
+        assert list(dependents.touched([event], world(*records))) == expected
 
 
 # -- what may be wished

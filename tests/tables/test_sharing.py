@@ -40,6 +40,7 @@ def test_a_shared_mapping_is_a_dictionary(steps: list[list[tuple[str, bool]]], r
     for version, then in versions:
         for key in (f"k{number}" for number in range(3 * LAID_OVER_MIN)):
             assert (version.get(key), key in version) == (then.get(key), key in then)
+        assert bool(version) is bool(then)
         assert (list(version), list(version.values()), len(version)) == (list(then), list(then.values()), len(then))
 
 

@@ -27,7 +27,7 @@ async def list_services(ask: Ask[ServicesQuery, None]) -> web.StreamResponse:
         dependents = Dependents()
         watched = watching.Watched(
             ids=lambda world: _names(world, ""),
-            touched=lambda event: (*_touched(event), *dependents.touched(event, ask.deps.store.read())),
+            touched=lambda event: (*_touched(event), *dependents.touched([event], ask.deps.store.read())),
             show=lambda world, name: _shown(ask, name),
         )
         return await watching.watch(ask, watched)

@@ -3,10 +3,10 @@
 The only place that knows all decisions together; they do not know one another.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from longshore.control.census import Census
-from longshore.control.dependents import Dependents, global_names
+from longshore.control.dependents import Dependents, global_names, services_named
 from longshore.control.liveness import Liveness
 from longshore.decide import deployments, nodes, rebalance, rollout, services
 from longshore.decide.placement import place
@@ -15,7 +15,7 @@ from longshore.model.changes import Event, Guard
 from longshore.model.objects import Availability, Kind, Task
 from longshore.model.reasons import Reason
 from longshore.model.retention import Retention
-from longshore.model.snapshot import Snapshot, service_of_task
+from longshore.model.snapshot import Snapshot
 
 KEPT = Retention()
 CLUSTER = "cluster"
@@ -31,9 +31,9 @@ def controllers(
     dependents = Dependents()
     passes = place.Kept()
 
-    def starting_keys(event: Event, world: Snapshot) -> Iterable[str]:
-        """Also those that wait for the service before they start."""
-        return (*_service_keys(event, world), *dependents.touched(event, world))
+    def starting_keys(events: Sequence[Event], world: Snapshot) -> Iterable[str]:
+        """Also those that wait for one of the services before they start."""
+        return (*_service_keys(events, world), *dependents.touched(events, world))
 
     return (
         Controller(
@@ -87,47 +87,46 @@ def _all_services(world: Snapshot) -> Iterable[str]:
     return sorted(world.services.keys() | world.services_with_tasks.keys())
 
 
-def _service_keys(event: Event, world: Snapshot) -> Iterable[str]:
+def _service_keys(events: Sequence[Event], world: Snapshot) -> Iterable[str]:
     """Its own service and tasks; a global service also when nodes come, go or change."""
-    if event.kind is Kind.SERVICE:
-        return (event.id,)
-    if event.kind is Kind.TASK:
-        return (service_of_task(event.id),)
-    if event.kind is Kind.RELEASE:
-        return (event.id.rpartition("@")[0],)
-    if event.kind is Kind.NODE:
-        here = {task.service for task in world.tasks_of_node(event.id).values()}
-        return sorted(here.union(world.services.derive(global_names)))
-    return ()
+    keys = services_named(events)
+    for event in events:
+        if event.kind is Kind.NODE:
+            here = {task.service for task in world.tasks_of_node(event.id).values()}
+            keys.update(dict.fromkeys(sorted(here.union(world.services.derive(global_names)))))
+    return keys
 
 
-def _placement_keys(event: Event, world: Snapshot) -> Iterable[str]:
+def _placement_keys(events: Sequence[Event], world: Snapshot) -> Iterable[str]:
     """A task that waits, room that came free, a node or a volume that changed. A task that starts or reports cannot
     help."""
-    if event.kind in (Kind.NODE, Kind.VOLUME):
-        return (CLUSTER,)
-    if event.kind is Kind.TASK:
-        task = event.after
-        if not isinstance(task, Task) or not task.node or not task.live:
-            return (CLUSTER,)
-    return ()
+    return (CLUSTER,) if any(_makes_room(event) for event in events) else ()
 
 
-def _rebalance_keys(event: Event, world: Snapshot) -> Iterable[str]:
+def _makes_room(event: Event) -> bool:
+    if event.kind is not Kind.TASK:
+        return event.kind in (Kind.NODE, Kind.VOLUME)
+    task = event.after
+    return not isinstance(task, Task) or not task.node or not task.live
+
+
+def _rebalance_keys(events: Sequence[Event], world: Snapshot) -> Iterable[str]:
     """A node that joined, returned or is active again; a service that opted in; what came to rest: a release, a
     move."""
-    if event.kind in (Kind.NODE, Kind.SERVICE, Kind.RELEASE) or event.reason in (Reason.MOVED, Reason.MOVE_GIVEN_UP):
-        return (CLUSTER,)
-    return ()
+    kinds, reasons = (Kind.NODE, Kind.SERVICE, Kind.RELEASE), (Reason.MOVED, Reason.MOVE_GIVEN_UP)
+    return (CLUSTER,) if any(event.kind in kinds or event.reason in reasons for event in events) else ()
 
 
-def _node_keys(event: Event, world: Snapshot) -> Iterable[str]:
+def _node_keys(events: Sequence[Event], world: Snapshot) -> Iterable[str]:
     """A node that changed; one that leaves, as its last task may have ended."""
-    if event.kind is Kind.NODE:
-        return (event.id,)
-    task = event.after
-    if isinstance(task, Task) and task.node:
-        node = world.nodes.get(task.node)
-        if node is not None and node.availability is Availability.LEAVING:
-            return (task.node,)
-    return ()
+    keys: dict[str, None] = {}
+    nodes = world.nodes
+    for event in events:
+        task = event.after
+        if event.kind is Kind.NODE:
+            keys[event.id] = None
+        elif isinstance(task, Task) and task.node:
+            node = nodes.get(task.node)
+            if node is not None and node.availability is Availability.LEAVING:
+                keys[task.node] = None
+    return keys

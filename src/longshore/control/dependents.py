@@ -5,10 +5,10 @@ Knows names; what is waited for, and whether it has come, is `decide.dependencie
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 
 from longshore.model.changes import Event
-from longshore.model.objects import Kind, ReleasePhase, Service
+from longshore.model.objects import Kind, ReleasePhase, Service, Task
 from longshore.model.sharing import Shared
 from longshore.model.snapshot import Snapshot, service_of_task
 from longshore.model.spec import Mode
@@ -21,21 +21,12 @@ class Dependents:
         self._table: Shared[Service] = Shared()
         self._of: dict[str, set[str]] = defaultdict(set)
 
-    def touched(self, event: Event, world: Snapshot) -> Iterable[str]:
-        """Services that may wait for what the event tells of."""
-        names: Iterable[str]
-        match event.kind:
-            case Kind.SERVICE:
-                names = (event.id,)
-            case Kind.TASK:
-                names = (service_of_task(event.id),)
-            case Kind.RELEASE:
-                names = (event.id.rpartition("@")[0],)
-            case Kind.NODE:
-                # A global service has as many slots as there are nodes that it may be on.
-                names = world.services.derive(global_names)
-            case _:
-                return ()
+    def touched(self, events: Sequence[Event], world: Snapshot) -> list[str]:
+        """Services that may wait for what the events tell of."""
+        names = services_named(events)
+        if any(event.kind is Kind.NODE for event in events):
+            # A global service has as many slots as there are nodes that it may be on.
+            names.update(dict.fromkeys(world.services.derive(global_names)))
         self._follow(world.services)
         waiting = (one for name in names for one in sorted(self._of.get(name, ())))
         return [one for one in waiting if _may_wait(world, one)]
@@ -47,6 +38,21 @@ class Dependents:
                 for dependency in service.spec.depends if service is not None else ():
                     act(self._of[dependency.service], name)
         self._table = services
+
+
+def services_named(events: Sequence[Event]) -> dict[str, None]:
+    """The services that events tell of by themselves, their tasks or their releases: each once, in order."""
+    named: dict[str, None] = {}
+    for event in events:
+        if isinstance(event.after, Task):
+            named[event.after.service] = None
+        elif event.kind is Kind.TASK:
+            named[service_of_task(event.id)] = None
+        elif event.kind is Kind.SERVICE:
+            named[event.id] = None
+        elif event.kind is Kind.RELEASE:
+            named[event.id.rpartition("@")[0]] = None
+    return named
 
 
 def global_names(services: Mapping[str, Service]) -> tuple[str, ...]:

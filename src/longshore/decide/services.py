@@ -98,8 +98,13 @@ def _slots(
     surplus = Reason.NODE_NOT_ELIGIBLE if service.spec.mode is Mode.GLOBAL else Reason.SCALED_DOWN
     changes: list[Change] = []
     looks: list[float] = []
+    first = _turn(world, service, [])
     for slot in sorted(slots.keys() | by_slot.keys()):
         here = by_slot.get(slot, [])
+        if not here:
+            if first is not None:
+                changes.append(_new_task(first, slot, slots[slot], here, now))
+            continue
         if slot not in slots:
             changes += [_on_its_node(world, one) for one in _dismissed(service, here, surplus, now, looks)]
             continue

@@ -1,6 +1,6 @@
 """The one loop that drives every controller: look at the world, decide, commit, and say when to look again.
 
-A controller is a row: which keys an event wakes, and a pure decision. Events carry no meaning here beyond "look at
+A controller is a row: which keys events wake, and a pure decision. Events carry no meaning here beyond "look at
 this key", so a decision is right whatever was missed, doubled or reordered. What can go wrong is handled once: a
 Conflict looks again at once, Unavailable backs off, Compacted looks at every key; anything else is a bug and ends the
 task group, because a wrong decision must not be committed by a manager that goes on.
@@ -40,8 +40,8 @@ class Controller(msgspec.Struct, frozen=True):
     """One row of the table of controllers."""
 
     name: str
-    wakes: Callable[[Event, Snapshot], Iterable[str]]
-    """Keys that an event makes worth a look."""
+    wakes: Callable[[Sequence[Event], Snapshot], Iterable[str]]
+    """Keys that the events of a commit make worth a look."""
     every: Callable[[Snapshot], Iterable[str]]
     """All keys, for the first look and after events were missed."""
     decide: Callable[[Snapshot, str, float], Decision]
@@ -88,10 +88,9 @@ class ControlLoop:
             try:
                 async for batch in self._store.watch(world.revision):
                     world = self._store.read()
-                    for event in batch.events:
-                        for row in self._controllers:
-                            for key in row.wakes(event, world):
-                                self._queues[row.name].add(key)
+                    for row in self._controllers:
+                        for key in row.wakes(batch.events, world):
+                            self._queues[row.name].add(key)
             except Compacted:
                 log.warning("fell behind the store; looking at everything anew", revision=world.revision)
 

@@ -5,6 +5,7 @@ import os
 import socket
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -263,8 +264,17 @@ def simulate(
     from longshore.simulate.many import mixed as size_of
 
     if tasks is not None:
-        as_json, echo = settings.as_json, click.echo
-        sys.exit(telling.tell_fleet(seed=seed, nodes=nodes, tasks=tasks, policy=scheduler, as_json=as_json, echo=echo))
+        sys.exit(
+            telling.tell_fleet(
+                seed=seed,
+                nodes=nodes,
+                tasks=tasks,
+                policy=scheduler,
+                as_json=settings.as_json,
+                echo=click.echo,
+                aside=partial(click.echo, err=True),
+            )
+        )
     if script is not None:
         sys.exit(telling.tell_script(script, click.echo))
     if shrink is not None:

@@ -60,9 +60,10 @@ class Shared(Mapping[str, V]):
         them, unless that was much."""
         if self is before:
             return []
-        keys: Iterable[str] = {**before._over, **before._gone, **self._over, **self._gone}
         if self._base is not before._base:
-            keys = {**before._all(), **self._all()}
+            return _differing(self._all(), before._all())
+        # Most of what is laid over the base is the same in both; what is not may be what the base has.
+        keys = {**before._gone, **self._gone, **dict.fromkeys(_differing(self._over, before._over))}
         return [key for key in keys if self.get(key) is not before.get(key)]
 
     def derive(self, of: Callable[["Shared[V]"], T]) -> T:
@@ -112,6 +113,9 @@ class Shared(Mapping[str, V]):
     def __len__(self) -> int:
         return len(self._all())
 
+    def __bool__(self) -> bool:
+        return bool(self._over) or len(self._gone) < len(self._base)
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._all())
 
@@ -123,6 +127,12 @@ class Shared(Mapping[str, V]):
 
     def items(self) -> ItemsView[str, V]:
         return self._all().items()
+
+
+def _differing(mine: dict[str, V], theirs: dict[str, V]) -> list[str]:
+    found = [key for key, value in mine.items() if theirs.get(key) is not value]
+    found += [key for key in theirs if key not in mine]
+    return found
 
 
 class Part:

@@ -6,6 +6,7 @@ they had. Both stores apply commits through it, so compare-and-swap, guards and 
 checked in one place. Knows nothing of durability, clocks or watchers.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import TypeVar
@@ -36,7 +37,7 @@ K = TypeVar("K")
 V = TypeVar("V")
 M = TypeVar("M")
 
-_NONE: Mapping[str, Task] = MappingProxyType({})
+_NO_TASKS: Shared[Task] = Shared()
 _NO_SLOTS = Slots()
 _NO_RELEASE: Mapping[int, Release] = MappingProxyType({})
 
@@ -67,7 +68,7 @@ class Snapshot:
         self._plain: dict[Kind, Shared[Object]] = {kind: Shared() for kind in Kind if kind not in _INDEXED}
         self._releases_by_service: Shared[Mapping[int, Release]] = Shared()
         self._tasks_by_service: Shared[Slots] = Shared()
-        self._tasks_by_node: Shared[Mapping[str, Task]] = Shared()
+        self._tasks_by_node: Shared[Shared[Task]] = Shared()
         self._tokens_by_digest: Shared[Token] = Shared()
 
     # -- reading
@@ -116,8 +117,8 @@ class Snapshot:
     def tasks_of_service(self, service: str) -> Slots:
         return self._tasks_by_service.get(service, _NO_SLOTS)
 
-    def tasks_of_node(self, node: str) -> Mapping[str, Task]:
-        return self._tasks_by_node.get(node, _NONE)
+    def tasks_of_node(self, node: str) -> Shared[Task]:
+        return self._tasks_by_node.get(node, _NO_TASKS)
 
     @property
     def services_with_tasks(self) -> Shared[Slots]:
@@ -125,7 +126,7 @@ class Snapshot:
         return self._tasks_by_service
 
     @property
-    def nodes_with_tasks(self) -> Shared[Mapping[str, Task]]:
+    def nodes_with_tasks(self) -> Shared[Shared[Task]]:
         """Tasks by node."""
         return self._tasks_by_node
 
@@ -191,6 +192,7 @@ class Snapshot:
         if not changes or len(changes) > COMMIT_CHANGES_MAX:
             raise Illegal(f"a commit has 1 to {COMMIT_CHANGES_MAX} changes, not {len(changes)}")
         seen: set[tuple[Kind, str]] = set()
+        releases = {change.id: change.after is not None for change in changes if change.kind is Kind.RELEASE}
         for change, before in zip(changes, befores, strict=True):
             if (change.kind, change.id) in seen:
                 raise Illegal(f"two changes of {change.kind} {change.id} in one commit")
@@ -207,7 +209,7 @@ class Snapshot:
             if isinstance(before, Task) and isinstance(change.after, Task):
                 check_move(before.state, change.after.state, change.by)
                 check_wish(before.wanted, change.after.wanted, change.by)
-            elif isinstance(change.after, Task) and not self._has_release(change.after, changes):
+            elif isinstance(change.after, Task) and not self._has_release(change.after, releases):
                 raise Conflict(f"release {change.after.release} of {change.after.service} is not kept any more")
             elif isinstance(before, Release) and change.after is None and self._is_run(before, changes):
                 raise Conflict(f"a task runs {before.id}")
@@ -219,11 +221,10 @@ class Snapshot:
         if (relied.revision if relied else 0) != guard.revision:
             raise Conflict(f"{guard.kind} {guard.id} changed meanwhile")
 
-    def _has_release(self, task: Task, changes: Sequence[Change]) -> bool:
-        """Whether the release that a new task names will be there after these changes."""
-        id = release_id(task.service, task.release)
-        made = [change.after is not None for change in changes if change.kind is Kind.RELEASE and change.id == id]
-        return made[0] if made else self.release(task.service, task.release) is not None
+    def _has_release(self, task: Task, written: Mapping[str, bool]) -> bool:
+        """Whether the release that a new task names will be there after changes that write or delete these releases."""
+        there = written.get(release_id(task.service, task.release)) if written else None
+        return self.release(task.service, task.release) is not None if there is None else there
 
     def _is_run(self, release: Release, changes: Sequence[Change]) -> bool:
         """Whether a task will name it after these changes."""
@@ -244,7 +245,7 @@ class Snapshot:
             following._plain = {**self._plain, **changed}
         following._releases_by_service = _nested(self._releases_by_service, edits.releases, _edited_dict)
         following._tasks_by_service = _nested(self._tasks_by_service, edits.of_service, _edited_slots)
-        following._tasks_by_node = _nested(self._tasks_by_node, edits.of_node, _edited_dict)
+        following._tasks_by_node = _nested(self._tasks_by_node, edits.of_node, _edited_shared)
         digests = edits.digests
         following._tokens_by_digest = self._tokens_by_digest.edited(digests) if digests else self._tokens_by_digest
         return following
@@ -253,8 +254,16 @@ class Snapshot:
     def restored(cls, revision: int, objects: Sequence[tuple[Kind, Object]], ids: Sequence[str]) -> "Snapshot":
         """The snapshot that holds exactly `objects` under `ids`, as a store reads them back at start."""
         edits = _Edits()
+        of_service: defaultdict[str, dict[str, Task | None]] = defaultdict(dict)
+        of_node: defaultdict[str, dict[str, Task | None]] = defaultdict(dict)
         for (kind, one), id in zip(objects, ids, strict=True):
-            edits.put(kind, id, None, one)
+            if isinstance(one, Task):  # nearly all are
+                of_service[service_of_task(id)][id] = one
+                if one.node:
+                    of_node[one.node][id] = one
+            else:
+                edits.put(kind, id, None, one)
+        edits.of_service, edits.of_node = of_service, of_node
         return cls()._edited(edits, revision)
 
 
@@ -306,6 +315,10 @@ def _edited_dict(table: Mapping[K, V] | None, edits: Mapping[K, V | None]) -> Ma
         else:
             after[key] = value
     return after
+
+
+def _edited_shared(table: Shared[Task] | None, edits: Mapping[str, Task | None]) -> Shared[Task]:
+    return (table or _NO_TASKS).edited(edits)
 
 
 def _edited_slots(table: Slots | None, edits: Mapping[str, Task | None]) -> Slots:

@@ -2,11 +2,12 @@
 
 They join, services are applied and all their tasks come to run, and then for a while nothing happens but heartbeats.
 Nothing is harmed, so nobody looks on as in a world; what is measured is what it takes: seconds of this machine,
-commits, memory. Whether all is as wished is asked at the end. The store is the one in memory, with the delays of a
-good disk; what a disk takes in work is `bench/`'s to measure.
+commits, memory. Whether all is as wished is asked at the end. The store is the one in memory, at the pace of a good
+disk; what a disk takes in work is `bench/`'s to measure.
 """
 
 import asyncio
+import gc
 import hashlib
 import random
 import resource
@@ -25,8 +26,8 @@ from longshore.model.reasons import Reason
 from longshore.model.spec import Resources, ServiceSpec
 from longshore.model.views import ServiceWish
 from longshore.simulate.clockwork import VirtualClock, run_in_virtual_time
+from longshore.simulate.disk import Disk
 from longshore.simulate.light import LightWorker
-from longshore.simulate.unruly import StoreTroubles, UnrulyStore
 from longshore.simulate.wire import Cable, Link
 from longshore.simulate.world import Manager
 from longshore.store.memory import MemoryStore
@@ -34,12 +35,16 @@ from longshore.store.memory import MemoryStore
 TASKS_A_SERVICE = 1000
 CPU, MEMORY = 0.1, 64 << 20
 """Of a task. A node has room for twice its share."""
-GOOD_DISK = StoreTroubles(land_s=(0.001, 0.004), answer_s=(0.0, 0.001), lost_before=0.0, lost_after=0.0)
 JOIN_S = 10.0
 """In which the workers come, evenly."""
 WITHIN_S = 3600.0
 """Virtual seconds after which a phase is given up."""
 LOOK_S = 0.25
+TELL_S = 5.0
+"""Of this machine's time: so often it is told how far the day is."""
+COLLECTING = (50_000, 20, 100)
+"""The garbage collector's thresholds. All there is lives to the day's end, and to look through it again and again would
+be a third of what the day takes."""
 SECRET = "lsj_for-the-fleet"
 
 
@@ -67,24 +72,42 @@ class FleetOutcome(msgspec.Struct, frozen=True, kw_only=True):
     """Sentences that should have held. Empty is good."""
 
 
-def run_fleet(nodes: int, tasks: int, *, seed: int = 0, policy: str = "spread", calm_s: float = 30.0) -> FleetOutcome:
-    """Play the day of a fleet of so many nodes."""
+Tell = Callable[[str], None]
+
+
+def run_fleet(
+    nodes: int,
+    tasks: int,
+    *,
+    seed: int = 0,
+    policy: str = "spread",
+    calm_s: float = 30.0,
+    tell: Tell = lambda sentence: None,
+    tell_every_s: float = TELL_S,
+) -> FleetOutcome:
+    """Play the day of a fleet of so many nodes. `tell` hears now and then, by this machine's time, how far it is."""
 
     async def main() -> FleetOutcome:
-        return await _Fleet(nodes, tasks, seed, policy).main(calm_s)
+        return await _Fleet(nodes, tasks, seed, policy, tell, tell_every_s).main(calm_s)
 
-    return run_in_virtual_time(main())
+    kept = gc.get_threshold()
+    gc.set_threshold(*COLLECTING)
+    try:
+        return run_in_virtual_time(main())
+    finally:
+        gc.set_threshold(*kept)
 
 
 class _Fleet:
-    def __init__(self, nodes: int, tasks: int, seed: int, policy: str) -> None:
+    def __init__(self, nodes: int, tasks: int, seed: int, policy: str, tell: Tell, tell_every_s: float) -> None:
         self._nodes = nodes
         self._tasks = tasks
         self._policy = policy
+        self._tell, self._tell_every_s = tell, tell_every_s
         self._rng = random.Random(seed)
         clock = VirtualClock()
         self._store = MemoryStore(clock)
-        self._manager = Manager(UnrulyStore(self._store, self._rng, GOOD_DISK), clock, policy)
+        self._manager = Manager(Disk(self._store), clock, policy)
         self._workers: list[LightWorker] = []
         self._phases: list[Phase] = []
         share = -(-2 * tasks // nodes)
@@ -96,7 +119,7 @@ class _Fleet:
             living = [group.create_task(self._manager.run(), name="manager")]
             living += [group.create_task(self._live(number, token), name=f"n{number}") for number in range(self._nodes)]
             await self._phase("join", lambda: self._manager.sessions.connected() == self._nodes)
-            await self._apply()
+            group.create_task(self._apply(), name="apply")
             await self._phase("run", self._runs)
             until = asyncio.get_running_loop().time() + calm_s
             await self._phase("calm", lambda: asyncio.get_running_loop().time() >= until)
@@ -163,9 +186,13 @@ class _Fleet:
         """Let time pass until it is over."""
         now = asyncio.get_running_loop().time
         began, wall, cpu, revision = now(), time.perf_counter(), time.process_time(), self._store.read().revision
+        told = wall
         while not over():
             if now() - began > WITHIN_S:
                 break
+            if time.perf_counter() - told > self._tell_every_s:
+                told = time.perf_counter()
+                self._tell(f"{name}: {now() - began:.1f} s of the cluster's time in {told - wall:.0f} s; {self._far()}")
             await asyncio.sleep(LOOK_S)
         self._phases.append(
             Phase(
@@ -176,6 +203,10 @@ class _Fleet:
                 commits=self._store.read().revision - revision,
             )
         )
+
+    def _far(self) -> str:
+        joined, given = self._manager.sessions.connected(), sum(worker.running for worker in self._workers)
+        return f"{joined} of {self._nodes} workers joined, {given} of {self._tasks} tasks are with them"
 
     def _wrong(self) -> tuple[str, ...]:
         world = self._store.read()

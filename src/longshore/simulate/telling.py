@@ -84,10 +84,11 @@ def tell_short(*, seed: int, nodes: int, steps: int, file: Path, echo: Echo) -> 
     return FAILED
 
 
-def tell_fleet(*, seed: int, nodes: int, tasks: int, policy: str, as_json: bool, echo: Echo) -> int:
-    """Play the calm day of a large cluster and print what it took; returns the exit code."""
+def tell_fleet(*, seed: int, nodes: int, tasks: int, policy: str, as_json: bool, echo: Echo, aside: Echo) -> int:
+    """Play the calm day of a large cluster and print what it took; returns the exit code. `aside` hears how far it
+    is."""
     be_quiet()
-    outcome = run_fleet(nodes, tasks, seed=seed, policy=policy)
+    outcome = run_fleet(nodes, tasks, seed=seed, policy=policy, tell=aside)
     if as_json:
         echo(msgspec.json.format(msgspec.json.encode(outcome)).decode())
     else:

@@ -27,7 +27,7 @@ from longshore.model.lifecycle import Owner
 from longshore.model.objects import Cluster, Kind, Role, Task, Token
 from longshore.model.reasons import Reason
 from longshore.model.snapshot import Snapshot
-from longshore.ports import Clock
+from longshore.ports import Clock, Store
 from longshore.simulate.clockwork import VirtualClock, WallClock
 from longshore.simulate.lies import Lies
 from longshore.simulate.places import architecture_of
@@ -59,7 +59,7 @@ Asked = Callable[[Site, str, str, str, Box | None], None]
 class Manager:
     """One life of the manager, over the store that outlives it."""
 
-    def __init__(self, store: UnrulyStore, clock: Clock, policy: str) -> None:
+    def __init__(self, store: Store, clock: Clock, policy: str) -> None:
         self.store = store
         self.clock = clock
         self.since = clock.monotonic()
@@ -185,6 +185,7 @@ class World:
         if was_ill or self.store_is_ill:
             self.store_harmed_at = self.clock.monotonic()
         if self.manager is not None:
+            assert isinstance(self.manager.store, UnrulyStore)
             self.manager.store.troubles = troubles
 
     @property

@@ -8,6 +8,7 @@ or it raises Unavailable and the file is as it was. Knows SQL; must not know the
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 
 from longshore.model.changes import Event
@@ -24,10 +25,15 @@ from longshore.store.loading import EVENT_COLUMNS, load
 BUSY_TIMEOUT_S = 5.0
 """How long to wait for a person's shell that writes. Nobody should, but a lock is no reason to give up at once."""
 
-_LOG = f"INSERT INTO log ({EVENT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
+ROWS_AT_ONCE = 100
+"""Rows in one statement. Other threads run while SQLite works on it, and take turns with this one between two."""
+
+_LOG = f"INSERT INTO log ({EVENT_COLUMNS}) VALUES {{rows}}"  # noqa: S608
+_LOG_ROW = "(?, ?, ?, ?, ?, ?, ?, ?, ?)"
 # Not REPLACE, which would give the row a new number.
-_PUT = """INSERT INTO objects (kind, id, revision, body) VALUES (?, ?, ?, ?)
+_PUT = """INSERT INTO objects (kind, id, revision, body) VALUES {rows}
     ON CONFLICT (kind, id) DO UPDATE SET revision = excluded.revision, body = excluded.body"""
+_PUT_ROW = "(?, ?, ?, ?)"
 _DELETE = "DELETE FROM objects WHERE kind = ? AND id = ?"
 
 _WORDS = {str(one): one.value for words in (Kind, Owner, Reason) for one in words}
@@ -84,9 +90,8 @@ class Database:
         puts = [(*key, revision, body) for key, (revision, body) in newest.items() if body is not None]
         gone = [key for key, (_, body) in newest.items() if body is None]
         with self._transaction():
-            self._connection.executemany(_LOG, rows)
-            if puts:
-                self._connection.executemany(_PUT, puts)
+            self._insert(_LOG, _LOG_ROW, rows)
+            self._insert(_PUT, _PUT_ROW, puts)
             if gone:
                 self._connection.executemany(_DELETE, gone)
             deleted = self._trim(self._log_events + len(rows))
@@ -102,6 +107,13 @@ class Database:
         """Fold the write-ahead log into the file and let go of it."""
         self._connection.close()
         self._lock.release()
+
+    def _insert(self, statement: str, row: str, rows: Sequence[tuple[object, ...]]) -> None:
+        """Carry a statement out for many rows at a time, and for those that are left over one by one."""
+        many = len(rows) - len(rows) % ROWS_AT_ONCE
+        groups = (chain.from_iterable(rows[first : first + ROWS_AT_ONCE]) for first in range(0, many, ROWS_AT_ONCE))
+        self._connection.executemany(statement.format(rows=", ".join([row] * ROWS_AT_ONCE)), map(tuple, groups))
+        self._connection.executemany(statement.format(rows=row), rows[many:])
 
     def _trim(self, events: int) -> int:
         """Delete what the log has too much, whole revisions at a time. In small portions, so no commit waits long."""

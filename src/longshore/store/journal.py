@@ -29,8 +29,8 @@ class Journal:
         self._revision = revision
         self._events = 0
         self._events_max = events_max
-        # Lists, not deques with a bound: most stories are short, and an empty deque takes 600 bytes.
-        self._stories: dict[tuple[Kind, str], list[Event]] = {}
+        # Tuples of events alone are nothing to the garbage collector, and most stories are short.
+        self._stories: dict[Kind, dict[str, tuple[Event, ...]]] = {kind: {} for kind in Kind}
         self._story_begins = 0
         self._landed = asyncio.Event()
         self._closed = False
@@ -50,10 +50,9 @@ class Journal:
     def remember(self, events: Iterable[Event]) -> None:
         """Add to the stories alone; a store that starts gives what is older than the window here, oldest first."""
         for event in events:
-            story = self._stories.setdefault((event.kind, event.id), [])
-            story.append(event)
-            if len(story) > STORY_EVENTS_MAX:
-                del story[0]
+            stories = self._stories[event.kind]
+            story = stories.get(event.id)
+            stories[event.id] = (event,) if story is None else (*story[1 - STORY_EVENTS_MAX :], event)
 
     def compact(self, before: int) -> None:
         """Forget revisions less than `before`; the newest one always stays."""
@@ -64,7 +63,7 @@ class Journal:
         self._story_begins = max(self._story_begins, before)
 
     def story(self, kind: Kind, id: str) -> Sequence[Event]:
-        story = self._stories.get((kind, id), ())
+        story = self._stories[kind].get(id, ())
         return tuple(event for event in story if event.revision >= self._story_begins)
 
     def watch(self, after: int) -> "Watch":
@@ -104,9 +103,9 @@ class Journal:
         self._events -= len(batch.events)
         for event in batch.events:
             if event.after is None:
-                key = (event.kind, event.id)
-                if self._stories[key][-1] is event:  # deleted and not made anew: its story ends with the log
-                    del self._stories[key]
+                stories = self._stories[event.kind]
+                if stories[event.id][-1] is event:  # deleted and not made anew: its story ends with the log
+                    del stories[event.id]
 
 
 class Watch:

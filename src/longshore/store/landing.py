@@ -19,6 +19,11 @@ _ENCODER = msgspec.json.Encoder()
 DECODER_OF: dict[Kind, msgspec.json.Decoder[Object]] = {kind: msgspec.json.Decoder(TYPE_OF[kind]) for kind in Kind}
 
 
+GROUP_CHANGES = 4000
+"""Changes from which on what waits is left to the next transaction: enough for the disk to be worth its while, and a
+reader of the log, which is handed all of them at once, still finds every one of them kept."""
+
+
 class Turn:
     """Commits that land one after the other, and none after one that did not. Changed where commits land alone."""
 

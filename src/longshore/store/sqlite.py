@@ -21,7 +21,7 @@ from longshore.ports import Clock
 from longshore.store.copies import back_up, restore
 from longshore.store.database import Database
 from longshore.store.journal import EVENTS_KEPT, Journal, Watch
-from longshore.store.landing import Failed, Landed, Pending, Turn, in_turn, land, settle
+from longshore.store.landing import GROUP_CHANGES, Failed, Landed, Pending, Turn, in_turn, land, settle
 
 __all__ = ["LOG_EVENTS_MAX", "SqliteStore", "restore"]
 
@@ -175,8 +175,7 @@ class SqliteStore:
         """Do what is asked for until told to stop; what waits is done together."""
         stopping = False
         while not stopping:
-            jobs = [self._jobs.get()]
-            jobs += [self._jobs.get_nowait() for _ in range(self._jobs.qsize())]  # nobody else takes from it
+            jobs = self._group()
             waiting = [job for job in jobs if isinstance(job, Pending)]
             if waiting:
                 world = self._write(database, world, waiting)
@@ -184,6 +183,15 @@ class SqliteStore:
                 if isinstance(job, _Compaction):
                     self._compact(database, job)
             stopping = None in jobs
+
+    def _group(self) -> list[_Job]:
+        """What waits, at least one job and at most about as much as one transaction is to hold."""
+        jobs = [job := self._jobs.get()]
+        changes = 0
+        while job is not None and changes < GROUP_CHANGES and not self._jobs.empty():  # nobody else takes from it
+            changes += len(job.changes) if isinstance(job, Pending) else 0
+            jobs.append(job := self._jobs.get_nowait())
+        return jobs
 
     def _write(self, database: Database, world: Snapshot, waiting: Sequence[Pending]) -> Snapshot:
         """Land what waits. If the disk does not take it, the world stays as it was and all who waited hear why."""

@@ -30,6 +30,8 @@ Vector = npt.NDArray[np.float64]
 Age = tuple[float, str, int, int]
 Need = tuple[int, int, int, Extra | None]
 """Cpu, memory, disk, and what few hold beyond these."""
+Needs = dict[tuple[str, int], Need | None]
+"""Of releases, by service and number."""
 Beyond = tuple[str, Extra | None, Mapping[str, tuple[str, ...]]]
 """What one of the few holds: its id, what counts, and the devices it was given."""
 
@@ -105,7 +107,7 @@ class Held:
         """The rows that have taints: few, or none."""
         self._domains: dict[str, Domains] = {}
         self._records: Shared[Node] = Shared()
-        self._of_node: Shared[Mapping[str, Task]] = Shared()
+        self._of_node: Shared[Shared[Task]] = Shared()
         self._unseen = False
         """Whether there are rows whose tasks nobody has looked at."""
         self._holdings: list[Holding] = []
@@ -120,9 +122,12 @@ class Held:
         self.ports.give_back()
         if world.nodes is not self._records:
             self._see_nodes(world.nodes)
-        needs: dict[tuple[str, int], Need | None] = {}
+        needs: Needs = {}
+        before: Shared[Shared[Task]] = Shared() if self._unseen else self._of_node
         for row in sorted({*self._changed(world), *(self.row_of[name] for name in self._passing)}):
-            self._hold(row, _holding(world, world.tasks_of_node(self.names[row]).values(), now, needs))
+            seen, tasks = before.get(self.names[row]), world.tasks_of_node(self.names[row])
+            if seen is None or not self._repair(row, _differing(world, seen, tasks, now, needs)):
+                self._hold(row, _holding(world, tasks.values(), now, needs))
         self.ports.refuse((self.machine.item(row), one) for row, one in self._refusals())
 
     def _see_nodes(self, records: Shared[Node]) -> None:
@@ -217,22 +222,23 @@ class Held:
         """Write down what the tasks of one node hold now."""
         before, name = self._holdings[row], self.names[row]
         self._holdings[row] = after
-        self.cpu_held[row], self.memory_held[row], self.disk_held[row] = after.cpu_millis, after.memory, after.disk
-        self.tasks[row] = after.tasks
-        self.newest_at[row] = -np.inf if after.newest is None else after.newest[0]
         for service in before.services.keys() - after.services.keys():
-            of_service = self.of_service[service]
-            del of_service[name]
-            if not of_service:
-                del self.of_service[service]
+            self._count(service, name, 0)
         for service, count in after.services.items():
-            self.of_service.setdefault(service, {})[name] = count
+            self._count(service, name, count)
         if before.ports != after.ports:
             machine = self.machine.item(row)
             for port in before.ports:
                 self.ports.free(machine, port)
             for port in after.ports:
                 self.ports.use(machine, port)
+        self._write(row, after)
+
+    def _write(self, row: int, after: Holding) -> None:
+        name = self.names[row]
+        self.cpu_held[row], self.memory_held[row], self.disk_held[row] = after.cpu_millis, after.memory, after.disk
+        self.tasks[row] = after.tasks
+        self.newest_at[row] = -np.inf if after.newest is None else after.newest[0]
         if after.beyond:
             self.beyond[name] = after.beyond
         else:
@@ -241,6 +247,49 @@ class Held:
             self._passing.add(name)
         else:
             self._passing.discard(name)
+
+    def _repair(self, row: int, differing: tuple[Holding, Holding]) -> bool:
+        """Write down what the tasks of one node hold now: less by the first and more by the second than until now.
+        False, and nothing, if that does not tell: then all of them are to be counted."""
+        (less, more), holding, name = differing, self._holdings[row], self.names[row]
+        newest_goes = less.newest is not None and less.newest == holding.newest != more.newest
+        if holding is _EMPTY or holding.passing or less.passing or newest_goes:
+            return False
+        holding.cpu_millis += more.cpu_millis - less.cpu_millis
+        holding.memory += more.memory - less.memory
+        holding.disk += more.disk - less.disk
+        holding.tasks += more.tasks - less.tasks
+        for service in {**less.services, **more.services}:
+            change = more.services.get(service, 0) - less.services.get(service, 0)
+            count = holding.services[service] = holding.services.get(service, 0) + change
+            if not count:
+                del holding.services[service]
+            self._count(service, name, count)
+        machine = self.machine.item(row)
+        for port in less.ports:
+            holding.ports.remove(port)
+            self.ports.free(machine, port)
+        for port in more.ports:
+            holding.ports.append(port)
+            self.ports.use(machine, port)
+        if less.beyond:
+            gone = {id for id, _, _ in less.beyond}
+            holding.beyond = [one for one in holding.beyond if one[0] not in gone]
+        holding.beyond += more.beyond
+        holding.refused += more.refused
+        holding.passing = more.passing
+        holding.newest = max((one for one in (holding.newest, more.newest) if one is not None), default=None)
+        self._write(row, holding)
+        return True
+
+    def _count(self, service: str, name: str, count: int) -> None:
+        """Write down how many tasks of a service a node has."""
+        if count:
+            self.of_service.setdefault(service, {})[name] = count
+        elif service in self.of_service:
+            self.of_service[service].pop(name, None)
+            if not self.of_service[service]:
+                del self.of_service[service]
 
 
 def _moved(column: Array, old: Counts) -> Array:
@@ -251,7 +300,31 @@ def _moved(column: Array, old: Counts) -> Array:
     return after
 
 
-def _holding(world: Snapshot, tasks: Iterable[Task], now: float, needs: dict[tuple[str, int], Need | None]) -> Holding:
+def _differing(
+    world: Snapshot, seen: Shared[Task], tasks: Shared[Task], now: float, needs: Needs
+) -> tuple[Holding, Holding]:
+    """What the tasks of one node hold that are not as they were seen: those that were, and those that are."""
+    pairs = [(seen.get(id), tasks.get(id)) for id in tasks.differing(seen)]
+    differing = [pair for pair in pairs if not _holds_alike(*pair)]
+    less = [old for old, _ in differing if old is not None]
+    more = [new for _, new in differing if new is not None]
+    return _holding(world, less, now, needs) if less else _EMPTY, _holding(world, more, now, needs)
+
+
+def _holds_alike(old: Task | None, new: Task | None) -> bool:
+    """Whether two versions of a task on one node hold the same there: most of what is reported changes nothing here."""
+    if old is None or new is None or old.state not in ON_NODE or new.state not in ON_NODE:
+        return False
+    return (old.release, old.ports, old.devices, old.placed_at, old.created_at) == (
+        new.release,
+        new.ports,
+        new.devices,
+        new.placed_at,
+        new.created_at,
+    )
+
+
+def _holding(world: Snapshot, tasks: Iterable[Task], now: float, needs: Needs) -> Holding:
     """The sums of one node. Plain integers: NumPy's are slow one at a time."""
     cpu_millis = memory = disk = count = 0
     services: dict[str, int] = {}

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from longshore.decide.placement.held import age
 from longshore.model.lifecycle import State, Wanted
 from longshore.model.objects import Task
-from longshore.model.sharing import Slots
+from longshore.model.sharing import Shared, Slots
 from longshore.model.snapshot import Snapshot
 
 _NEW, _RUNNING = State.NEW, Wanted.RUNNING  # looked up once: what changed may be a service of fifty thousand tasks
@@ -19,23 +19,20 @@ class Waiting:
     """The tasks that waited when a snapshot was looked at last."""
 
     def __init__(self) -> None:
-        self._seen: dict[str, Slots] = {}
+        self._seen: Shared[Slots] = Shared()
         self._waiting: dict[str, list[Task]] = {}
 
     def of(self, world: Snapshot) -> list[Task]:
         """Those of `world`, the oldest first."""
         services = world.services_with_tasks
-        for name in self._seen.keys() - services.keys():
-            del self._seen[name]
-            self._waiting.pop(name, None)
-        for name, tasks in services.items():
-            if self._seen.get(name) is not tasks:
-                self._seen[name] = tasks
-                found = [task for part in tasks.parts for task in part.derive(_waiting)]
-                if found:
-                    self._waiting[name] = found
-                else:
-                    self._waiting.pop(name, None)
+        for name in services.differing(self._seen):
+            parts = services[name].parts if name in services else ()
+            found = [task for part in parts for task in part.derive(_waiting)]
+            if found:
+                self._waiting[name] = found
+            else:
+                self._waiting.pop(name, None)
+        self._seen = services
         return sorted((task for found in self._waiting.values() for task in found), key=age)
 
 
