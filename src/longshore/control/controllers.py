@@ -102,9 +102,9 @@ def _service_keys(event: Event, world: Snapshot) -> Iterable[str]:
 
 
 def _placement_keys(event: Event, world: Snapshot) -> Iterable[str]:
-    """A task that waits, room that came free, a node or a volume that changed. A task that starts or reports cannot
-    help."""
-    if event.kind in (Kind.NODE, Kind.VOLUME):
+    """A task that waits, room that came free, a node or a volume that changed, a service, which may have another
+    priority. A task that starts or reports cannot help."""
+    if event.kind in (Kind.NODE, Kind.VOLUME, Kind.SERVICE):
         return (CLUSTER,)
     if event.kind is Kind.TASK:
         task = event.after

@@ -7,6 +7,7 @@ Knows nothing of nodes.
 from collections.abc import Iterable
 
 from longshore.decide.placement.held import age
+from longshore.decide.placement.priorities import priorities, turn
 from longshore.model.lifecycle import State, Wanted
 from longshore.model.objects import Task
 from longshore.model.sharing import Slots
@@ -23,7 +24,7 @@ class Waiting:
         self._waiting: dict[str, list[Task]] = {}
 
     def of(self, world: Snapshot) -> list[Task]:
-        """Those of `world`, the oldest first."""
+        """Those of `world` in their order: those of highest priority first, and of them the oldest."""
         services = world.services_with_tasks
         for name in self._seen.keys() - services.keys():
             del self._seen[name]
@@ -36,7 +37,10 @@ class Waiting:
                     self._waiting[name] = found
                 else:
                     self._waiting.pop(name, None)
-        return sorted((task for found in self._waiting.values() for task in found), key=age)
+        every = (task for found in self._waiting.values() for task in found)
+        if priorities(world).keys().isdisjoint(self._waiting):
+            return sorted(every, key=age)
+        return sorted(every, key=lambda task: turn(world, task))
 
 
 def _waiting(tasks: Iterable[Task]) -> tuple[Task, ...]:
