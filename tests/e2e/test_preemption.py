@@ -40,7 +40,7 @@ def test_higher_priority_displaces_lower_which_keeps_its_minimum_and_comes_back(
         cluster.did("up", "-f", write(tmp_path, "idle", 4, -10))
         assert {one.node for one in runs(cluster, "idle-web")} == {"n2"}
         file = write(tmp_path, "busy", 3, 10)
-        planned = cluster.did("plan", "-f", file)
+        planned = cluster.did("up", "--plan", "-f", file)
         assert "room is being made on n2, where idle-web." in planned
         ran = cluster.run("up", "-f", file, "--timeout", "15s")
         assert ran.returncode == 3, (ran.stdout, ran.stderr)
@@ -48,7 +48,7 @@ def test_higher_priority_displaces_lower_which_keeps_its_minimum_and_comes_back(
         assert len(runs(cluster, "idle-web")) == 2, "four, less the two that an update may take away at a time"
         (waits,) = [one for one in cluster.tasks("busy-web") if not one.node]
         assert "what could give way would not make room" in cluster.did("why", waits.id)
-        gone = [one for one in cluster.tasks("idle-web") if not one.live]
+        gone = [one for one in cluster.client.tasks(service="idle-web") if not one.live]
         assert len(gone) == 2
         told = cluster.did("why", gone[0].id)
         assert "was stopped on n2: displaced (by busy-web." in told

@@ -13,7 +13,7 @@ from longshore.decide.placement.place import Kept, decide
 from longshore.model.changes import Change
 from longshore.model.invariants import broken
 from longshore.model.lifecycle import Owner, State, Wanted
-from longshore.model.objects import Availability, Kind, NodeStatus, Object, Service, Task
+from longshore.model.objects import Availability, Kind, NodeStatus, Object, Release, Service, Task
 from longshore.model.placing import Affinity
 from longshore.model.reasons import Reason
 from longshore.model.snapshot import Snapshot
@@ -373,3 +373,11 @@ def test_devices_are_room_too() -> None:
     db = situations.service("db", resources=gpu, priority=10)
     changes, _ = decide(world(one, web, db, *holds, task("db")), NOW, "spread")
     assert [change.id for change in changes] == ["db.1.1", "web.2.1"]
+
+
+def test_what_belongs_to_a_service_that_was_just_removed_gives_way_like_any_other() -> None:
+    orphans = [replace(one, ready=True) for one in full(of="gone")]
+    spec = low("gone").spec
+    records = [node("n1"), low(replicas=1), high(), Release(service="gone", number=1, spec=spec), *orphans, task("db")]
+    changes, _ = decide(world(*records), NOW, "spread")
+    assert [change.id for change in changes] == ["db.1.1", "gone.4.1"]

@@ -120,9 +120,10 @@ class Making:
 
     def _displaced(self, task: Task, by: Task) -> Change:
         """The change by which a task gives way."""
-        service, other = self._world.services[task.service], self._world.services[by.service]
-        message = f"by {by.id}, whose priority is {other.spec.priority}, not {service.spec.priority}"
-        if task.ready and drain_s_of(service.spec):
+        service = self._world.services.get(task.service)  # none, if it was removed a moment ago
+        mine, others = priority_of(self._world, task.service), priority_of(self._world, by.service)
+        message = f"by {by.id}, whose priority is {others}, not {mine}"
+        if task.ready and service is not None and drain_s_of(service.spec):
             leaves = replace(task, wanted=Wanted.LEAVING, leaving_at=self._now)
             return _change(task, leaves, Reason.DISPLACED, message)
         change = raise_wanted(task, Wanted.STOPPED, Reason.DISPLACED, Owner.PLACEMENT, message)
