@@ -57,12 +57,15 @@ class Making:
             if hold.node in self._table.row_of:
                 self._claims.hold(self._table.row_of[hold.node], hold.ask)
 
+    def may_help(self, service: str) -> bool:
+        """Whether there may be tasks that give way to those of a service: not to one that never asks for it."""
+        found = self._world.services.get(service)
+        return found is not None and found.spec.priority > self._floor and found.spec.preemption is not Preemption.NEVER
+
     def may_displace(self, task: Task) -> bool:
-        """Whether there may be tasks that give way to it: not to one that never asks for it, and not to one that only
-        stands by or moves, unless its node is to be left."""
-        service = self._world.services.get(task.service)
-        if service is None or service.spec.priority <= self._floor or service.spec.preemption is Preemption.NEVER:
-            return False
+        """Whether they give way to this task of such a service: not to one that only stands by or moves, unless its
+        node is to be left."""
+        service = self._world.services[task.service]
         if task.relieves:
             former = self._world.task(task.relieves)
             node = self._world.nodes.get(former.node) if former is not None else None

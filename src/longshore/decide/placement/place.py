@@ -175,20 +175,27 @@ class _Pass:
 
     def _turn_away(self, tasks: Sequence[Task], one: Alike | Ruled, ties: Ties, avoids: Mapping[str, float]) -> None:
         """Make room for tasks of one class that no node takes, or say why."""
-        refused = []
+        if not self.making.may_help(one.ask.service):
+            self._refuse(tasks, one, ties, "")
+            return
+        refused, others = [], []
         for task in tasks:
-            room = self.making.room_for(task, one.ask, ties, avoids) if self.making.may_displace(task) else None
+            if not self.making.may_displace(task):
+                others.append(task)
+                continue
+            room = self.making.room_for(task, one.ask, ties, avoids)
             if room is None:
                 refused.append(task)
             else:
                 self.changes += room
-        if refused:
-            self._refuse(refused, one, ties)
+        self._refuse(refused, one, ties, f"; {NOBODY}")
+        self._refuse(others, one, ties, "")
 
-    def _refuse(self, tasks: Sequence[Task], one: Alike | Ruled, ties: Ties) -> None:
+    def _refuse(self, tasks: Sequence[Task], one: Alike | Ruled, ties: Ties, more: str) -> None:
+        if not tasks:
+            return
         text, again = one.refusal(ties)
-        for alike, some in groupby(tasks, key=self.making.may_displace):
-            self.refuse(some, f"{text}; {NOBODY}" if alike else text)
+        self.refuse(tasks, text + more)
         self._hopes = self._hopes or waits_for_others(one.ask)
         if again is not None:
             self.looks.append(again)
