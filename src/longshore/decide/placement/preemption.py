@@ -20,7 +20,7 @@ from longshore.decide.placement.priorities import priority_of
 from longshore.decide.placement.ranking import Taken
 from longshore.decide.placement.rules import has_rules
 from longshore.decide.placement.table import Mask, NodeTable
-from longshore.decide.placement.yielding import Here, Sort, Youth, youth
+from longshore.decide.placement.yielding import Aged, Here, Sort, Youth
 from longshore.model.objects import Task
 from longshore.model.snapshot import Snapshot
 
@@ -130,10 +130,7 @@ class Search:
         answer = self._answer(here, lacks)
         if answer.ways is None:
             return None
-        youths = min(
-            tuple(sorted((youth(task) for task, _ in self._picked(here, answer, way)), reverse=True))
-            for way in answer.ways.ways
-        )
+        youths = min([_oldest_first(self._picked(here, answer, way)) for way in answer.ways.ways])
         return answer.ways.price, youths, row, self._taken.times.item(row), self._claims.spent
 
     def _found(self, entry: _Entry | None) -> Found | None:
@@ -144,8 +141,8 @@ class Search:
         answer = self._answer(here, self._claims.lacks(row, self._needs))
         assert answer.ways is not None
         every = [self._picked(here, answer, way) for way in answer.ways.ways]
-        picked = min(every, key=lambda some: sorted((youth(task) for task, _ in some), reverse=True))
-        return Found(row, tuple(picked))
+        picked = min(every, key=_oldest_first)
+        return Found(row, tuple((task, serves) for (_, task), serves in picked))
 
     # -- the tasks of one node
 
@@ -188,11 +185,18 @@ class Search:
         self.starved = self.starved or spare < count
         return min(count, spare)
 
-    def _picked(self, here: Here, answer: _Answer, way: Iterable[int]) -> list[tuple[Task, bool]]:
+    def _picked(self, here: Here, answer: _Answer, way: Iterable[int]) -> list[tuple[Aged, bool]]:
         """The youngest, so many of each group."""
-        found: list[tuple[Task, bool]] = []
+        found: list[tuple[Aged, bool]] = []
         for number, kinds in zip(way, answer.members, strict=True):
-            if number:
-                some = [(task, sort.serves) for sort, count in kinds for task in here.kinds[sort][:count]]
-                found += some[:number] if len(kinds) == 1 else sorted(some, key=lambda one: youth(one[0]))[:number]
+            if number and len(kinds) == 1:
+                sort = kinds[0][0]
+                found += [(aged, sort.serves) for aged in here.kinds[sort][:number]]
+            elif number:
+                some = [(aged, sort.serves) for sort, count in kinds for aged in here.kinds[sort][:count]]
+                found += sorted(some)[:number]
         return found
+
+
+def _oldest_first(picked: Iterable[tuple[Aged, bool]]) -> Youths:
+    return tuple(sorted([aged[0] for aged, _ in picked], reverse=True))

@@ -18,6 +18,8 @@ from longshore.model.sharing import Shared
 from longshore.model.snapshot import Snapshot
 
 Youth = tuple[float, int, int, str]
+Aged = tuple[Youth, Task]
+"""No two are equally young."""
 
 
 class Sort(NamedTuple):
@@ -33,7 +35,7 @@ class Sort(NamedTuple):
 class Here(msgspec.Struct, frozen=True):
     """The tasks of one node."""
 
-    kinds: Mapping[Sort, list[Task]]
+    kinds: Mapping[Sort, list[Aged]]
     """Those that are wanted there, the youngest of each kind first."""
     counts: tuple[tuple[Sort, int], ...]
     """The same in numbers: nodes that have the same are alike to a search."""
@@ -46,17 +48,17 @@ class Here(msgspec.Struct, frozen=True):
 
     def without(self, gone: Container[str], ports: Iterable[HostPort]) -> "Here":
         """The same without some tasks, and with the kinds told apart by which of some host ports they have."""
-        kinds: dict[Sort, list[Task]] = {}
+        kinds: dict[Sort, list[Aged]] = {}
         for sort, those in self.kinds.items():
-            for task in those:
-                if task.id not in gone:
-                    has = {(one.host, one.protocol) for one in task.ports}
+            for aged in those:
+                if aged[1].id not in gone:
+                    has = {(one.host, one.protocol) for one in aged[1].ports}
                     own = sort._replace(ports=tuple(port for port in ports if port in has))
-                    kinds.setdefault(own, []).append(task)
+                    kinds.setdefault(own, []).append(aged)
         return Here(kinds, counts_of(kinds), self.leaving)
 
 
-def counts_of(kinds: Mapping[Sort, list[Task]]) -> tuple[tuple[Sort, int], ...]:
+def counts_of(kinds: Mapping[Sort, list[Aged]]) -> tuple[tuple[Sort, int], ...]:
     return tuple(sorted((sort, len(those)) for sort, those in kinds.items()))
 
 
@@ -94,19 +96,20 @@ class Yielding:
 
 
 def _here(world: Snapshot, tasks: Iterable[Task]) -> Here:
-    kinds: dict[Sort, list[Task]] = {}
+    kinds: dict[Sort, list[Aged]] = {}
     leaving = []
     for task in tasks:
         if task.state not in ON_NODE:
             continue
         if task.wanted is Wanted.RUNNING:
-            kinds.setdefault(Sort(task.service, task.release, task.ready and not task.relieves), []).append(task)
+            sort = Sort(task.service, task.release, task.ready and not task.relieves)
+            kinds.setdefault(sort, []).append((youth(task), task))
         else:
             leaving.append(task)
     if not kinds and not leaving:
         return NOBODY
     for those in kinds.values():
-        those.sort(key=youth)
+        those.sort()
     needs = [need for task in leaving if (need := need_of(world, task)) is not None]
     return Here(
         kinds,
