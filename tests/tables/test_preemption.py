@@ -1,6 +1,7 @@
 """Displacement: exactly the fewest and the cheapest, on the best of all nodes; and never what must not be."""
 
 from collections.abc import Sequence
+from itertools import product
 from random import Random
 from typing import Any
 
@@ -9,6 +10,8 @@ from msgspec.structs import replace
 
 from longshore.decide import deployments, rollout, services, wishes
 from longshore.decide.admission import admit
+from longshore.decide.placement import fewest
+from longshore.decide.placement.explain import explain
 from longshore.decide.placement.place import Kept, decide
 from longshore.model.changes import Change
 from longshore.model.invariants import broken
@@ -154,7 +157,7 @@ class Life:
         self.now = NOW
         self.kept = Kept()
         self.displaced = 0
-        nodes = [node(f"n{number}", cpu=rng.choice([1.0, 2.0]), zone=rng.choice("ab")) for number in range(3)]
+        nodes = [node(f"n{number}", cpu=rng.choice([0.5, 1.0, 1.5]), zone=rng.choice("ab")) for number in range(3)]
         self.world = world(*nodes)
 
     def wish(self, name: str) -> None:
@@ -381,3 +384,54 @@ def test_what_belongs_to_a_service_that_was_just_removed_gives_way_like_any_othe
     records = [node("n1"), low(replicas=1), high(), Release(service="gone", number=1, spec=spec), *orphans, task("db")]
     changes, _ = decide(world(*records), NOW, "spread")
     assert [change.id for change in changes] == ["db.1.1", "gone.4.1"]
+
+
+def test_who_waits_is_told_that_room_is_held_for_others() -> None:
+    leaving = [*full(count=3), task("web", 4, on="n1", wanted=Wanted.STOPPED)]
+    waits = task("web", 4, generation=2)
+    claiming = task("db", claims="n1", created_at=300.0)
+    situation = world(node("n1", cpu=5.0), low(replicas=4), high(cpu=2.0), *leaving, waits, claiming)
+    told = explain(situation, waits, NOW, "spread")
+    assert not told.scores
+    assert told.sentence.endswith("not enough cpu (n1); what is held for others before it is counted as in use")
+
+
+@pytest.mark.parametrize("steps", [fewest.STEPS_MAX, 0])
+def test_the_arithmetic_of_the_fewest(steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Against all ways there are; and, cut short, still a way that has nobody in it who could be spared."""
+    monkeypatch.setattr(fewest, "STEPS_MAX", steps)
+    rng = Random(7)
+    for _ in range(2000):
+        groups = sorted(
+            (
+                fewest.Group(rng.choice([0, 5]), (rng.randint(0, 3), rng.randint(0, 2)), rng.randint(0, 2), 0, count)
+                for count in [rng.randint(1, 3) for _ in range(rng.randint(0, 4))]
+            ),
+            key=lambda one: -one.priority,
+        )
+        lacks = (rng.randint(-1, 8), rng.randint(0, 4))
+        every = [way for way in product(*(range(one.count + 1) for one in groups)) if _makes_up(groups, way, lacks)]
+        found = fewest.fewest(groups, lacks)
+        assert (found is None) is (not every)
+        if found is None:
+            continue
+        best = min(_price(groups, way) for way in every)
+        if steps:
+            assert found.price == best
+            assert sorted(found.ways) == sorted(way for way in every if _price(groups, way) == best)
+        for way in found.ways:
+            assert found.price == _price(groups, way)
+            fewer = [tuple(n - (place == at) for place, n in enumerate(way)) for at in range(len(way)) if way[at]]
+            assert way in every
+            assert not set(fewer) & set(every)
+
+
+def _makes_up(groups: Sequence[fewest.Group], way: Sequence[int], lacks: Sequence[int]) -> bool:
+    sums = [sum(n * one.gives[sort] for n, one in zip(way, groups, strict=True)) for sort in range(2)]
+    return all(sum >= lack for sum, lack in zip(sums, lacks, strict=True))
+
+
+def _price(groups: Sequence[fewest.Group], way: Sequence[int]) -> fewest.Price:
+    every = [one for n, one in zip(way, groups, strict=True) for _ in range(n)]
+    priorities = tuple(sorted((one.priority for one in every), reverse=True))
+    return len(every), priorities, sum(one.cpu_millis for one in every), sum(one.memory for one in every)

@@ -23,6 +23,7 @@ from longshore.decide.placement.table import Counts, NodeTable
 from longshore.decide.placement.yielding import Yielding
 from longshore.model.lifecycle import State, Wanted
 from longshore.model.objects import Service, Task
+from longshore.model.signs import Signs, signs
 from longshore.model.snapshot import Snapshot
 from longshore.model.spec import Mode, Resources
 
@@ -175,15 +176,15 @@ def held_for_slots(world: Snapshot) -> list[Hold]:
     """The places of tasks that ended and are followed by others, those of the highest priority first. Of services
     above the lowest priority alone: between others nobody comes first."""
     floor, found = lowest(world), []
-    for name in sorted(world.services) if floor < 0 else sorted(priorities(world)):
+    for name in world.services if floor < 0 else priorities(world):
         service = world.services[name]
-        if service.spec.priority > floor:
-            found += [
-                Hold(service.spec.priority, age(task), task.node, ask_of(name, service.spec))
-                for part in world.tasks_of_service(name).parts
-                for task in part.derive(_emptied)
-                if _is_followed(world, service, task)
-            ]
+        if service.spec.priority <= floor:
+            continue
+        parts = (part for part in world.tasks_of_service(name).parts if not _is_settled(service, signs(part)))
+        ended = [task for part in parts for task in part.derive(_emptied) if _is_followed(world, service, task)]
+        if ended:
+            ask = ask_of(name, service.spec)
+            found += [Hold(service.spec.priority, age(task), task.node, ask) for task in ended]
     return sorted(found, key=_first)
 
 
@@ -231,12 +232,15 @@ def _emptied(tasks: Iterable[Task]) -> tuple[Task, ...]:
     return tuple(task for slot, task in newest.items() if slot not in lives and task.node)
 
 
+def _is_settled(service: Service, seen: Signs) -> bool:
+    """Whether no slot of a part is to be filled again: each has a task that counts, or has done its work."""
+    return seen.alone and (not seen.done or (service.spec.mode is Mode.JOB and seen.done_releases == {service.release}))
+
+
 def _is_followed(world: Snapshot, service: Service, task: Task) -> bool:
     """Whether the slot of a task that ended is filled again."""
-    if release_for(world, service, task) is None:
+    if task.wanted is Wanted.REMOVED or (service.spec.mode is not Mode.GLOBAL and task.slot > service.spec.replicas):
         return False
-    if service.spec.mode is not Mode.GLOBAL and task.slot > service.spec.replicas:
+    if task.release == service.release and restart.again(task, service.spec) is None:
         return False
-    if task.wanted is Wanted.REMOVED:
-        return False
-    return task.release != service.release or restart.again(task, service.spec) is not None
+    return release_for(world, service, task) is not None
