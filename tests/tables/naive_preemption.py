@@ -11,7 +11,7 @@ from longshore.decide.placement.constraints import parse
 from longshore.model.lifecycle import ON_NODE, State, Wanted
 from longshore.model.objects import Availability, Node, NodeStatus, Service, Task
 from longshore.model.snapshot import Snapshot
-from longshore.model.spec import Mode, Preemption, ServiceSpec
+from longshore.model.spec import Mode, Preemption, Protocol, ServiceSpec
 
 ANY = 10**9
 
@@ -166,7 +166,7 @@ class Pass:
         fixed = {(port.host, port.protocol) for port in spec.ports if port.host is not None}
         siblings = [one for one in self.nodes() if one.machine == node.machine]
         users = [one for other in siblings for one in self.on(other) if other is not node or one in stay]
-        used = {(port.host, port.protocol) for one in users for port in one.ports}
+        used: set[tuple[int | None, Protocol]] = {(port.host, port.protocol) for one in users for port in one.ports}
         names = {one.name for one in siblings}
         used |= {(port.host, port.protocol) for name, claim in self.claims if name in names for port in claim.ports}
         return not fixed & used

@@ -67,9 +67,8 @@ def random_world(rng: Random) -> Snapshot:
                 records.append(random_task(rng, one, slot, rng.choice(nodes).name))
             else:
                 claims = rng.choice(["", "", "n1", "gone"])
-                facts = {"created_at": rng.choice([100.0, 200.0]), "claims": claims}
-                pinned = rng.choice([*[""] * 6, "n1"]) if one.spec.mode is Mode.GLOBAL else ""
-                records.append(task(one.name, slot, pinned=pinned, **facts))
+                facts: dict[str, Any] = {"created_at": rng.choice([100.0, 200.0]), "claims": claims}
+                records.append(task(one.name, slot, **facts))
     return world(*records)
 
 
@@ -270,11 +269,13 @@ LOW = {"cpu": 1.0, "priority": 0, "update": UpdateRules(parallelism=0)}
 
 
 def low(name: str = "web", **fields: Any) -> Service:
-    return service(name, **(LOW | fields))
+    given: dict[str, Any] = LOW | fields
+    return service(name, **given)
 
 
 def high(name: str = "db", **fields: Any) -> Service:
-    return service(name, **({"cpu": 1.0, "priority": 10} | fields))
+    given: dict[str, Any] = {"cpu": 1.0, "priority": 10} | fields
+    return service(name, **given)
 
 
 def full(on: str = "n1", count: int = 4, of: str = "web", **fields: Any) -> list[Task]:
@@ -329,7 +330,7 @@ def test_what_leaves_anyway_is_waited_for() -> None:
 )
 def test_who_may_be_displaced_by_whom(fields: dict[str, Any], own: dict[str, Any], displaced: bool) -> None:
     """Nobody of no lower priority, whom the service cannot spare, by who never asks for it, or for nothing."""
-    records = [node("n1"), low(**({"replicas": 4} | fields)), high(**own), *full(), task("db")]
+    records: list[Object] = [node("n1"), low(**({"replicas": 4} | fields)), high(**own), *full(), task("db")]
     changes, again = decide(world(*records), NOW, "spread")
     assert any(change.reason is Reason.DISPLACED for change in changes) is displaced
     starved = fields.get("replicas") == 5 and not displaced
@@ -381,7 +382,14 @@ def test_devices_are_room_too() -> None:
 def test_what_belongs_to_a_service_that_was_just_removed_gives_way_like_any_other() -> None:
     orphans = [replace(one, ready=True) for one in full(of="gone")]
     spec = low("gone").spec
-    records = [node("n1"), low(replicas=1), high(), Release(service="gone", number=1, spec=spec), *orphans, task("db")]
+    records: list[Object] = [
+        node("n1"),
+        low(replicas=1),
+        high(),
+        Release(service="gone", number=1, spec=spec),
+        *orphans,
+        task("db"),
+    ]
     changes, _ = decide(world(*records), NOW, "spread")
     assert [change.id for change in changes] == ["db.1.1", "gone.4.1"]
 
