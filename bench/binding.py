@@ -31,7 +31,7 @@ from longshore.decide.placement.scores import DEFAULT
 from longshore.loop.controller import ControlLoop
 from longshore.main.clock import MachineClock
 from longshore.model.changes import COMMIT_CHANGES_MAX, Change, deleted
-from longshore.model.errors import Conflict
+from longshore.model.errors import Compacted, Conflict
 from longshore.model.lifecycle import Owner, State, Wanted
 from longshore.model.objects import Availability, Capacity, EngineFacts, Kind, Node, Task
 from longshore.model.placing import Taint
@@ -96,10 +96,17 @@ class _Stopper:
         self._store = store
 
     async def run(self) -> None:
-        async for batch in self._store.watch(self._store.read().revision):
-            tasks = [one for event in batch.events if isinstance(one := event.after, Task) and _is_to_stop(one)]
-            for first in range(0, len(tasks), COMMIT_CHANGES_MAX):
-                await self._stop(tasks[first : first + COMMIT_CHANGES_MAX])
+        while True:
+            world = self._store.read()
+            await self._stop_all([task for task in world.tasks() if _is_to_stop(task)])
+            with suppress(Compacted):  # then there was too much to be told of it one by one
+                async for batch in self._store.watch(world.revision):
+                    every = (event.after for event in batch.events)
+                    await self._stop_all([one for one in every if isinstance(one, Task) and _is_to_stop(one)])
+
+    async def _stop_all(self, tasks: list[Task]) -> None:
+        for first in range(0, len(tasks), COMMIT_CHANGES_MAX):
+            await self._stop(tasks[first : first + COMMIT_CHANGES_MAX])
 
     async def _stop(self, tasks: list[Task]) -> None:
         newest = [one for task in tasks if (one := self._store.read().task(task.id)) is not None and _is_to_stop(one)]
