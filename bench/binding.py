@@ -20,7 +20,7 @@ from msgspec.structs import replace
 
 from bench.programs import waited_s
 from bench.records import written
-from bench.shapes import BEFORE, MEASURED, NAMED, UNFIT, Churn, Shape, shape_named
+from bench.shapes import BEFORE, HIGH, MEASURED, NAMED, UNFIT, Churn, Shape, shape_named
 from longshore.control.census import Census
 from longshore.control.controllers import controllers
 from longshore.control.liveness import Liveness
@@ -31,9 +31,10 @@ from longshore.decide.placement.scores import DEFAULT
 from longshore.loop.controller import ControlLoop
 from longshore.main.clock import MachineClock
 from longshore.main.serving import serve
-from longshore.model.changes import COMMIT_CHANGES_MAX, deleted
-from longshore.model.lifecycle import Owner
-from longshore.model.objects import Availability, Capacity, EngineFacts, Kind, Node
+from longshore.model.changes import COMMIT_CHANGES_MAX, Change, deleted
+from longshore.model.errors import Compacted, Conflict
+from longshore.model.lifecycle import Owner, State, Wanted
+from longshore.model.objects import Availability, Capacity, EngineFacts, Kind, Node, Task
 from longshore.model.placing import Taint
 from longshore.model.reasons import Reason
 from longshore.model.spec import Mode, ServiceSpec
@@ -89,6 +90,49 @@ class _Watcher:
                         self._all.set()
 
 
+class _Stopper:
+    """Says of tasks that are to stop that they have: the part of the workers, where a shape needs one."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def run(self) -> None:
+        while True:
+            world = self._store.read()
+            await self._stop_all([task for task in world.tasks() if _is_to_stop(task)])
+            with suppress(Compacted):  # then there was too much to be told of it one by one
+                async for batch in self._store.watch(world.revision):
+                    every = (event.after for event in batch.events)
+                    await self._stop_all([one for one in every if isinstance(one, Task) and _is_to_stop(one)])
+
+    async def _stop_all(self, tasks: list[Task]) -> None:
+        for first in range(0, len(tasks), COMMIT_CHANGES_MAX):
+            await self._stop(tasks[first : first + COMMIT_CHANGES_MAX])
+
+    async def _stop(self, tasks: list[Task]) -> None:
+        newest = [one for task in tasks if (one := self._store.read().task(task.id)) is not None and _is_to_stop(one)]
+        changes = [
+            Change(
+                kind=Kind.TASK,
+                id=task.id,
+                before=task.revision,
+                after=replace(task, state=State.STOPPED, ready=False, finished_at=time.time()),
+                by=Owner.WORKER,
+                reason=Reason.STOPPED,
+            )
+            for task in newest
+        ]
+        try:
+            if changes:
+                await self._store.commit(changes)
+        except Conflict:
+            await self._stop(tasks)  # one of them moved meanwhile
+
+
+def _is_to_stop(task: Task) -> bool:
+    return task.live and task.wanted in (Wanted.STOPPED, Wanted.REMOVED)
+
+
 async def bind(path: Path, shape: Shape, limit_s: float) -> Bound:
     """In a new store at `path`. Stops after `limit_s` with what was bound by then."""
     clock = MachineClock()
@@ -99,6 +143,7 @@ async def bind(path: Path, shape: Shape, limit_s: float) -> Bound:
         rows = controllers(DEFAULT, liveness, Census(liveness, clock), lambda node: None)
         loop, watcher, verbs = ControlLoop(store, clock, rows), _Watcher(store), _verbs(store, clock)
         running = [asyncio.create_task(loop.run()), asyncio.create_task(watcher.run())]
+        running += [asyncio.create_task(_Stopper(store).run())] if shape.stops else []
         try:
             return await _measure(store, watcher, verbs, shape, limit_s)
         finally:
@@ -152,6 +197,9 @@ async def _churn(store: Store, verbs: Operations, shape: Shape) -> None:
         number += 1
         if shape.churn is Churn.UNFIT:
             await _put(verbs, f"unfit{number}", UNFIT, 1)
+            await asyncio.sleep(UNFIT_EVERY_S)
+        elif shape.churn is Churn.PREEMPTORS:
+            await _put(verbs, f"preemptor{number}", HIGH, 1)
             await asyncio.sleep(UNFIT_EVERY_S)
         elif shape.churn is Churn.DELETES:
             await verbs.scale(BEFORE, max(shape.before - number * DELETES, 0))

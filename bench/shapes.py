@@ -9,9 +9,10 @@ from enum import StrEnum
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from longshore.model.placing import Affinity, PlacementRules, Spread
-from longshore.model.spec import Mode, Port, Resources, ServiceSpec
+from longshore.model.spec import Mode, Port, Resources, ServiceSpec, UpdateRules
 
 MIB, GIB = 1 << 20, 1 << 30
 NAMED = "scheduler-perf-node"
@@ -24,6 +25,7 @@ class Churn(StrEnum):
     UNFIT = "every 0.2 s one more service whose task fits no node"
     MIXED = "each second a node, a task that fits no node and a service, made and removed"
     DELETES = "100 tasks a second taken away"
+    PREEMPTORS = "every 0.2 s one more service whose task displaces others"
 
 
 class Shape(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,6 +57,8 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
     """Whether there is one node more, of which the spec knows the name and which has room for all."""
     full: bool = False
     """Whether it is only measured with --full."""
+    stops: bool = False
+    """Whether what is to be stopped has stopped at once, as pods without a grace period and without a kubelet have."""
     needs: str = ""
     """What it cannot be measured without."""
 
@@ -81,7 +85,6 @@ _ZONE = "node.labels.zone"
 _AFFINITY_TIMES = 20.0
 
 _SELECTOR = "affinity by a selector: it is to services by name"
-_PREEMPTION = "priorities and preemption"
 
 
 def _ruled(**rules: Any) -> ServiceSpec:
@@ -95,6 +98,10 @@ _DISLIKES = _ruled(anti_affinity=tuple(Affinity(service=one, weight=1) for one i
 _EVEN = _ruled(spread=(Spread(over=_ZONE, skew_max=5),))
 _EVENISH = _ruled(spread=(Spread(over=_ZONE),))
 _EVEN_BY_NODE = _ruled(spread=(Spread(over="node.name", skew_max=1),))
+_LOW = replace(_pod(0.9), update=UpdateRules(parallelism=0))
+"""It can spare all of its tasks, as pods without a budget for disruptions are."""
+HIGH = replace(_pod(3.0), priority=10)
+"""A task for which three of those have to go."""
 _LICENSED = ServiceSpec(image="x", resources=Resources(cpu=0.1, memory=500 * MIB, named={"licenses": 1}))
 
 
@@ -212,8 +219,28 @@ SHAPES: tuple[Shape, ...] = (
     _spread("topology spreading, soft", 5000, 340, _EVENISH),
     _spread("topology spreading, default", 50_000, 160, _EVENISH, full=True),
     Shape(name="tainted nodes", nodes=5000, measured=4000, floor=270, spec=_EVEN_BY_NODE, tainted=1000),
-    _later("preemption", 1000, 4000, 1000, None, _PREEMPTION),
-    _later("preemption meanwhile", 5000, 20_000, 5000, 570, _PREEMPTION),
+    Shape(name="preemption", nodes=1000, before=4000, measured=1000, spec=HIGH, spec_before=_LOW, stops=True),
+    Shape(
+        name="preemption, many",
+        nodes=5000,
+        before=20_000,
+        measured=5000,
+        spec=HIGH,
+        spec_before=_LOW,
+        stops=True,
+        full=True,
+    ),
+    Shape(
+        name="preemption meanwhile",
+        nodes=5000,
+        before=20_000,
+        measured=5000,
+        floor=570,
+        spec=DEFAULT,
+        spec_before=_LOW,
+        churn=Churn.PREEMPTORS,
+        stops=True,
+    ),
 )
 
 C2M = Shape(

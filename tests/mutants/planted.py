@@ -25,7 +25,8 @@ from longshore.control.operations import Operations
 from longshore.control.sessions import Sessions
 from longshore.control.steady import SteadyClock
 from longshore.decide import containers, dependencies, nodes, restart, rollout, services
-from longshore.decide.placement import filters, place
+from longshore.decide.placement import claims, filters, place, preemption
+from longshore.decide.placement.holdings import PLENTY
 from longshore.decide.placement.volumes import Volumes
 from longshore.loop.queue import KeyQueue
 from longshore.model.changes import Change, raise_wanted
@@ -719,3 +720,30 @@ def a_service_takes_out_what_serves(patch: pytest.MonkeyPatch) -> None:
 def who_serves_is_stopped_before_the_other_is_there(patch: pytest.MonkeyPatch) -> None:
     """A rollout that starts first stops first all the same."""
     patch.setattr(rollout, "starts_first", lambda spec: False)
+
+
+# -- displacement
+
+
+@mutant(caught_by=3)
+def anybody_is_displaced_whatever_its_priority(patch: pytest.MonkeyPatch) -> None:
+    """What is of as high a priority, or of a higher one, gives way too."""
+    real = preemption.Search.__init__
+
+    def begin(self: preemption.Search, *arguments: Any, **more: Any) -> None:
+        real(self, *arguments, **more)
+        self._priority = 10**9
+
+    patch.setattr(preemption.Search, "__init__", begin)
+
+
+@mutant(caught_by=7)
+def what_a_service_cannot_spare_is_displaced(patch: pytest.MonkeyPatch) -> None:
+    """Its minimum is nobody's concern."""
+    patch.setattr(claims, "spare", lambda world, service: PLENTY)
+
+
+@mutant(caught_by=3)
+def room_is_made_and_not_claimed(patch: pytest.MonkeyPatch) -> None:
+    """Whoever is displaced goes for nobody that anyone could name, and others take the room."""
+    _changes_without(patch, place, lambda change: change.reason is Reason.MAKES_ROOM)

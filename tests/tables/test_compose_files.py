@@ -26,6 +26,7 @@ from longshore.model.spec import (
     OnFailure,
     PlacementRules,
     Port,
+    Preemption,
     Probe,
     Protocol,
     Pull,
@@ -135,6 +136,8 @@ def test_every_supported_key() -> None:
         depends=(Dependency(service="web", condition=Condition.READY),),
         readiness=Probe(exec=ExecProbe(command=("test", "-f", "/ready"))),
         single_writer=True,
+        priority=-10,
+        preemption=Preemption.NEVER,
     )
     volumes = {"data": "every_data", "shared": "company-shared"}
     assert app == ComposeApp(name="every", services={"web": web, "old": old}, volumes=volumes)

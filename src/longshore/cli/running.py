@@ -78,6 +78,7 @@ class RunCommand(Command):
 )
 @click.option("--constraint", multiple=True, metavar="RULE", help="Such as node.labels.zone==a. All must hold.")
 @click.option("--single-writer", is_flag=True, help="Never run two of a slot, also where a node is cut off.")
+@click.option("--priority", type=int, default=0, metavar="N", help="Where there is no room, a higher one displaces.")
 @click.option("--pull", type=click.Choice([str(pull) for pull in Pull]), default="missing", help="[missing]")
 @waiting(default=False)
 @pass_settings
@@ -95,6 +96,7 @@ def run(
     mount: tuple[Mount, ...],
     constraint: tuple[str, ...],
     single_writer: bool,
+    priority: int,
     pull: str,
     wait: bool,
     timeout_s: float,
@@ -117,6 +119,7 @@ def run(
         placement=PlacementRules(constraints=constraint),
         pull=Pull(pull),
         single_writer=single_writer,
+        priority=priority,
     )
     name = name or name_of(image)
     with settings.client() as client:

@@ -179,6 +179,9 @@ EXTENSION = Level(
         "single_writer": "`true`: of each slot one task runs in the whole cluster, whatever fails; without it `false`",
         "rebalance": "`true`: tasks move by themselves when a node joins or returns; without it `false`",
         "placement": "rules about places that Compose has no word for",
+        "priority": "whole number, -1000000 to 1000000; without it 0. Where there is no room, a higher one displaces",
+        "preemption": "`PreemptLowerPriority`, as without it; `Never`; or `PreemptBelowMinimum`, also what the other "
+        "service cannot spare",
     },
     extensible=False,
 )

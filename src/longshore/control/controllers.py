@@ -98,14 +98,14 @@ def _service_keys(events: Sequence[Event], world: Snapshot) -> Iterable[str]:
 
 
 def _placement_keys(events: Sequence[Event], world: Snapshot) -> Iterable[str]:
-    """A task that waits, room that came free, a node or a volume that changed. A task that starts or reports cannot
-    help."""
+    """A task that waits, room that came free, a node or a volume that changed, a service, which may have another
+    priority. A task that starts or reports cannot help."""
     return (CLUSTER,) if any(_makes_room(event) for event in events) else ()
 
 
 def _makes_room(event: Event) -> bool:
     if event.kind is not Kind.TASK:
-        return event.kind in (Kind.NODE, Kind.VOLUME)
+        return event.kind in (Kind.NODE, Kind.VOLUME, Kind.SERVICE)
     task = event.after
     return not isinstance(task, Task) or not task.node or not task.live
 

@@ -10,6 +10,7 @@ MIB = 1024 * 1024
 DAY_S = 86_400.0
 
 REPLICAS_MAX = 100_000
+PRIORITY_MAX = 1_000_000
 ENCODED_BYTES_MAX = 256 * 1024
 TEXT_BYTES_MAX = 64 * 1024
 """Of one string. The kernel takes at most 128 KiB for one argument or variable."""
@@ -37,6 +38,7 @@ HOSTNAME_MAX = 64
 
 BOUNDS: Mapping[str, tuple[float, float]] = {
     "replicas": (0, REPLICAS_MAX),
+    "priority": (-PRIORITY_MAX, PRIORITY_MAX),
     "stop_grace_s": (0, DAY_S),
     "resources.cpu": (0, 100_000),
     "resources.memory": (0, BYTES_MAX),

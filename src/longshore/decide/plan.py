@@ -85,6 +85,8 @@ def _ordered(tasks: Mapping[str, Task]) -> list[Task]:
 def _start(task: Task) -> PlannedTask:
     # Until placement writes why, a new task's message tells what it replaces.
     refused = task.message if task.reason is Reason.NO_NODE else "no node fits"
+    if task.claims:
+        refused = f"{task.reason} {task.message}"
     return PlannedTask(id=task.id, node=task.node, message="" if task.node else refused)
 
 

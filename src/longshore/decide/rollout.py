@@ -37,8 +37,7 @@ def decide(world: Snapshot, name: str, now: float) -> tuple[list[Change], Again]
     service = world.services.get(name)
     if service is None:
         return [], None
-    given_up = world.nodes.derive(_given_up)
-    if not any(_may_stir(service, signs(part), given_up) for part in world.tasks_of_service(name).parts):
+    if not stirs(world, service):
         return [], None
     step = _Step(world, service, now)
     if service.spec.mode is Mode.JOB:
@@ -46,6 +45,12 @@ def decide(world: Snapshot, name: str, now: float) -> tuple[list[Change], Again]
     else:
         step.run()
     return step.changes, min(step.looks, default=None)
+
+
+def stirs(world: Snapshot, service: Service) -> bool:
+    """Whether any task of a service may be about to give way, or to take over from one that is."""
+    given_up = world.nodes.derive(_given_up)
+    return any(_may_stir(service, signs(part), given_up) for part in world.tasks_of_service(service.name).parts)
 
 
 def _may_stir(service: Service, seen: Signs, given_up: frozenset[str]) -> bool:

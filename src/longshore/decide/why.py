@@ -178,6 +178,8 @@ def told(event: Event) -> EventView:
 
 
 def _waiting(task: Task, explanation: Explanation | None) -> str:
+    if task.claims:
+        return f"{task.id} waits while room is being made for it {task.message}"
     if explanation is not None:
         told = f"{task.id} waits {'to be placed' if explanation.scores else 'for a node'}: {explanation.sentence}"
         return told + (f"; {explanation.advice}" if explanation.advice else "")

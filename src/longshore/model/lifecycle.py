@@ -89,7 +89,7 @@ assert all(RANK[a] < RANK[b] for a, b in OWNER_OF), "rank only grows"
 assert len(OWNER_OF) == sum(map(len, EDGES.values())), "every edge has one owner"
 assert not any(a in TERMINAL for a, _ in OWNER_OF), "nothing leaves a terminal state"
 
-WANTED_OWNERS = frozenset({Owner.SERVICES, Owner.ROLLOUT, Owner.NODES})
+WANTED_OWNERS = frozenset({Owner.SERVICES, Owner.ROLLOUT, Owner.PLACEMENT, Owner.NODES})
 """Who may raise `wanted`. All are controllers; each only ever raises it, so they cannot undo one another."""
 
 

@@ -232,10 +232,13 @@ class Task(Record, frozen=True, kw_only=True):
     """When its slot last moved for balance, to where it is now or, given up, not: it is left alone for a while. Writer:
     rollout."""
     leaving_at: float | None = None
-    """When it was taken out of rotation. Writer: rollout."""
+    """When it was taken out of rotation. Writer: who raised `wanted`."""
     avoids: dict[str, float] = {}
     """Nodes on which its slot failed again and again, with the moment until which it keeps away from them where it can.
     Writer: placement."""
+    claims: str = ""
+    """The node on which room is being made for it, while it waits; what comes free there is held for it. Writer:
+    placement."""
     attempt: int = 0
     """How many tasks of this slot failed in a row, without a stable run, before this one. Writer: services."""
     node: str = ""

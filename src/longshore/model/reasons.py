@@ -50,6 +50,8 @@ class Reason(StrEnum):
     # placement
     PLACED = "placed"
     NO_NODE = "no node fits"
+    MAKES_ROOM = "room is being made"
+    DISPLACED = "displaced"
     VOLUME_PLACED = "volume placed"
     # nodes
     NODE_JOINED = "node joined"

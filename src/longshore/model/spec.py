@@ -232,6 +232,17 @@ class Condition(StrEnum):
     """It is a job, and done."""
 
 
+class Preemption(StrEnum):
+    """Which tasks of lower priority one that finds no room may displace."""
+
+    LOWER = "PreemptLowerPriority"
+    """As many as their services can spare: what their updates would leave running keeps running."""
+    NEVER = "Never"
+    """None: it is placed before them, and waits."""
+    BELOW_MINIMUM = "PreemptBelowMinimum"
+    """Where that does not do, also what their services cannot spare."""
+
+
 class Dependency(_Wish, frozen=True, kw_only=True):
     service: str
     """By its name in the cluster."""
@@ -277,16 +288,26 @@ class ServiceSpec(_Wish, frozen=True, kw_only=True):
     restart: RestartPolicy = RestartPolicy()
     update: UpdateRules = UpdateRules()
     placement: PlacementRules = PlacementRules()
+    priority: int = 0
+    """Of all its tasks at once. What has a higher one is placed first, and where there is no room displaces others."""
+    preemption: Preemption = Preemption.LOWER
     depends: tuple[Dependency, ...] = ()
     """What has to hold before a new release begins to start tasks. What runs already waits for nothing."""
 
 
 def same_containers(a: ServiceSpec, b: ServiceSpec) -> bool:
-    """Whether tasks of `a` already are what `b` asks for: they differ at most in count, and in when and how tasks are
-    started, replaced and moved."""
+    """Whether tasks of `a` already are what `b` asks for: they differ at most in count, in priority, and in when and
+    how tasks are started, replaced and moved."""
     placement = msgspec.structs.replace(a.placement, rebalance=b.placement.rebalance)
     alike = msgspec.structs.replace(
-        a, replicas=b.replicas, restart=b.restart, update=b.update, depends=b.depends, placement=placement
+        a,
+        replicas=b.replicas,
+        restart=b.restart,
+        update=b.update,
+        depends=b.depends,
+        placement=placement,
+        priority=b.priority,
+        preemption=b.preemption,
     )
     return alike == b
 

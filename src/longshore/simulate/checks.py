@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 
 from longshore.decide import moves, rebalance, restart
 from longshore.decide.dependencies import release_for, waits
-from longshore.decide.placement import explain
+from longshore.decide.placement import explain, place
 from longshore.decide.placement.constraints import covers, eligible, gives_up
 from longshore.model.containers import Assigned, Status, fingerprint
 from longshore.model.lifecycle import State, Wanted
@@ -33,6 +33,7 @@ def at_rest(world: World, wishes: dict[str, ServiceSpec]) -> list[str]:
     for name in sorted(snapshot.services_with_tasks.keys() - snapshot.services.keys()):
         found.append(f"{name} is removed, but has tasks")
     found += _even(world, snapshot)
+    found += _displaceable(world, snapshot)
     found += _nodes(world, snapshot)
     found += _machines(world, snapshot)
     return found
@@ -156,6 +157,12 @@ def _waiting(world: World, snapshot: Snapshot, task: Task) -> list[str]:
         return [f"{task.id} waits without saying why"]
     scores = explain.explain(snapshot, task, world.now(), world.policy).scores
     return [f"{task.id} waits, but {sorted(scores)} have room"] if scores else []
+
+
+def _displaceable(world: World, snapshot: Snapshot) -> list[str]:
+    """Nobody waits for whom others would give way."""
+    changes, _ = place.decide(snapshot, world.now(), world.policy)
+    return [f"{change.id} is {change.message}, and waits" for change in changes if change.reason is Reason.MAKES_ROOM]
 
 
 def _even(world: World, snapshot: Snapshot) -> list[str]:

@@ -90,11 +90,14 @@ def _is_timeless(service: Service, tasks: Collection[Task]) -> bool:
     )
 
 
+_LOOKED_AT = (Reason.NO_NODE, Reason.MAKES_ROOM)
+
+
 def _task(world: Snapshot, service: Service | None, task: Task, now: float) -> Iterator[str]:
     node = world.nodes.get(task.node)
     if task.live and task.node and (node is None or node.status is NodeStatus.DOWN):
         yield f"{task.id} stays on {task.node}, which is down,"
-    if task.state is State.NEW and task.wanted is Wanted.RUNNING and task.reason is not Reason.NO_NODE:
+    if task.state is State.NEW and task.wanted is Wanted.RUNNING and task.reason not in _LOOKED_AT:
         yield f"{task.id} is not looked at by placement"
     if task.wanted is Wanted.REMOVED and not task.live and not task.container_id:
         yield f"{task.id} is gone, and is not forgotten"

@@ -48,6 +48,8 @@ MOUNTS = 0.12
 """Chance that a service has a named volume."""
 WRITERS = 0.3
 """Chance that a service is a single writer, if it can be one."""
+PRIORITIES = (0, 0, 10, 20, -10, -10)
+"""What services have, each as often as it is there."""
 
 
 def _spec(pick: int) -> ServiceSpec:
@@ -108,4 +110,8 @@ def wished(pick: int, name: str) -> ServiceSpec:
         others = (*NAMES[: NAMES.index(name)] * 3, NEVER)
         conditions = (Condition.STARTED, Condition.READY, Condition.READY, Condition.COMPLETED)
         depends = (Dependency(service=rng.choice(others), condition=rng.choice(conditions)),)
-    return replace(spec, liveness=liveness, readiness=readiness, depends=depends)
+    priority = random.Random(f"priority {pick}").choice(PRIORITIES)
+    # What goes before others is large, so that it does not always find room.
+    resources = replace(spec.resources, cpu=2.0) if priority > 0 else spec.resources
+    more = {"depends": depends, "priority": priority, "resources": resources}
+    return replace(spec, liveness=liveness, readiness=readiness, **more)

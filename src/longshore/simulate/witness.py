@@ -28,6 +28,7 @@ from longshore.model.reasons import Reason
 from longshore.model.snapshot import Snapshot, service_of_task
 from longshore.model.spec import Mode, ServiceSpec, volumes_of
 from longshore.simulate.beside import Beside
+from longshore.simulate.displacing import Displacing
 from longshore.simulate.mending import Mending
 from longshore.simulate.placed import Places
 from longshore.simulate.site import Site
@@ -87,6 +88,7 @@ class Witness:
         """By service: what was wished and failed, and what it was rolled back to."""
         self._beside = Beside(self.world)
         self._places = Places()
+        self._displacing = Displacing()
         self._looked_at = self.world.read()
         """The snapshot in which everything was looked at last."""
         self._open_at: dict[tuple[str, int], float] = {}
@@ -234,6 +236,7 @@ class Witness:
             if after.state is not before.state:
                 self._check_end(after)
             self._check_rollout(event, after, before, snapshot)
+            self._check_displaced(event, after, before, snapshot)
 
     def _check_node(self, after: Node, before: Node) -> None:
         """Nobody is declared down before a full timeout, or the shorter time that a broken connection leaves; nor
@@ -340,6 +343,16 @@ class Witness:
             if len(others) >= (service.spec.update.parallelism or PLENTY):
                 self.note(f"the rollout of {service.name} stops {after.id}, although {others[0]} is not replaced yet")
             given_up[place] = after
+
+    def _check_displaced(self, event: Event, after: Task, before: Task, snapshot: Snapshot) -> None:
+        """Nobody gives way to others but for room that one of higher priority claims, nor more than may be spared."""
+        now = self.world.clock.monotonic()
+        self._displacing.see(after, before, event.reason, now)
+        service = snapshot.services.get(after.service)
+        lately = service is not None and self.world.now() - service.updated_at < self._unaware_s()
+        if event.reason is Reason.DISPLACED and event.revision == snapshot.revision and not lately:
+            for sentence in self._displacing.wrong(after, before, snapshot, now, self._unaware_s()):
+                self.note(sentence)
 
     def _check_taken_out(self, event: Event, task: Task, service: Service, snapshot: Snapshot) -> None:
         """Who serves is taken out by the cluster itself only for what the rules of the service allow: start-first only

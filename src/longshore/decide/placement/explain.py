@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 
 from longshore.decide.placement.ask import ask_of
+from longshore.decide.placement.claims import hold_before
 from longshore.decide.placement.filters import no_node, rows_within, sieve
 from longshore.decide.placement.nearest import nearest, to_drop
 from longshore.decide.placement.place import about_avoided, about_ties, avoided
@@ -17,10 +18,12 @@ from longshore.decide.placement.rules import points
 from longshore.decide.placement.scores import columns, table_for
 from longshore.decide.placement.table import Busy
 from longshore.decide.placement.volumes import Volumes
+from longshore.model.lifecycle import State
 from longshore.model.objects import Task
 from longshore.model.snapshot import Snapshot
 from longshore.model.views import NearMiss, Ranked, Verdict
 
+HELD = "; what is held for others before it is counted as in use"
 TOP_MAX = 5
 """Nodes whose places are told in parts."""
 
@@ -50,6 +53,7 @@ def explain(world: Snapshot, task: Task, now: float, policy: str, busy: Busy | N
     ask = ask_of(task.service, release.spec)
     own = policy_named(ask.rules.policy) if ask.rules.policy else chooser
     table = table_for(chooser, world, now, busy, without=task.id, measures=own.measures)
+    held = hold_before(world, table, task) if task.state is State.NEW else False
     chooser = bound(own, world, now, table, ask)
     left = sieve(table, ask)
     ties = Volumes(world).ties(task, release.spec)
@@ -61,7 +65,7 @@ def explain(world: Snapshot, task: Task, now: float, policy: str, busy: Busy | N
         said = [to_drop(table, ask, ties), *(tie.advice for tie in ties)]
         advice = "; ".join(one for one in said if one)
         misses = nearest(table, ask, ties)
-        sentence = no_node(refusals, len(table))
+        sentence = no_node(refusals, len(table)) + (HELD if held else "")
         return Explanation(refusals=refusals, scores={}, sentence=sentence, advice=advice, nearest=misses)
     every = chooser.score(columns(table, ask), ask)
     liked = points(table, ask)

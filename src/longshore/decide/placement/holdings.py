@@ -94,6 +94,17 @@ class Holdings:
             [max(most - self._pids.get(row, 0), 0) if most else PLENTY for row, most in enumerate(known)], np.int64
         )
 
+    def unclaimed(self, name: str, row: int) -> int:
+        """How much of a named resource a node has that nobody holds; less than nothing where more is held than it
+        has."""
+        supply = self._nodes[row].resources.get(name, 0)
+        return (supply if isinstance(supply, int) else len(supply)) - self._counted.get(name, {}).get(row, 0)
+
+    def pids_unclaimed(self, row: int) -> int:
+        """The same of processes."""
+        most = self._nodes[row].capacity.pids
+        return most - self._pids.get(row, 0) if most else PLENTY
+
     def repelled(self, service: str) -> dict[str, dict[int, int]]:
         """What keeps tasks of `service` away: how many such tasks each row has, by over what they keep it away."""
         return {over: rows for (whom, over), rows in sorted(self._repelling.items()) if whom == service}

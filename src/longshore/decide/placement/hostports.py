@@ -125,6 +125,15 @@ class HostPorts:
             for port in ask.ports
         )
 
+    def hold(self, machine: int, ask: Ask) -> None:
+        """Keep the ports that `ask` names for a task that is to come, whoever has them now."""
+        for fixed in ask.fixed:
+            self._take(machine, fixed)
+
+    def uses(self, machine: int, port: HostPort) -> int:
+        """How often a port of a machine is in use."""
+        return self._uses.get(port, {}).get(machine, 0)
+
     def free_again(self, machines: Set[int], ask: Ask) -> float | None:
         """When the first of the refused ports that `ask` could use on one of `machines` is to be tried again."""
         protocols = {protocol for protocol, _ in ask.chosen}

@@ -1,12 +1,13 @@
 """Gives every waiting task a node, or says why there is none. The placement controller's decision.
 
-All waiting tasks are placed in one pass, oldest first, each as if it were the only one left: the outcome is that of
-asking about one task after the other, and tests hold it to that. Tasks of one release are alike, so they share the
-work: what the nodes are to them is kept in a `ranking` while others have their turn, and many in a row are placed in
-`bulk`. What one pass knows of the nodes is `Kept` for the next. Changes stand in the order in which they were decided,
-and each relies on those before it at most, so a caller may commit any first part of them. Knows nothing of commits, of
-other placers (there are none), or of nodes that change meanwhile: what is decided rests on the record of the node that
-was chosen. Where a task's volumes are is written down before the task is.
+All waiting tasks are placed in one pass, those of highest priority first and of them the oldest, each as if it were the
+only one left: the outcome is that of asking about one task after the other, and tests hold it to that. Tasks of one
+release are alike, so they share the work: what the nodes are to them is kept in a `ranking` while others have their
+turn, and many in a row are placed in `bulk`. Where there is none, `making` asks whether others give way. What one pass
+knows of the nodes is `Kept` for the next. Changes stand in the order in which they were decided, and each relies on
+those before it at most, so a caller may commit any first part of them. Knows nothing of commits, of other placers
+(there are none), or of nodes that change meanwhile: what is decided rests on the record of the node that was chosen.
+Where a task's volumes are is written down before the task is.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,7 +20,9 @@ from longshore.decide import restart
 from longshore.decide.placement.alike import Again, Alike
 from longshore.decide.placement.ask import ask_of
 from longshore.decide.placement.held import Held
+from longshore.decide.placement.making import NOBODY, Making
 from longshore.decide.placement.policies import bound, policy_named
+from longshore.decide.placement.priorities import priority_of
 from longshore.decide.placement.ranking import Taken
 from longshore.decide.placement.ruled import Ruled, is_ruled
 from longshore.decide.placement.rules import waits_for_others
@@ -27,6 +30,7 @@ from longshore.decide.placement.scores import Policy, table_for
 from longshore.decide.placement.table import Busy, NodeTable
 from longshore.decide.placement.volumes import Ties, Volumes
 from longshore.decide.placement.waiting import Waiting
+from longshore.decide.placement.yielding import Yielding
 from longshore.model.changes import Change, Guard, on_node
 from longshore.model.lifecycle import Owner, State
 from longshore.model.objects import Kind, PublishedPort, Release, Task
@@ -46,6 +50,7 @@ class Kept:
     def __init__(self) -> None:
         self.held = Held()
         self.waiting = Waiting()
+        self.yielding = Yielding()
 
 
 def decide(
@@ -59,9 +64,10 @@ def decide(
     if not waiting:
         return [], None
     table = table_for(chooser, world, now, busy, measures=_measures(world, waiting), held=kept.held)
-    one = _Pass(world, now, chooser, table)
+    one = _Pass(world, now, chooser, table, kept.yielding)
     for (service, number), alike in groupby(waiting, key=lambda task: (task.service, task.release)):
         release = world.release(service, number)
+        one.making.hold_above(priority_of(world, service))
         if release is None:
             one.refuse(alike, f"release {number} is not kept")
         else:
@@ -88,13 +94,14 @@ def _measures(world: Snapshot, waiting: Iterable[Task]) -> bool:
 class _Pass:
     """One pass, and what it has come to so far."""
 
-    def __init__(self, world: Snapshot, now: float, policy: Policy, table: NodeTable) -> None:
+    def __init__(self, world: Snapshot, now: float, policy: Policy, table: NodeTable, yielding: Yielding) -> None:
         self._world = world
         self._now = now
         self._policy = policy
         self._table = table
         self._taken = Taken(len(table))
         self._volumes = Volumes(world)
+        self.making = Making(world, now, table, self._taken, yielding)
         self._classes: dict[tuple[str, int], Alike | Ruled] = {}
         self.changes: list[Change] = []
         self.looks: list[float] = []
@@ -110,7 +117,7 @@ class _Pass:
         """When to look again."""
         # Who was refused for want of others may find them there now.
         now = (self._now,) if self._hopes and self._taken.count else ()
-        return min((*self.looks, *now), default=None)
+        return min((*self.looks, *self.making.looks, *now), default=None)
 
     def settle(self, tasks: Sequence[Task], release: Release) -> None:
         """Give tasks of one release their nodes, in order."""
@@ -164,13 +171,32 @@ class _Pass:
             self.changes.append(_placed(task, self._guards[node], ports, {}, message, self._now))
             done += 1
         if not done:
-            self._turn_away(tasks, one, ())
+            self._turn_away(tasks, one, (), {})
         return done or len(tasks)
 
-    def _turn_away(self, tasks: Sequence[Task], one: Alike | Ruled, ties: Ties) -> None:
-        """Say of tasks of one class why no node takes them."""
+    def _turn_away(self, tasks: Sequence[Task], one: Alike | Ruled, ties: Ties, avoids: Mapping[str, float]) -> None:
+        """Make room for tasks of one class that no node takes, or say why."""
+        if not self.making.may_help(one.ask.service):
+            self._refuse(tasks, one, ties, "")
+            return
+        refused, others = [], []
+        for task in tasks:
+            if not self.making.may_displace(task):
+                others.append(task)
+                continue
+            room = self.making.room_for(task, one.ask, ties, avoids)
+            if room is None:
+                refused.append(task)
+            else:
+                self.changes += room
+        self._refuse(refused, one, ties, f"; {NOBODY}")
+        self._refuse(others, one, ties, "")
+
+    def _refuse(self, tasks: Sequence[Task], one: Alike | Ruled, ties: Ties, more: str) -> None:
+        if not tasks:
+            return
         text, again = one.refusal(ties)
-        self.refuse(tasks, text)
+        self.refuse(tasks, text + more)
         self._hopes = self._hopes or waits_for_others(one.ask)
         if again is not None:
             self.looks.append(again)
@@ -181,7 +207,7 @@ class _Pass:
         ties = self._volumes.ties(task, spec)
         row = one.best(ties, avoids)
         if row is None:
-            self._turn_away((task,), one, ties)
+            self._turn_away((task,), one, ties, avoids)
             return
         node = self._table.names[row]
         message = about_ties(task, ties) or one.policy.sentence(self._table, one.ask, row)
@@ -240,6 +266,7 @@ def _placed(
             avoids=avoids,
             ports=ports,
             devices=dict(devices),
+            claims="",
             placed_at=now,
             reason=Reason.PLACED,
             message=message,
@@ -252,7 +279,7 @@ def _refused(task: Task, text: str) -> Change | None:
     """The change that says why `task` has no node yet; None if its record says so already."""
     if task.message == text:
         return None
-    return _change(task, replace(task, reason=Reason.NO_NODE, message=text))
+    return _change(task, replace(task, claims="", reason=Reason.NO_NODE, message=text))
 
 
 def _change(task: Task, after: Task, rests_on: Guard | None = None) -> Change:

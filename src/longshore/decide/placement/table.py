@@ -39,15 +39,18 @@ class NodeTable:
         "busy",
         "cpu",
         "cpu_free",
+        "cpu_owed",
         "crowd",
         "devices",
         "disk_free",
+        "disk_owed",
         "heard",
         "holdings",
         "machine",
         "machines_are_shared",
         "memory",
         "memory_free",
+        "memory_owed",
         "names",
         "nodes",
         "ports",
@@ -97,6 +100,10 @@ class NodeTable:
         self._last: int | None = None
         if without:
             self._leave_out(world, without)
+        self.cpu_owed: Counts = np.maximum(-self.cpu_free, 0)
+        """What tasks hold, or room is held for, beyond what there is: what comes free pays for that first."""
+        self.memory_owed: Counts = np.maximum(-self.memory_free, 0)
+        self.disk_owed: Counts = np.maximum(-self.disk_free, 0)
         for free in (self.cpu_free, self.memory_free, self.disk_free):
             np.maximum(free, 0, out=free)
         self.busy = np.zeros(len(self.names), np.float64) if busy is None else self._measured(busy)
@@ -191,10 +198,7 @@ class NodeTable:
         self._last = row
         if tasks > self.crowd:
             self.crowd *= 2
-        self.of_service(ask.service)[row] += 1
-        if ask.service in self._sums:
-            for over, sums in self._sums[ask.service].items():
-                sums[self.domains(over).of_row[row]] += 1
+        self._count(row, ask.service)
         self.devices = self.holdings.take(row, ask.extra) if ask.extra is not None else {}
         return self.ports.take(self.machine.item(row), ask) if ask.ports else ()
 
@@ -215,6 +219,28 @@ class NodeTable:
         if not ask.ports:
             return [()] * len(rows)
         return [self.ports.take(machine, ask) for machine in self.machine[rows].tolist()]
+
+    def hold(self, row: int, ask: Ask) -> None:
+        """Keep room on a node for a task that is to come once others have left: what is free of it is taken, the rest
+        is owed. It counts as one of its service, so that rules about its own tasks are kept."""
+        for free, owed, need in (
+            (self.cpu_free, self.cpu_owed, ask.cpu_millis),
+            (self.memory_free, self.memory_owed, ask.memory),
+            (self.disk_free, self.disk_owed, ask.disk),
+        ):
+            had = free.item(row)
+            free[row] = max(had - need, 0)
+            owed[row] += max(need - had, 0)
+        self._count(row, ask.service)
+        if ask.extra is not None:
+            self.holdings.take(row, ask.extra)
+        self.ports.hold(self.machine.item(row), ask)
+
+    def _count(self, row: int, service: str) -> None:
+        self.of_service(service)[row] += 1
+        if service in self._sums:
+            for over, sums in self._sums[service].items():
+                sums[self.domains(over).of_row[row]] += 1
 
     def _leave_out(self, world: Snapshot, id: str) -> None:
         task = world.task(id)

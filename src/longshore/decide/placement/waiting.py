@@ -7,6 +7,7 @@ Knows nothing of nodes.
 from collections.abc import Iterable
 
 from longshore.decide.placement.held import age
+from longshore.decide.placement.priorities import priorities, turn
 from longshore.model.lifecycle import State, Wanted
 from longshore.model.objects import Task
 from longshore.model.sharing import Shared, Slots
@@ -23,7 +24,7 @@ class Waiting:
         self._waiting: dict[str, list[Task]] = {}
 
     def of(self, world: Snapshot) -> list[Task]:
-        """Those of `world`, the oldest first."""
+        """Those of `world` in their order: those of highest priority first, and of them the oldest."""
         services = world.services_with_tasks
         for name in services.differing(self._seen):
             parts = services[name].parts if name in services else ()
@@ -33,7 +34,10 @@ class Waiting:
             else:
                 self._waiting.pop(name, None)
         self._seen = services
-        return sorted((task for found in self._waiting.values() for task in found), key=age)
+        every = (task for found in self._waiting.values() for task in found)
+        if priorities(world).keys().isdisjoint(self._waiting):
+            return sorted(every, key=age)
+        return sorted(every, key=lambda task: turn(world, task))
 
 
 def _waiting(tasks: Iterable[Task]) -> tuple[Task, ...]:

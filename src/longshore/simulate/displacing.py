@@ -1,0 +1,71 @@
+"""Sees who is displaced, and says where that should not have been.
+
+Whoever is displaced gives way to a task of higher priority that claims its node, and its service keeps what its updates
+would leave it. Told by the witness what changes; knows which places lost their task by displacement, as that is what
+placement itself knows at once, and of the others only those that had been lost for a while: who decided may not have
+heard of the rest.
+"""
+
+from collections.abc import Callable
+
+from longshore.model.lifecycle import State, Wanted
+from longshore.model.objects import Service, Task
+from longshore.model.reasons import Reason
+from longshore.model.snapshot import Snapshot
+from longshore.model.spec import Mode, Preemption
+
+_Slot = tuple[str, int]
+
+
+class Displacing:
+    """Of one world."""
+
+    def __init__(self) -> None:
+        self._lost_at: dict[_Slot, float] = {}
+        """When each slot was left without a task that serves."""
+        self._displaced: set[_Slot] = set()
+        """Those that were left so by displacement."""
+
+    def see(self, after: Task, before: Task, reason: Reason, now: float) -> None:
+        """A task changed."""
+        slot = (after.service, after.slot)
+        if after.counts and after.ready:
+            self._lost_at.pop(slot, None)
+            self._displaced.discard(slot)
+        elif before.counts and before.ready:
+            self._lost_at[slot] = now
+            if reason is Reason.DISPLACED:
+                self._displaced.add(slot)
+
+    def wrong(self, task: Task, before: Task, snapshot: Snapshot, now: float, unaware_s: float) -> list[str]:
+        """What is wrong with the displacement of a task. `now` is the true time, and news may be
+        so old as `unaware_s` when something is decided on them."""
+        service = snapshot.services.get(task.service)
+        if service is None:
+            return []
+        by = [
+            other.spec
+            for name, other in snapshot.services.items()
+            if other.spec.priority > service.spec.priority and _claims(snapshot, name, task.node)
+        ]
+        if not by:
+            return [f"{task.id} is displaced on {task.node}, which nobody of higher priority claims"]
+        below = any(spec.preemption is Preemption.BELOW_MINIMUM for spec in by)
+        most = service.spec.update.parallelism
+        if below or not most or not before.ready or service.spec.mode is not Mode.REPLICATED:
+            return []
+        lost = self._lost(service, snapshot, lambda at: at <= now - unaware_s)
+        return [f"{task.id} is displaced, although {service.name} has lost {lost - 1}"] if lost > most else []
+
+    def _lost(self, service: Service, snapshot: Snapshot, long: Callable[[float], bool]) -> int:
+        """How many slots of a service were known to serve nobody."""
+        tasks = snapshot.tasks_of_service(service.name).values()
+        serving = {one.slot for one in tasks if one.counts and one.ready}
+        slots = [(service.name, slot) for slot in range(1, service.spec.replicas + 1) if slot not in serving]
+        return sum(one in self._displaced or (one in self._lost_at and long(self._lost_at[one])) for one in slots)
+
+
+def _claims(snapshot: Snapshot, service: str, node: str) -> bool:
+    """Whether a task of a service waits for room on a node."""
+    tasks = snapshot.tasks_of_service(service).values()
+    return any(one.claims == node and one.state is State.NEW and one.wanted is Wanted.RUNNING for one in tasks)

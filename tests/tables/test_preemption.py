@@ -1,0 +1,445 @@
+"""Displacement: exactly the fewest and the cheapest, on the best of all nodes; and never what must not be."""
+
+from collections.abc import Sequence
+from itertools import product
+from random import Random
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from longshore.decide import deployments, rollout, services, wishes
+from longshore.decide.admission import admit
+from longshore.decide.placement import fewest
+from longshore.decide.placement.explain import explain
+from longshore.decide.placement.place import Kept, decide
+from longshore.model.changes import Change
+from longshore.model.invariants import broken
+from longshore.model.lifecycle import Owner, State, Wanted
+from longshore.model.objects import Availability, Kind, NodeStatus, Object, Release, Service, Task
+from longshore.model.placing import Affinity
+from longshore.model.reasons import Reason
+from longshore.model.snapshot import Snapshot
+from longshore.model.spec import (
+    Mode,
+    PlacementRules,
+    Port,
+    Preemption,
+    Resources,
+    RestartOn,
+    RestartPolicy,
+    ServiceSpec,
+    UpdateOrder,
+    UpdateRules,
+)
+from longshore.model.views import ServiceWish
+from tests import situations
+from tests.situations import GIB, NOW, node, world
+from tests.tables.build import placed, published, service, task
+from tests.tables.naive_preemption import Pass
+
+WORLDS = 3000
+
+
+def random_world(rng: Random) -> Snapshot:
+    """A few nodes that are nearly full of services of several priorities, and tasks that wait."""
+    nodes = [
+        replace(
+            node(
+                f"n{number}",
+                cpu=rng.choice([1.5, 2.0, 3.0]),
+                memory=rng.choice([4, 8]) * GIB,
+                zone=rng.choice("ab"),
+                machine=rng.choice(["", "", "", "m1"]),
+                status=rng.choice([NodeStatus.READY] * 8 + [NodeStatus.DOWN]),
+                availability=rng.choice([Availability.ACTIVE] * 8 + [Availability.PAUSED, Availability.DRAINED]),
+            ),
+            resources={"gpu": rng.choice([1, 2, 4])} if rng.random() < 0.5 else {},
+        )
+        for number in range(1, rng.choice([1, 2, 3]) + 1)
+    ]
+    records: list[Object] = [*nodes]
+    services = [random_service(rng, name) for name in rng.sample(["api", "db", "web", "zap"], rng.choice([2, 3, 4]))]
+    for one in services:
+        records.append(one)
+        for slot in range(1, one.spec.replicas + 1):
+            if rng.random() < (0.9 if one.spec.priority <= 0 else 0.4):
+                records.append(random_task(rng, one, slot, rng.choice(nodes).name))
+            else:
+                claims = rng.choice(["", "", "n1", "gone"])
+                facts: dict[str, Any] = {"created_at": rng.choice([100.0, 200.0]), "claims": claims}
+                records.append(task(one.name, slot, **facts))
+    return world(*records)
+
+
+def random_service(rng: Random, name: str) -> Service:
+    return situations.service(
+        name,
+        mode=rng.choice([Mode.REPLICATED] * 5 + [Mode.JOB]),
+        replicas=rng.choice([1, 2, 3, 4]),
+        resources=Resources(
+            cpu=rng.choice([0.25, 0.5, 0.5, 1.0, 1.0]),
+            memory=rng.choice([0, 0, 1, 2]) * GIB,
+            disk=rng.choice([0, 0, 0, 0, 40]) * GIB,
+            named=rng.choice([{}] * 5 + [{"gpu": 1}]),
+        ),
+        ports=rng.choice([(), (), (), (Port(container=80, host=8080),)]),
+        placement=PlacementRules(
+            constraints=rng.choice([(), (), (), ("node.labels.zone==a",)]),
+            per_node_max=rng.choice([None, None, None, 2]),
+        ),
+        priority=rng.choice([-5, 0, 0, 10, 20]),
+        preemption=rng.choice([Preemption.LOWER] * 4 + [Preemption.NEVER, Preemption.BELOW_MINIMUM]),
+        update=UpdateRules(parallelism=rng.choice([0, 0, 1, 2])),
+        stop_grace_s=1.0,
+    )
+
+
+def random_task(rng: Random, one: Service, slot: int, on: str) -> Task:
+    state = rng.choice([State.RUNNING] * 5 + [State.PLACED, State.STARTING])
+    return task(
+        one.name,
+        slot,
+        on=on,
+        state=state,
+        ready=state is State.RUNNING and rng.random() < 0.8,
+        wanted=rng.choice([Wanted.RUNNING] * 8 + [Wanted.STOPPED, Wanted.LEAVING]),
+        created_at=rng.choice([1.0, 2.0, 3.0]),
+        ports=published(*(port.host for port in one.spec.ports if port.host is not None)),
+    )
+
+
+def told(snapshot: Snapshot, kept: Kept | None = None) -> tuple[dict[str, str], dict[str, str], set[str]]:
+    """Who is placed where, who claims which node, and who is displaced."""
+    changes, _ = decide(snapshot, NOW, "first-fit", kept=kept)
+    tasks = [change.after for change in changes if isinstance(change.after, Task)]
+    placed = {one.id: one.node for one in tasks if one.reason is Reason.PLACED}
+    claims = {one.id: one.claims for one in tasks if one.claims and one.state is State.NEW}
+    displaced = {change.id for change in changes if change.reason is Reason.DISPLACED}
+    assert len({change.id for change in changes}) == len(changes)
+    return placed, claims, displaced
+
+
+def kept_claims(snapshot: Snapshot, changed: dict[str, str], placed: dict[str, str], naive: Pass) -> dict[str, str]:
+    """With those claims that stand and are not written again."""
+    stand = {
+        one.id: one.claims
+        for one in snapshot.tasks()
+        if one.claims and one.id in naive.claimed and naive.claimed[one.id] == one.claims
+    }
+    return {**stand, **changed}
+
+
+@pytest.mark.parametrize("part", range(8))
+def test_the_fewest_and_the_cheapest_are_found(part: int) -> None:
+    displacing = 0
+    for seed in range(part * WORLDS // 8, (part + 1) * WORLDS // 8):
+        snapshot = random_world(Random(seed))
+        naive = Pass(snapshot)
+        naive.run()
+        placed, claims, displaced = told(snapshot)
+        assert placed == naive.placed, seed
+        assert kept_claims(snapshot, claims, placed, naive) == naive.claimed, seed
+        assert displaced == naive.gone, seed
+        displacing += bool(displaced)
+    assert displacing > WORLDS // 8 // 10
+
+
+# -- lives: displacement among the other decisions, until all is at rest
+
+
+class Life:
+    """A cluster whose workers do what they are told, some of them late."""
+
+    def __init__(self, rng: Random) -> None:
+        self.rng = rng
+        self.now = NOW
+        self.kept = Kept()
+        self.displaced = 0
+        nodes = [node(f"n{number}", cpu=rng.choice([0.5, 1.0, 1.5]), zone=rng.choice("ab")) for number in range(3)]
+        self.world = world(*nodes)
+
+    def wish(self, name: str) -> None:
+        spec = admit(
+            ServiceSpec(
+                image=name,
+                mode=self.rng.choice([Mode.REPLICATED] * 4 + [Mode.GLOBAL]),
+                replicas=self.rng.choice([1, 2, 3, 5]),
+                resources=Resources(cpu=self.rng.choice([0.25, 0.5, 1.0])),
+                priority=self.rng.choice([-5, 0, 10, 20]),
+                placement=PlacementRules(constraints=self.rng.choice([(), (), ("node.labels.zone==a",)])),
+                update=UpdateRules(
+                    parallelism=self.rng.choice([0, 1, 1, 2]),
+                    order=self.rng.choice([None, UpdateOrder.STOP_FIRST]),
+                    drain_s=self.rng.choice([None, 3.0]),
+                ),
+            )
+        )
+        self.apply(wishes.apply_service(self.world, name, ServiceWish(spec=spec), self.now))
+
+    def apply(self, changes: Sequence[Change]) -> bool:
+        before = self.world
+        if changes:
+            self.world, _ = self.world.apply(changes, (), self.now)
+            assert not broken(self.world)
+        for change in changes:
+            if change.reason is Reason.DISPLACED:
+                self.displaced += 1
+                self.check(change, before)
+        return bool(changes)
+
+    def check(self, change: Change, before: Snapshot) -> None:
+        """Whoever is displaced is of lower priority, and its service keeps what it has to keep."""
+        task = before.task(change.id)
+        assert task is not None
+        service, by = before.services[task.service], before.services[change.message.split()[1].split(".")[0]]
+        assert service.spec.priority < by.spec.priority
+        most = service.spec.update.parallelism
+        if task.ready and most and service.spec.mode is not Mode.GLOBAL:
+            ready = sum(one.counts and one.ready for one in self.world.tasks_of_service(task.service).values())
+            assert ready >= service.spec.replicas - most, f"{task.service} has {ready} of {service.spec.replicas}"
+
+    def work(self, late: float) -> bool:
+        """Let the workers report; whether there was anything to do."""
+        changes = []
+        for one in self.world.tasks():
+            if not one.live or not one.node:
+                continue
+            after = one
+            if one.wanted in (Wanted.STOPPED, Wanted.REMOVED):
+                after = replace(one, state=State.STOPPED, ready=False, finished_at=self.now, reason=Reason.STOPPED)
+            elif one.state is not State.RUNNING:
+                after = replace(one, state=State.RUNNING, ready=True, started_at=self.now, reason=Reason.HEALTHY)
+            if after is not one and self.rng.random() >= late:
+                changes.append(_reported(one, after))
+        return self.apply(changes)
+
+    def crash(self) -> None:
+        running = [task for task in self.world.tasks() if task.state is State.RUNNING and task.wanted is Wanted.RUNNING]
+        if running:
+            task = self.rng.choice(running)
+            end = replace(task, state=State.FAILED, ready=False, finished_at=self.now, reason=Reason.EXITED)
+            self.apply([_reported(task, end)])
+
+    def decide(self) -> bool:
+        done = False
+        for name in sorted(self.world.services.keys() | self.world.services_with_tasks.keys()):
+            for one in (services, rollout, deployments):
+                done |= self.apply(one.decide(self.world, name, self.now)[0])
+        changes = decide(self.world, self.now, "spread", kept=self.kept)[0]
+        assert changes == decide(self.world, self.now, "spread")[0], "what is kept changes nothing"
+        return self.apply(changes) or done
+
+    def rest(self) -> None:
+        for _ in range(400):
+            self.now += 1.0
+            if not (self.decide() | self.work(0.3)) and not self.work(0.0):
+                self.now += 100.0
+                if not self.decide() | self.work(0.0):
+                    return
+        raise AssertionError("it does not come to rest")
+
+
+def _reported(task: Task, after: Task) -> Change:
+    return Change(kind=Kind.TASK, id=task.id, before=task.revision, after=after, by=Owner.WORKER, reason=after.reason)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_a_cluster_with_priorities_comes_to_rest(seed: int) -> None:
+    rng = Random(seed)
+    life = Life(rng)
+    for _ in range(6):
+        life.wish(rng.choice(["api", "db", "web", "zap"]))
+        for _ in range(rng.choice([1, 3, 8])):
+            life.now += 1.0
+            life.decide()
+            life.work(0.5)
+            if rng.random() < 0.15:
+                life.crash()
+        life.rest()
+        naive = Pass(life.world)
+        naive.run()
+        assert not naive.claimed, "somebody could have displaced others, and did not"
+
+
+# -- situations
+
+
+LOW = {"cpu": 1.0, "priority": 0, "update": UpdateRules(parallelism=0)}
+
+
+def low(name: str = "web", **fields: Any) -> Service:
+    given: dict[str, Any] = LOW | fields
+    return service(name, **given)
+
+
+def high(name: str = "db", **fields: Any) -> Service:
+    given: dict[str, Any] = {"cpu": 1.0, "priority": 10} | fields
+    return service(name, **given)
+
+
+def full(on: str = "n1", count: int = 4, of: str = "web", **fields: Any) -> list[Task]:
+    """Tasks that run and serve."""
+    return [task(of, slot, on=on, ready=True, created_at=float(slot), **fields) for slot in range(1, count + 1)]
+
+
+def test_a_task_claims_its_node_and_says_who_goes() -> None:
+    changes, _ = decide(world(node("n1"), low(replicas=4), high(), *full(), task("db")), NOW, "spread")
+    claim, gone = changes
+    assert isinstance(claim.after, Task)
+    assert isinstance(gone.after, Task)
+    assert (claim.id, claim.reason, claim.after.claims, claim.after.node) == ("db.1.1", Reason.MAKES_ROOM, "n1", "")
+    assert claim.message == "on n1, where web.4.1 of priority 0 goes"
+    assert (gone.id, gone.reason, gone.after.wanted) == ("web.4.1", Reason.DISPLACED, Wanted.STOPPED)
+    assert gone.message == "by db.1.1, whose priority is 10, not 0"
+
+
+def test_who_claims_a_node_displaces_nobody_more_and_nobody_comes_in_between() -> None:
+    leaving = [*full(count=3), task("web", 4, on="n1", wanted=Wanted.STOPPED), task("web", 4, generation=2)]
+    claiming = task("db", claims="n1", created_at=300.0)
+    assert placed(node("n1"), low(replicas=4), high(), *leaving, claiming).keys() == {"web.4.2"}
+    free = [*full(count=3), task("web", 4, generation=2, created_at=1.0)]
+    assert placed(node("n1"), low(replicas=4), high(), *free, claiming)["db.1.1"] == "n1"
+    part = [*full(count=2), task("web", 3, on="n1", wanted=Wanted.STOPPED), task("web", 4, generation=2)]
+    two = high(cpu=2.0)
+    assert "db.1.1" not in placed(node("n1"), low(replicas=4), two, *part, claiming)
+    assert "not enough cpu" in placed(node("n1"), low(replicas=4), two, *part, claiming)["web.4.2"]
+
+
+def test_what_leaves_anyway_is_waited_for() -> None:
+    one = low("api", priority=10)
+    leaving = [*full(count=3), task("api", 1, on="n1", wanted=Wanted.STOPPED)]
+    told = placed(node("n1"), low(replicas=3), one, high(), *leaving, task("db"))
+    assert told == {"db.1.1": "on n1, which others are about to leave"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "own", "displaced"),
+    [
+        ({}, {}, True),
+        ({"priority": 10}, {}, False),
+        ({"update": UpdateRules(parallelism=1)}, {}, True),
+        ({"update": UpdateRules(parallelism=1), "replicas": 5}, {}, False),
+        ({"update": UpdateRules(parallelism=1), "replicas": 5}, {"preemption": Preemption.BELOW_MINIMUM}, True),
+        ({"update": UpdateRules(parallelism=1), "replicas": 5, "mode": Mode.JOB}, {}, True),
+        ({}, {"preemption": Preemption.NEVER}, False),
+        ({}, {"constraints": ("node.name==n2",)}, False),
+        ({}, {"cpu": 5.0}, False),
+    ],
+    ids=str,
+)
+def test_who_may_be_displaced_by_whom(fields: dict[str, Any], own: dict[str, Any], displaced: bool) -> None:
+    """Nobody of no lower priority, whom the service cannot spare, by who never asks for it, or for nothing."""
+    records: list[Object] = [node("n1"), low(**({"replicas": 4} | fields)), high(**own), *full(), task("db")]
+    changes, again = decide(world(*records), NOW, "spread")
+    assert any(change.reason is Reason.DISPLACED for change in changes) is displaced
+    starved = fields.get("replicas") == 5 and not displaced
+    assert (again is not None) is starved, "whether it is looked at again by itself"
+
+
+def test_who_stands_by_displaces_nobody_unless_its_node_is_to_be_left() -> None:
+    reliefs = [task("db", 1, on="n2", ready=True), task("db", 1, generation=2, relieves="db.1.1")]
+    for availability, displaces in ((Availability.ACTIVE, False), (Availability.DRAINED, True)):
+        full_up = replace(node("n2", cpu=1.0), availability=availability)
+        changes, _ = decide(world(node("n1"), full_up, low(replicas=4), high(), *full(), *reliefs), NOW, "spread")
+        assert any(change.reason is Reason.DISPLACED for change in changes) is displaces
+
+
+def test_the_place_of_a_task_that_ended_is_held_until_its_slot_is_filled_again() -> None:
+    ended = task("db", 1, on="n1", state=State.FAILED, finished_at=NOW)
+    others = [*full(count=3), task("web", 4)]
+    assert "not enough cpu" in placed(node("n1"), low(replicas=4), high(), ended, *others)["web.4.1"]
+    never = high(restart=RestartPolicy(condition=RestartOn.NONE))
+    assert placed(node("n1"), low(replicas=4), never, ended, *others)["web.4.1"] == "n1"
+    assert placed(node("n1"), low(replicas=4), high(priority=0), ended, *others)["web.4.1"] == "n1"
+
+
+def test_whom_a_task_has_to_be_near_is_not_displaced_for_it() -> None:
+    near = PlacementRules(affinity=(Affinity(service="web"),))
+    one = situations.service("db", resources=Resources(cpu=1.0), placement=near, priority=10)
+    changes, _ = decide(world(node("n1"), low(replicas=4), one, *full(), task("db")), NOW, "spread")
+    assert not any(change.reason is Reason.DISPLACED for change in changes)
+
+
+def test_who_serves_leaves_the_rotation_first() -> None:
+    draining = low(replicas=4, update=UpdateRules(parallelism=0, drain_s=5.0))
+    changes, _ = decide(world(node("n1"), draining, high(), *full(), task("db")), NOW, "spread")
+    gone = changes[1].after
+    assert isinstance(gone, Task)
+    assert (gone.wanted, gone.leaving_at) == (Wanted.LEAVING, NOW)
+
+
+def test_devices_are_room_too() -> None:
+    one = replace(node("n1"), resources={"gpu": ("a", "b")})
+    holds = [task("web", slot, on="n1", ready=True, devices={"gpu": (id,)}) for slot, id in ((1, "a"), (2, "b"))]
+    gpu = Resources(named={"gpu": 1})
+    web = situations.service("web", resources=gpu, replicas=2, update=UpdateRules(parallelism=0))
+    db = situations.service("db", resources=gpu, priority=10)
+    changes, _ = decide(world(one, web, db, *holds, task("db")), NOW, "spread")
+    assert [change.id for change in changes] == ["db.1.1", "web.2.1"]
+
+
+def test_what_belongs_to_a_service_that_was_just_removed_gives_way_like_any_other() -> None:
+    orphans = [replace(one, ready=True) for one in full(of="gone")]
+    spec = low("gone").spec
+    records: list[Object] = [
+        node("n1"),
+        low(replicas=1),
+        high(),
+        Release(service="gone", number=1, spec=spec),
+        *orphans,
+        task("db"),
+    ]
+    changes, _ = decide(world(*records), NOW, "spread")
+    assert [change.id for change in changes] == ["db.1.1", "gone.4.1"]
+
+
+def test_who_waits_is_told_that_room_is_held_for_others() -> None:
+    leaving = [*full(count=3), task("web", 4, on="n1", wanted=Wanted.STOPPED)]
+    waits = task("web", 4, generation=2)
+    claiming = task("db", claims="n1", created_at=300.0)
+    situation = world(node("n1", cpu=5.0), low(replicas=4), high(cpu=2.0), *leaving, waits, claiming)
+    told = explain(situation, waits, NOW, "spread")
+    assert not told.scores
+    assert told.sentence.endswith("not enough cpu (n1); what is held for others before it is counted as in use")
+
+
+@pytest.mark.parametrize("steps", [fewest.STEPS_MAX, 0])
+def test_the_arithmetic_of_the_fewest(steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Against all ways there are; and, cut short, still a way that has nobody in it who could be spared."""
+    monkeypatch.setattr(fewest, "STEPS_MAX", steps)
+    rng = Random(7)
+    for _ in range(2000):
+        groups = sorted(
+            (
+                fewest.Group(rng.choice([0, 5]), (rng.randint(0, 3), rng.randint(0, 2)), rng.randint(0, 2), 0, count)
+                for count in [rng.randint(1, 3) for _ in range(rng.randint(0, 4))]
+            ),
+            key=lambda one: -one.priority,
+        )
+        lacks = (rng.randint(-1, 8), rng.randint(0, 4))
+        every = [way for way in product(*(range(one.count + 1) for one in groups)) if _makes_up(groups, way, lacks)]
+        found = fewest.fewest(groups, lacks)
+        assert (found is None) is (not every)
+        if found is None:
+            continue
+        best = min(_price(groups, way) for way in every)
+        if steps:
+            assert found.price == best
+            assert sorted(found.ways) == sorted(way for way in every if _price(groups, way) == best)
+        for way in found.ways:
+            assert found.price == _price(groups, way)
+            fewer = [tuple(n - (place == at) for place, n in enumerate(way)) for at in range(len(way)) if way[at]]
+            assert way in every
+            assert not set(fewer) & set(every)
+
+
+def _makes_up(groups: Sequence[fewest.Group], way: Sequence[int], lacks: Sequence[int]) -> bool:
+    sums = [sum(n * one.gives[sort] for n, one in zip(way, groups, strict=True)) for sort in range(2)]
+    return all(sum >= lack for sum, lack in zip(sums, lacks, strict=True))
+
+
+def _price(groups: Sequence[fewest.Group], way: Sequence[int]) -> fewest.Price:
+    every = [one for n, one in zip(way, groups, strict=True) for _ in range(n)]
+    priorities = tuple(sorted((one.priority for one in every), reverse=True))
+    return len(every), priorities, sum(one.cpu_millis for one in every), sum(one.memory for one in every)
