@@ -44,12 +44,31 @@ class Rules:
             return max(0, supply - sum(spec.resources.named.get(name, 0) for spec in specs if spec))
         return [one for one in supply if not any(one in task.devices.get(name, ()) for task in here)]
 
+    def millis(self, name: str, node: Node) -> list[int]:
+        """Thousandths that are free of each device."""
+        supply = node.resources.get(name, 0)
+        left = []
+        for device in () if isinstance(supply, int) else supply:
+            given = 0
+            for task in self.on_nodes:
+                if task.node == node.name and device in task.devices.get(name, ()):
+                    spec = self.spec(task)
+                    share = spec.resources.shares.get(name) if spec else None
+                    given += 1000 if share is None else round(1000 * share)
+            left.append(max(0, 1000 - given))
+        return left
+
     def devices(self, spec: ServiceSpec, node: Node) -> dict[str, tuple[str, ...]]:
         given = {}
         for name, count in sorted(spec.resources.named.items()):
             free = self.free(name, node)
             if not isinstance(free, int):
                 given[name] = tuple(free[:count])
+        for name, share in spec.resources.shares.items():
+            supply = node.resources[name]
+            assert not isinstance(supply, int)
+            tight = [one for one in self.millis(name, node) if one >= round(1000 * share)]
+            given[name] = (supply[self.millis(name, node).index(min(tight))],)
         return given
 
     # -- what is required
@@ -105,6 +124,9 @@ class Rules:
             free = self.free(name, node)
             if count > (free if isinstance(free, int) else len(free)):
                 return 104 + place / 100, f"not enough {name}"
+        for place, (name, share) in enumerate(sorted(spec.resources.shares.items())):
+            if max(self.millis(name, node), default=0) < round(1000 * share):
+                return 105 + place / 100, f"not enough {name}"
         return None
 
     def neighbours(self, service: str, spec: ServiceSpec, node: Node) -> tuple[float, str] | None:
@@ -170,6 +192,51 @@ class Rules:
             if taint.effect is TaintEffect.PREFER_NO_SCHEDULE and not self.tolerates(spec, taint):
                 total -= 100
         return total
+
+    def eased(self, spec: ServiceSpec, node: Node, cpu: int, memory: int) -> float:
+        """By how much less of its devices is wasted on what services wish for; a half where that stays as it is."""
+        wishes = [one.spec for one in self.world.services.values()]
+        names = {name for one in wishes for name in (*one.resources.named, *one.resources.shares)}
+        total = 0.0
+        for name in sorted(names):
+            most = max((len(self.millis(name, one)) for one in self.nodes), default=0)
+            if not most:
+                continue
+            before = self.millis(name, node)
+            after = self.after(spec, name, before)
+            need = spec.resources
+            less = sum(
+                one.replicas
+                * (
+                    self.wasted(one, name, before, cpu, memory)
+                    - self.wasted(one, name, after, cpu - need.cpu_millis, memory - need.memory)
+                )
+                for one in wishes
+            )
+            total += less / (most * 1000 * max(sum(one.replicas for one in wishes), 1))
+        return (total / max(len(names), 1) + 1) / 2
+
+    def after(self, spec: ServiceSpec, name: str, before: list[int]) -> list[int]:
+        after = [*before]
+        if not before:
+            return after  # the resource is only counted there
+        for _ in range(spec.resources.named.get(name, 0)):
+            after[after.index(1000)] = 0
+        if name in spec.resources.shares:
+            need = round(1000 * spec.resources.shares[name])
+            after[after.index(min(one for one in after if one >= need))] -= need
+        return after
+
+    def wasted(self, wish: ServiceSpec, name: str, free: list[int], cpu: int, memory: int) -> int:
+        need = wish.resources
+        if name in need.shares:
+            millis, count = round(1000 * need.shares[name]), 1
+        else:
+            millis, count = 1000, need.named.get(name, 0)
+        large = [one for one in free if one >= millis]
+        if not count or len(large) < count or cpu < need.cpu_millis or memory < need.memory:
+            return sum(free)
+        return sum(one for one in free if one < millis)
 
     def share(self, part: str, service: str, spec: ServiceSpec, node: Node, free: float) -> float:
         """One part of a weighted policy."""

@@ -14,7 +14,7 @@ from longshore.decide.placement.place import decide
 from longshore.decide.placement.policies import policy_named
 from longshore.model.errors import Invalid
 from longshore.model.lifecycle import State, Wanted
-from longshore.model.objects import EngineFacts, Node, NodeStatus, Object, Release, Task
+from longshore.model.objects import EngineFacts, Node, NodeStatus, Object, Release, Service, Task
 from longshore.model.placing import (
     Affinity,
     PlacementRules,
@@ -84,7 +84,7 @@ def random_rules(rng: Random, service: str) -> PlacementRules:
             Spread(over="node.labels.size", skew_max=2),
             Spread(over="node.name", skew_max=3),
         ),
-        policy=rng.choice(["", "", "binpack", "spread", "spread=2,free=1", "image=1,steady=0.5,free=0.25"]),
+        policy=rng.choice(["", "", "binpack", "spread", "spread=2,free=1", "image=1,steady=0.5,free=0.25", "fragmentation=1"]),
     )
 
 
@@ -96,7 +96,8 @@ def ruled(here: Snapshot, rng: Random) -> Snapshot:
             named = {
                 name: rng.choice([1, 1, 2]) for name in rng.sample(["gpu", "licences"], rng.choice([0, 0, 0, 1, 2]))
             }
-            need = replace(one.spec.resources, named=named, pids=rng.choice([0, 0, 0, 100, 400]))
+            shares = {} if "gpu" in named or rng.random() < 0.8 else {"gpu": rng.choice([0.25, 0.3, 0.5])}
+            need = replace(one.spec.resources, named=named, shares=shares, pids=rng.choice([0, 0, 0, 100, 400]))
             rules = random_rules(rng, one.service)
             records.append(
                 replace(one, spec=replace(one.spec, image=rng.choice("xy"), resources=need, placement=rules))
@@ -107,6 +108,8 @@ def ruled(here: Snapshot, rng: Random) -> Snapshot:
             records.append(replace(one, devices={"gpu": (rng.choice(GPUS),)}))
         else:
             records.append(one)
+    wishes = {one.service: one.spec for one in records if isinstance(one, Release)}
+    records += [Service(name=name, spec=replace(spec, replicas=rng.choice([1, 3]))) for name, spec in wishes.items()]
     return world(*records)
 
 
@@ -131,7 +134,10 @@ def _dressed(one: Node, rng: Random) -> Node:
     )
 
 
-@pytest.mark.parametrize("policy", ["spread", "binpack", "round-robin", "epvm", "spread=1,free=0.5"])
+@pytest.mark.parametrize(
+    "policy",
+    ["spread", "binpack", "alignment", "round-robin", "epvm", "spread=1,free=0.5", "fragmentation=1,binpack=0.0625"],
+)
 def test_bulk_is_one_by_one_with_rules(policy: str) -> None:
     found = waited = given = 0
     for seed in range(WORLDS):

@@ -179,6 +179,7 @@ EXTENSION = Level(
         "single_writer": "`true`: of each slot one task runs in the whole cluster, whatever fails; without it `false`",
         "rebalance": "`true`: tasks move by themselves when a node joins or returns; without it `false`",
         "placement": "rules about places that Compose has no word for",
+        "shares": "parts of single devices, such as `gpu: 0.5`: set aside, not enforced",
     },
     extensible=False,
 )

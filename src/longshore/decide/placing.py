@@ -61,6 +61,16 @@ def check_named(named: Mapping[str, int], field: str) -> None:
         check_number(count, (1, COUNT_MAX), f"{field}[{name}]")
 
 
+def check_shares(shares: Mapping[str, float], named: Mapping[str, int], field: str) -> None:
+    """What a task asks for of single devices."""
+    check_count(shares, field, "resources")
+    for name, share in shares.items():
+        _resource(name, field)
+        check_number(share, (0.001, 0.999), f"{field}[{name}]")
+        if name in named:
+            raise Invalid(f"{name} is asked for whole, too; keep one of them", field=f"{field}[{name}]")
+
+
 def admit_taints(taints: Sequence[Taint], *, field: str) -> tuple[Taint, ...]:
     """A node's taints, each key and effect once."""
     check_count(taints, field, "taints")

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from longshore.model.objects import Node
-from longshore.model.spec import ServiceSpec
+from longshore.model.spec import WHOLE_MILLIS, ServiceSpec
 
 Counts = npt.NDArray[np.int64]
 Named = tuple[tuple[str, int], ...]
@@ -29,14 +29,18 @@ class Extra(msgspec.Struct, frozen=True):
     pids: int
     named: Named
     repels: tuple[Repelled, ...]
+    shares: Named = ()
+    """Thousandths of one device."""
 
 
 def extra_of(spec: ServiceSpec) -> Extra | None:
     """None for the many that hold and forbid nothing of it."""
+    need = spec.resources
     repels = tuple((one.service, one.over) for one in spec.placement.anti_affinity if one.weight is None)
-    if not spec.resources.pids and not spec.resources.named and not repels:
+    if not need.pids and not need.named and not need.shares and not repels:
         return None
-    return Extra(spec.resources.pids, tuple(sorted(spec.resources.named.items())), repels)
+    shares = tuple((name, need.millis_of(name)) for name in sorted(need.shares))
+    return Extra(need.pids, tuple(sorted(need.named.items())), repels, shares)
 
 
 class Holdings:
@@ -46,15 +50,21 @@ class Holdings:
         self._nodes = nodes
         self._pids: dict[int, int] = {}
         self._counted: dict[str, dict[int, int]] = {}
-        self._given: dict[str, dict[int, set[str]]] = {}
+        self._given: dict[str, dict[int, dict[str, int]]] = {}
+        """Thousandths of each device that was given."""
         self._repelling: dict[Repelled, dict[int, int]] = {}
         self._free: dict[str, Counts] = {}
         """What was asked for, kept up to date."""
+        self._devices: dict[str, Counts] = {}
+        """The same of devices."""
 
     def count(self, row: int, extra: Extra | None, devices: Mapping[str, Iterable[str]]) -> None:
         """Add what one task holds."""
+        shares = dict(extra.shares) if extra is not None else {}
         for name, ids in devices.items():
-            self._given.setdefault(name, {}).setdefault(row, set()).update(ids)
+            given = self._given.setdefault(name, {}).setdefault(row, {})
+            for id in ids:
+                given[id] = given.get(id, 0) + shares.get(name, WHOLE_MILLIS)
         if extra is None:
             return
         self._pids[row] = self._pids.get(row, 0) + extra.pids
@@ -67,25 +77,41 @@ class Holdings:
 
     def take(self, row: int, extra: Extra | None) -> dict[str, tuple[str, ...]]:
         """Give one more task what it needs on a node that has it; the devices that are its own, the first free ones in
-        the node's own order."""
+        the node's own order; of one in part that of which least is free."""
         if extra is None:
             return {}
         devices = {
-            name: self._devices_free(name, row)[:count]
+            name: tuple(id for id, millis in self._parts_of(name, row).items() if millis == WHOLE_MILLIS)[:count]
             for name, count in extra.named
             if not isinstance(self._nodes[row].resources.get(name, 0), int)
         }
+        for name, need in extra.shares:
+            parts = self._parts_of(name, row)
+            devices[name] = (min((id for id, millis in parts.items() if millis >= need), key=parts.__getitem__),)
         self.count(row, extra, devices)
-        for name, _ in extra.named:
+        for name in devices:
+            if name in self._devices:
+                parts = self._parts_of(name, row)
+                self._devices[name][row, : len(parts)] = [*parts.values()]
+        for name, _ in (*extra.named, *extra.shares):
             if name in self._free:
                 self._free[name][row] = self._free_on(name, row)
         return devices
 
     def free(self, name: str) -> Counts:
-        """How much of a named resource each node has left."""
+        """How much of a named resource each node has left; of devices those that are wholly free."""
         if name not in self._free:
             self._free[name] = np.array([self._free_on(name, row) for row in range(len(self._nodes))], np.int64)
         return self._free[name]
+
+    def devices(self, name: str) -> Counts:
+        """Thousandths that are free of each device, in the nodes' own order; zero where there is none. To read."""
+        if name not in self._devices:
+            parts = [[*self._parts_of(name, row).values()] for row in range(len(self._nodes))]
+            most = max(map(len, parts), default=0)
+            found = [one + [0] * (most - len(one)) for one in parts]
+            self._devices[name] = np.array(found, np.int64).reshape(len(parts), most)
+        return self._devices[name]
 
     def pids_free(self) -> Counts:
         """How many more processes each node has room for; plenty where nobody knows."""
@@ -102,10 +128,12 @@ class Holdings:
         supply = self._nodes[row].resources.get(name, 0)
         if isinstance(supply, int):
             return max(supply - self._counted.get(name, {}).get(row, 0), 0)
-        return len(self._devices_free(name, row))
+        return sum(millis == WHOLE_MILLIS for millis in self._parts_of(name, row).values())
 
-    def _devices_free(self, name: str, row: int) -> tuple[str, ...]:
+    def _parts_of(self, name: str, row: int) -> dict[str, int]:
+        """What is free of each of a node's devices; nothing of what is only counted."""
         supply = self._nodes[row].resources.get(name, 0)
-        assert not isinstance(supply, int), "devices are asked of nodes that have them"
-        given = self._given.get(name, {}).get(row, set())
-        return tuple(device for device in supply if device not in given)
+        if isinstance(supply, int):
+            return {}
+        given = self._given.get(name, {}).get(row, {})
+        return {device: max(WHOLE_MILLIS - given.get(device, 0), 0) for device in supply}

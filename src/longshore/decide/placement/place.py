@@ -117,7 +117,7 @@ class _Pass:
         mounts = bool(volumes_of(spec))
         first = 0
         while first < len(tasks):
-            if not mounts and isinstance(one, Alike) and len(tasks) - first >= BULK_LEAST and one.may_be_many:
+            if not mounts and len(tasks) - first >= BULK_LEAST and one.may_be_many:
                 plain = self._plain(tasks, first, spec)
                 if plain - first >= BULK_LEAST:
                     first += self._settle_many(tasks[first:plain], one)
@@ -156,7 +156,7 @@ class _Pass:
                 return place
         return len(tasks)
 
-    def _settle_many(self, tasks: Sequence[Task], one: Alike) -> int:
+    def _settle_many(self, tasks: Sequence[Task], one: Alike | Ruled) -> int:
         """Place the first of some tasks that may go anywhere, at least one if there is room; how many were settled."""
         done = 0
         for task, (node, ports, message) in zip(tasks, one.give_many(len(tasks)), strict=False):

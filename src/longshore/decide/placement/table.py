@@ -210,8 +210,11 @@ class NodeTable:
             self.crowd *= 2
         self._of_service[ask.service] = self.of_service(ask.service) + counts
         self._sums.pop(ask.service, None)
-        assert ask.extra is None, "whoever holds more than the usual is placed alone"
         self.devices = {}
+        if ask.extra is not None:
+            assert not ask.extra.named and not ask.extra.shares, "whoever is given devices is placed alone"
+            for row in rows.tolist():
+                self.holdings.count(row, ask.extra, {})
         if not ask.ports:
             return [()] * len(rows)
         return [self.ports.take(machine, ask) for machine in self.machine[rows].tolist()]
