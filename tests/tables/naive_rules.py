@@ -36,6 +36,31 @@ class Rules:
         there = [one.name for one in self.nodes if self.value(one, over) == value]
         return sum(one.service == service and one.node in there for one in self.on_nodes)
 
+    def means(self, one: Affinity, service: str, spec: ServiceSpec | None) -> bool:
+        """Whether a rule is about tasks of a service with this spec."""
+        if one.service:
+            return one.service == service
+        return spec is not None and all(self.chooses(text, spec.labels) for text in one.selector)
+
+    def chooses(self, text: str, labels: dict[str, str]) -> bool:
+        """A few words, read here a second time."""
+        if text.startswith("!"):
+            return text[1:] not in labels
+        if " in (" in text:
+            key, _, values = text.removesuffix(")").partition(" in (")
+            return labels.get(key) in values.split(", ")
+        if "!=" in text:
+            key, _, value = text.partition("!=")
+            return labels.get(key) != value
+        key, _, value = text.partition("==")
+        return labels.get(key) == value if value else key in labels
+
+    def meant(self, one: Affinity, node: Node) -> int:
+        """Tasks that a rule is about in the domain of a node."""
+        value = self.value(node, one.over)
+        there = [other.name for other in self.nodes if self.value(other, one.over) == value]
+        return sum(task.node in there and self.means(one, task.service, self.spec(task)) for task in self.on_nodes)
+
     def free(self, name: str, node: Node) -> int | list[str]:
         supply = node.resources.get(name, 0)
         here = [one for one in self.on_nodes if one.node == node.name]
@@ -134,37 +159,37 @@ class Rules:
         if rules.per_node_max is not None and self.count(service, node, "node.name") >= rules.per_node_max:
             return 150, f"{rules.per_node_max} of {service} there already"
         for place, one in enumerate(rules.affinity):
-            if one.weight is None and not self.near(service, node, one):
-                return 151 + place / 100, f"not near {one.service} by {one.over}"
+            if one.weight is None and not self.near(service, spec, node, one):
+                return 151 + place / 100, f"not near {self.words(one)} by {one.over}"
         for place, one in enumerate(rules.anti_affinity):
-            if (
-                one.weight is None
-                and self.value(node, one.over) is not None
-                and self.count(one.service, node, one.over)
-            ):
-                return 152 + place / 100, f"not apart from {one.service} by {one.over}"
-        for over in sorted(self.kept_away(service, node)):
+            if one.weight is None and self.value(node, one.over) is not None and self.meant(one, node):
+                return 152 + place / 100, f"not apart from {self.words(one)} by {one.over}"
+        for over in sorted(self.kept_away(service, spec, node)):
             return 153 + (over == "node.name") / 10, f"others there keep {service} away by {over}"
         for place, spread in enumerate(rules.spread):
             if spread.skew_max is not None and not self.even(service, spec, node, spread, spread.skew_max):
                 return 154 + place / 100, f"uneven by {spread.over}, over {spread.skew_max} more than elsewhere"
         return None
 
-    def near(self, service: str, node: Node, one: Affinity) -> bool:
+    def words(self, one: Affinity) -> str:
+        return one.service or " and ".join(one.selector)
+
+    def near(self, service: str, spec: ServiceSpec, node: Node, one: Affinity) -> bool:
         if self.value(node, one.over) is None:
             return False
-        if one.service == service and not any(task.service == service for task in self.on_nodes):
+        anywhere = any(self.means(one, task.service, self.spec(task)) for task in self.on_nodes)
+        if self.means(one, service, spec) and not anywhere:
             return True
-        return self.count(one.service, node, one.over) > 0
+        return self.meant(one, node) > 0
 
-    def kept_away(self, service: str, node: Node) -> set[str]:
+    def kept_away(self, service: str, own: ServiceSpec, node: Node) -> set[str]:
         found = set()
         for task in self.on_nodes:
             spec = self.spec(task)
             for one in spec.placement.anti_affinity if spec else ():
                 value = self.value(node, one.over)
                 same = value is not None and value == self.value(self.world.nodes[task.node], one.over)
-                if one.weight is None and one.service == service and same:
+                if one.weight is None and self.means(one, service, own) and same:
                     found.add(one.over)
         return found
 
@@ -184,7 +209,7 @@ class Rules:
         for sign, affinities in ((1, rules.affinity), (-1, rules.anti_affinity)):
             for one in affinities:
                 if one.weight is not None and self.value(node, one.over) is not None:
-                    total += sign * one.weight * (self.count(one.service, node, one.over) > 0)
+                    total += sign * one.weight * (self.meant(one, node) > 0)
         for spread in rules.spread:
             if spread.skew_max is None:
                 total -= spread.weight * self.count(service, node, spread.over)

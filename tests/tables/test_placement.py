@@ -250,7 +250,16 @@ def test_a_placement_says_why(policy: str, message: str) -> None:
 
 
 def test_policies_have_names() -> None:
-    assert list(POLICIES) == ["first-fit", "round-robin", "spread", "binpack", "alignment", "epvm", "roundrobin", "greedy"]
+    assert list(POLICIES) == [
+        "first-fit",
+        "round-robin",
+        "spread",
+        "binpack",
+        "alignment",
+        "epvm",
+        "roundrobin",
+        "greedy",
+    ]
     assert policy_named("spread").name == DEFAULT
     with pytest.raises(Invalid, match="use one of first-fit, round-robin, spread, binpack, alignment, epvm"):
         policy_named("fastest")

@@ -53,6 +53,10 @@ def random_rules(rng: Random, service: str) -> PlacementRules:
         return tuple(rng.sample(many, rng.choice([0, 0, 0, 0, 1, 2])))
 
     other = rng.choice(["api", "db", "web", "zap"])
+    chosen = tuple(
+        Affinity(selector=selector, over=rng.choice([ZONE, "node.name"]), weight=rng.choice([None, None, 3]))
+        for selector in (("tier==a",), ("tier in (a, b)", "!old"), ("tier!=a", "old"))
+    )
     return PlacementRules(
         constraints=some("node.labels.zone in (a, b)", "!node.labels.old", "node.labels.size>2", "node.labels.zone"),
         prefers=some(Preference(constraint="node.labels.zone==b", weight=3), Preference(constraint="node.name!=n1")),
@@ -69,6 +73,7 @@ def random_rules(rng: Random, service: str) -> PlacementRules:
             Affinity(service=other, over=ZONE),
             Affinity(service=other, over=ZONE, weight=4),
             Affinity(service=service, weight=2),
+            *chosen,
         ),
         anti_affinity=some(
             Affinity(service=service),
@@ -77,6 +82,7 @@ def random_rules(rng: Random, service: str) -> PlacementRules:
             Affinity(service=other),
             Affinity(service=other, weight=5),
             Affinity(service=service, over=ZONE, weight=1),
+            *chosen,
         ),
         spread=some(
             Spread(over=ZONE, skew_max=1),
@@ -84,7 +90,19 @@ def random_rules(rng: Random, service: str) -> PlacementRules:
             Spread(over="node.labels.size", skew_max=2),
             Spread(over="node.name", skew_max=3),
         ),
-        policy=rng.choice(["", "", "binpack", "spread", "spread=2,free=1", "image=1,steady=0.5,free=0.25", "fragmentation=1"]),
+        policy=rng.choice(
+            ["", "", "binpack", "spread", "spread=2,free=1", "image=1,steady=0.5,free=0.25", "fragmentation=1"]
+        ),
+    )
+
+
+def random_labels(rng: Random) -> dict[str, str]:
+    return (
+        {"tier": rng.choice("abc"), "old": "1"}
+        if rng.random() < 0.2
+        else {"tier": rng.choice("ab")}
+        if rng.random() < 0.7
+        else {}
     )
 
 
@@ -100,7 +118,12 @@ def ruled(here: Snapshot, rng: Random) -> Snapshot:
             need = replace(one.spec.resources, named=named, shares=shares, pids=rng.choice([0, 0, 0, 100, 400]))
             rules = random_rules(rng, one.service)
             records.append(
-                replace(one, spec=replace(one.spec, image=rng.choice("xy"), resources=need, placement=rules))
+                replace(
+                    one,
+                    spec=replace(
+                        one.spec, image=rng.choice("xy"), resources=need, placement=rules, labels=random_labels(rng)
+                    ),
+                )
             )
         elif isinstance(one, Node):
             records.append(_dressed(one, rng))

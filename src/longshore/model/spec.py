@@ -93,8 +93,8 @@ class Resources(_Wish, frozen=True, kw_only=True):
     """Of what nodes were said to have, such as `gpu` or `licenses`: how many, by name. Of devices, each task gets its
     own."""
     shares: dict[str, float] = {}
-    """Of resources that are devices: the part of one that a task gets, over 0 and below 1, counted in thousandths. Others
-    may have the rest of it. Set aside, not enforced: no engine can part a device."""
+    """Of resources that are devices: the part of one that a task gets, over 0 and below 1, counted in thousandths.
+    Others may have the rest of it. Set aside, not enforced: no engine can part a device."""
 
     @property
     def cpu_millis(self) -> int:

@@ -18,6 +18,7 @@ from longshore.decide.placement.constraints import Constraint
 from longshore.decide.placement.holdings import Extra, extra_of
 from longshore.decide.placement.hostports import PORT_RETRY_S, HostPorts
 from longshore.decide.placement.rules import Domains, domains_of
+from longshore.decide.placement.whom import Labels, labels_of
 from longshore.model.lifecycle import ON_NODE
 from longshore.model.objects import Availability, Node, NodeStatus, Task
 from longshore.model.reasons import Reason
@@ -28,8 +29,8 @@ Counts = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 Vector = npt.NDArray[np.float64]
 Age = tuple[float, str, int, int]
-Need = tuple[int, int, int, Extra | None]
-"""Cpu, memory, disk, and what few hold beyond these."""
+Need = tuple[int, int, int, Extra | None, Labels]
+"""Cpu, memory, disk, what few hold beyond these, and what others may choose them by."""
 Beyond = tuple[str, Extra | None, Mapping[str, tuple[str, ...]]]
 """What one of the few holds: its id, what counts, and the devices it was given."""
 
@@ -42,6 +43,7 @@ MACHINES_GONE_MAX = 1000
 _NOBODY = Node(name="")
 
 Array = TypeVar("Array", Counts, Mask, Vector)
+Kind = TypeVar("Kind", str, Labels)
 
 
 def age(task: Task) -> Age:
@@ -58,6 +60,8 @@ class Holding(msgspec.Struct):
     tasks: int = 0
     services: dict[str, int] = {}
     """Tasks of each service."""
+    labelled: dict[Labels, int] = {}
+    """Tasks by the labels of their services, which may be none."""
     ports: list[HostPort] = []
     """Host ports in use, and those that another program was found to hold."""
     refused: list[tuple[HostPort, float]] = []
@@ -99,6 +103,8 @@ class Held:
         self.ports = HostPorts()
         self.of_service: dict[str, dict[str, int]] = {}
         """How many tasks of a service each node has that has any, by the node's name."""
+        self.of_labels: dict[Labels, dict[str, int]] = {}
+        """The same by the labels of services."""
         self.beyond: dict[str, list[Beyond]] = {}
         """By the node's name, where there is any."""
         self.tainted: tuple[int, ...] = ()
@@ -220,13 +226,8 @@ class Held:
         self.cpu_held[row], self.memory_held[row], self.disk_held[row] = after.cpu_millis, after.memory, after.disk
         self.tasks[row] = after.tasks
         self.newest_at[row] = -np.inf if after.newest is None else after.newest[0]
-        for service in before.services.keys() - after.services.keys():
-            of_service = self.of_service[service]
-            del of_service[name]
-            if not of_service:
-                del self.of_service[service]
-        for service, count in after.services.items():
-            self.of_service.setdefault(service, {})[name] = count
+        _count(self.of_service, name, before.services, after.services)
+        _count(self.of_labels, name, before.labelled, after.labelled)
         if before.ports != after.ports:
             machine = self.machine.item(row)
             for port in before.ports:
@@ -243,6 +244,16 @@ class Held:
             self._passing.discard(name)
 
 
+def _count(of: dict[Kind, dict[str, int]], name: str, before: dict[Kind, int], after: dict[Kind, int]) -> None:
+    """Write down how many of each kind the node `name` has now."""
+    for kind in before.keys() - after.keys():
+        del of[kind][name]
+        if not of[kind]:
+            del of[kind]
+    for kind, count in after.items():
+        of.setdefault(kind, {})[name] = count
+
+
 def _moved(column: Array, old: Counts) -> Array:
     """A column in another order of rows; zero for rows that were not there."""
     after = np.zeros(len(old), column.dtype)
@@ -255,6 +266,7 @@ def _holding(world: Snapshot, tasks: Iterable[Task], now: float, needs: dict[tup
     """The sums of one node. Plain integers: NumPy's are slow one at a time."""
     cpu_millis = memory = disk = count = 0
     services: dict[str, int] = {}
+    labelled: dict[Labels, int] = {}
     ports: list[HostPort] = []
     refused: list[tuple[HostPort, float]] = []
     newest: tuple[float, Age] | None = None
@@ -275,6 +287,7 @@ def _holding(world: Snapshot, tasks: Iterable[Task], now: float, needs: dict[tup
             cpu_millis += need[0]
             memory += need[1]
             disk += need[2]
+            labelled[need[4]] = labelled.get(need[4], 0) + 1
         extra = need[3] if need is not None else None
         if extra is not None or task.devices:
             beyond.append((task.id, extra, task.devices))
@@ -284,7 +297,7 @@ def _holding(world: Snapshot, tasks: Iterable[Task], now: float, needs: dict[tup
             ports += [(port.host, port.protocol) for port in task.ports]
     ports += [port for port, _ in refused]
     passing = unknown or bool(refused)
-    return Holding(cpu_millis, memory, disk, count, services, ports, refused, newest, beyond, passing)
+    return Holding(cpu_millis, memory, disk, count, services, labelled, ports, refused, newest, beyond, passing)
 
 
 def need_of(world: Snapshot, task: Task) -> Need | None:
@@ -293,7 +306,8 @@ def need_of(world: Snapshot, task: Task) -> Need | None:
     if release is None:
         return None
     resources = release.spec.resources
-    return resources.cpu_millis, resources.memory, resources.disk, extra_of(release.spec)
+    extra, labels = extra_of(release.spec), labels_of(release.spec.labels)
+    return resources.cpu_millis, resources.memory, resources.disk, extra, labels
 
 
 def _refused(task: Task, now: float) -> list[tuple[HostPort, float]]:

@@ -5,19 +5,21 @@ which binds the others too. Kept beside the table, by row, for the few services 
 it costs nothing here. Knows nodes and what was counted; not which node is better.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from longshore.decide.placement.whom import Labels, Whom, whom_of
 from longshore.model.objects import Node
 from longshore.model.spec import WHOLE_MILLIS, ServiceSpec
 
 Counts = npt.NDArray[np.int64]
 Named = tuple[tuple[str, int], ...]
-Repelled = tuple[str, str]
-"""A service, and over what tasks of it are kept away."""
+Repelled = tuple[Whom, str]
+"""Some tasks, and over what they are kept away."""
 
 PLENTY = 2**62
 """More than any need."""
@@ -36,7 +38,7 @@ class Extra(msgspec.Struct, frozen=True):
 def extra_of(spec: ServiceSpec) -> Extra | None:
     """None for the many that hold and forbid nothing of it."""
     need = spec.resources
-    repels = tuple((one.service, one.over) for one in spec.placement.anti_affinity if one.weight is None)
+    repels = tuple((whom_of(one), one.over) for one in spec.placement.anti_affinity if one.weight is None)
     if not need.pids and not need.named and not need.shares and not repels:
         return None
     shares = tuple((name, need.millis_of(name)) for name in sorted(need.shares))
@@ -52,7 +54,8 @@ class Holdings:
         self._counted: dict[str, dict[int, int]] = {}
         self._given: dict[str, dict[int, dict[str, int]]] = {}
         """Thousandths of each device that was given."""
-        self._repelling: dict[Repelled, dict[int, int]] = {}
+        self._repelling: dict[str, dict[Repelled, dict[int, int]]] = {}
+        """By the name of the service that is kept away; those that are chosen by labels have none."""
         self._free: dict[str, Counts] = {}
         """What was asked for, kept up to date."""
         self._devices: dict[str, Counts] = {}
@@ -72,7 +75,7 @@ class Holdings:
             counted = self._counted.setdefault(name, {})
             counted[row] = counted.get(row, 0) + count
         for repelled in extra.repels:
-            rows = self._repelling.setdefault(repelled, {})
+            rows = self._repelling.setdefault(repelled[0].service, {}).setdefault(repelled, {})
             rows[row] = rows.get(row, 0) + 1
 
     def take(self, row: int, extra: Extra | None) -> dict[str, tuple[str, ...]]:
@@ -120,9 +123,15 @@ class Holdings:
             [max(most - self._pids.get(row, 0), 0) if most else PLENTY for row, most in enumerate(known)], np.int64
         )
 
-    def repelled(self, service: str) -> dict[str, dict[int, int]]:
-        """What keeps tasks of `service` away: how many such tasks each row has, by over what they keep it away."""
-        return {over: rows for (whom, over), rows in sorted(self._repelling.items()) if whom == service}
+    def repelled(self, service: str, labels: Labels) -> dict[str, Counter[int]]:
+        """What keeps tasks of `service` with these labels away: how many such tasks each row has, by over what they
+        keep it away."""
+        found: dict[str, Counter[int]] = {}
+        for name in (service, "") if self._repelling else ():
+            for (whom, over), rows in self._repelling.get(name, {}).items():
+                if whom.covers(service, labels):
+                    found.setdefault(over, Counter()).update(rows)
+        return dict(sorted(found.items()))
 
     def _free_on(self, name: str, row: int) -> int:
         supply = self._nodes[row].resources.get(name, 0)

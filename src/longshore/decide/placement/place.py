@@ -128,7 +128,7 @@ class _Pass:
     def _class(self, release: Release) -> Alike | Ruled:
         key = (release.service, release.number)
         found = self._classes.pop(key, None)
-        if isinstance(found, Alike) and self._table.repelled(release.service):
+        if isinstance(found, Alike) and self._table.repelled(found.ask):
             found = None  # since it was made, tasks were placed that keep this service away
         if found is None:
             if self._classes and (len(self._classes) + 1) * len(self._table) > RANKED_MAX:

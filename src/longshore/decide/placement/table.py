@@ -13,7 +13,9 @@ from longshore.decide.placement.ask import Ask
 from longshore.decide.placement.constraints import Constraint, minded
 from longshore.decide.placement.held import Counts, Held, Mask, Vector, age, need_of
 from longshore.decide.placement.holdings import Holdings
+from longshore.decide.placement.peers import Peers
 from longshore.decide.placement.rules import Domains
+from longshore.decide.placement.whom import Labels
 from longshore.model.lifecycle import ON_NODE
 from longshore.model.objects import PublishedPort
 from longshore.model.placing import TaintEffect
@@ -34,7 +36,6 @@ class NodeTable:
         "_last",
         "_of_service",
         "_open",
-        "_sums",
         "active",
         "busy",
         "cpu",
@@ -50,6 +51,7 @@ class NodeTable:
         "memory_free",
         "names",
         "nodes",
+        "peers",
         "ports",
         "row_of",
         "tainted",
@@ -83,8 +85,6 @@ class NodeTable:
         self.disk_free: Counts = held.disk - held.disk_held
         self.tasks: Counts = held.tasks.copy()
         self._of_service: dict[str, Counts] = {}
-        self._sums: dict[str, dict[str, Counts]] = {}
-        """Of each service that a rule has asked for: its tasks by domain, by over what those are."""
         self._open: dict[object, Mask] = {}
         self.devices: Mapping[str, tuple[str, ...]] = {}
         """What the task that was placed last was given of them."""
@@ -95,8 +95,8 @@ class NodeTable:
                     self.holdings.count(self.row_of[name], extra, devices)
         self._begin = begin
         self._last: int | None = None
-        if without:
-            self._leave_out(world, without)
+        left_out = self._leave_out(world, without) if without else None
+        self.peers = Peers(held, self.of_service, left_out)
         for free in (self.cpu_free, self.memory_free, self.disk_free):
             np.maximum(free, 0, out=free)
         self.busy = np.zeros(len(self.names), np.float64) if busy is None else self._measured(busy)
@@ -138,13 +138,6 @@ class NodeTable:
         """Which nodes are one by a label, or by name."""
         return self._held.domains(over)
 
-    def sums(self, service: str, over: str) -> Counts:
-        """How many tasks of `service` each domain has; at the end, how many are in none."""
-        found = self._sums.setdefault(service, {})
-        if over not in found:
-            found[over] = self.domains(over).sums(self.of_service(service))
-        return found[over]
-
     def open_domains(self, ask: Ask, over: str) -> Mask:
         """The domains in which some node could take `ask` if it had room."""
         key = (ask.constraints, ask.platform, ask.rules.tolerations, over)
@@ -155,9 +148,9 @@ class NodeTable:
             self._open[key] = found[: domains.count]
         return self._open[key]
 
-    def repelled(self, service: str) -> Mapping[str, Mapping[int, int]]:
-        """The rows whose tasks keep those of `service` away, by over what."""
-        return self.holdings.repelled(service)
+    def repelled(self, ask: Ask) -> Mapping[str, Mapping[int, int]]:
+        """The rows whose tasks keep those of `ask` away, by over what."""
+        return self.holdings.repelled(ask.service, ask.labels)
 
     @property
     def last(self) -> int:
@@ -192,9 +185,7 @@ class NodeTable:
         if tasks > self.crowd:
             self.crowd *= 2
         self.of_service(ask.service)[row] += 1
-        if ask.service in self._sums:
-            for over, sums in self._sums[ask.service].items():
-                sums[self.domains(over).of_row[row]] += 1
+        self.peers.add(row, ask)
         self.devices = self.holdings.take(row, ask.extra) if ask.extra is not None else {}
         return self.ports.take(self.machine.item(row), ask) if ask.ports else ()
 
@@ -209,21 +200,23 @@ class NodeTable:
         while self.tasks.max() > self.crowd:
             self.crowd *= 2
         self._of_service[ask.service] = self.of_service(ask.service) + counts
-        self._sums.pop(ask.service, None)
+        self.peers.add_all(rows, ask)
         self.devices = {}
         if ask.extra is not None:
-            assert not ask.extra.named and not ask.extra.shares, "whoever is given devices is placed alone"
+            assert not (ask.extra.named or ask.extra.shares), "whoever is given devices is placed alone"
             for row in rows.tolist():
                 self.holdings.count(row, ask.extra, {})
         if not ask.ports:
             return [()] * len(rows)
         return [self.ports.take(machine, ask) for machine in self.machine[rows].tolist()]
 
-    def _leave_out(self, world: Snapshot, id: str) -> None:
+    def _leave_out(self, world: Snapshot, id: str) -> tuple[int, Labels] | None:
+        """Count a task no more; its row and labels, if it was counted."""
         task = world.task(id)
         if task is None or task.state not in ON_NODE or task.node not in self.row_of:
-            return
-        row, need = self.row_of[task.node], need_of(world, task) or (0, 0, 0, None)
+            return None
+        row, known = self.row_of[task.node], need_of(world, task)
+        need = known or (0, 0, 0, None, ())
         self.cpu_free[row] += need[0]
         self.memory_free[row] += need[1]
         self.disk_free[row] += need[2]
@@ -231,3 +224,4 @@ class NodeTable:
         self.of_service(task.service)[row] -= 1
         for port in task.ports:
             self.ports.free(self.machine.item(row), (port.host, port.protocol))
+        return (row, need[4]) if known else None
