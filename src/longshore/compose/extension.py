@@ -1,8 +1,8 @@
 """`x-longshore`: what a service may be wished to have that Compose has no key for.
 
 Knows its keys, each of which is a field of the spec with a reader; but `rebalance` is one of its placement, of which
-`placing` knows the rest, and `shares` one of its resources. Other `x-` keys are the user's own and are not read. Must not judge what was written beyond
-its spelling: which probes will do is admission's.
+`placing` knows the rest, and `shares` one of its resources. Other `x-` keys are the user's own and are not read. Must
+not judge what was written beyond its spelling: which probes will do is admission's.
 """
 
 from collections.abc import Callable, Mapping

@@ -61,7 +61,9 @@ class Holding(msgspec.Struct):
     services: dict[str, int] = {}
     """Tasks of each service."""
     labelled: dict[Labels, int] = {}
-    """Tasks by the labels of their services, which may be none."""
+    """Tasks by the labels of their services, where those have any."""
+    unlabelled: int = 0
+    """The others, but those of which no release is kept."""
     ports: list[HostPort] = []
     """Host ports in use, and those that another program was found to hold."""
     refused: list[tuple[HostPort, float]] = []
@@ -98,13 +100,15 @@ class Held:
         self.memory_held: Counts = np.zeros(0, np.int64)
         self.disk_held: Counts = np.zeros(0, np.int64)
         self.tasks: Counts = np.zeros(0, np.int64)
+        self.unlabelled: Counts = np.zeros(0, np.int64)
+        """Tasks whose services have no labels."""
         self.newest_at: Vector = np.zeros(0, np.float64)
         """When each node was given its newest task."""
         self.ports = HostPorts()
         self.of_service: dict[str, dict[str, int]] = {}
         """How many tasks of a service each node has that has any, by the node's name."""
         self.of_labels: dict[Labels, dict[str, int]] = {}
-        """The same by the labels of services."""
+        """The same by the labels of services, where those have any."""
         self.beyond: dict[str, list[Beyond]] = {}
         """By the node's name, where there is any."""
         self.tainted: tuple[int, ...] = ()
@@ -192,7 +196,7 @@ class Held:
         self.cpu, self.memory, self.disk = _moved(self.cpu, old), _moved(self.memory, old), _moved(self.disk, old)
         self.machine, self.tasks = _moved(self.machine, old), _moved(self.tasks, old)
         self.cpu_held, self.memory_held = _moved(self.cpu_held, old), _moved(self.memory_held, old)
-        self.disk_held = _moved(self.disk_held, old)
+        self.disk_held, self.unlabelled = _moved(self.disk_held, old), _moved(self.unlabelled, old)
         self.newest_at = _moved(self.newest_at, old)
         self.newest_at[old < 0] = -np.inf
         self.nodes = [self.nodes[row] if row >= 0 else _NOBODY for row in rows]
@@ -224,10 +228,11 @@ class Held:
         before, name = self._holdings[row], self.names[row]
         self._holdings[row] = after
         self.cpu_held[row], self.memory_held[row], self.disk_held[row] = after.cpu_millis, after.memory, after.disk
-        self.tasks[row] = after.tasks
+        self.tasks[row], self.unlabelled[row] = after.tasks, after.unlabelled
         self.newest_at[row] = -np.inf if after.newest is None else after.newest[0]
         _count(self.of_service, name, before.services, after.services)
-        _count(self.of_labels, name, before.labelled, after.labelled)
+        if before.labelled or after.labelled:
+            _count(self.of_labels, name, before.labelled, after.labelled)
         if before.ports != after.ports:
             machine = self.machine.item(row)
             for port in before.ports:
@@ -264,7 +269,7 @@ def _moved(column: Array, old: Counts) -> Array:
 
 def _holding(world: Snapshot, tasks: Iterable[Task], now: float, needs: dict[tuple[str, int], Need | None]) -> Holding:
     """The sums of one node. Plain integers: NumPy's are slow one at a time."""
-    cpu_millis = memory = disk = count = 0
+    cpu_millis = memory = disk = count = unlabelled = 0
     services: dict[str, int] = {}
     labelled: dict[Labels, int] = {}
     ports: list[HostPort] = []
@@ -287,7 +292,10 @@ def _holding(world: Snapshot, tasks: Iterable[Task], now: float, needs: dict[tup
             cpu_millis += need[0]
             memory += need[1]
             disk += need[2]
-            labelled[need[4]] = labelled.get(need[4], 0) + 1
+            if need[4]:
+                labelled[need[4]] = labelled.get(need[4], 0) + 1
+            else:
+                unlabelled += 1
         extra = need[3] if need is not None else None
         if extra is not None or task.devices:
             beyond.append((task.id, extra, task.devices))
@@ -297,7 +305,9 @@ def _holding(world: Snapshot, tasks: Iterable[Task], now: float, needs: dict[tup
             ports += [(port.host, port.protocol) for port in task.ports]
     ports += [port for port, _ in refused]
     passing = unknown or bool(refused)
-    return Holding(cpu_millis, memory, disk, count, services, labelled, ports, refused, newest, beyond, passing)
+    return Holding(
+        cpu_millis, memory, disk, count, services, labelled, unlabelled, ports, refused, newest, beyond, passing
+    )
 
 
 def need_of(world: Snapshot, task: Task) -> Need | None:

@@ -34,6 +34,11 @@ class Extra(msgspec.Struct, frozen=True):
     shares: Named = ()
     """Thousandths of one device."""
 
+    @property
+    def given(self) -> Named:
+        """What a task may be given devices of."""
+        return (*self.named, *self.shares)
+
 
 def extra_of(spec: ServiceSpec) -> Extra | None:
     """None for the many that hold and forbid nothing of it."""
@@ -96,7 +101,7 @@ class Holdings:
             if name in self._devices:
                 parts = self._parts_of(name, row)
                 self._devices[name][row, : len(parts)] = [*parts.values()]
-        for name, _ in (*extra.named, *extra.shares):
+        for name, _ in extra.given:
             if name in self._free:
                 self._free[name][row] = self._free_on(name, row)
         return devices

@@ -24,6 +24,8 @@ class Peers:
         self._without = without
         self._taken: dict[Labels, Counter[int]] = {}
         """By row, what the pass has put there: nobody may have asked by these labels yet."""
+        self._late: list[tuple[Labels, Counts | int]] = []
+        """What of it is not yet there."""
         self._chosen: dict[Whom, Counts] = {}
         self._sums: dict[tuple[Whom, str], Counts] = {}
 
@@ -32,14 +34,18 @@ class Peers:
         if whom.service:
             return self._of_service(whom.service)
         if whom not in self._chosen:
-            counts = self._chosen[whom] = np.zeros(len(self._held.names), np.int64)
+            counts = self._chosen[whom] = self._held.unlabelled * int(whom.chooses(()))
             for labels, nodes in self._held.of_labels.items():
                 if whom.chooses(labels):
                     for name, count in nodes.items():
                         counts[self._held.row_of[name]] += count
-            for labels, rows in self._taken.items():
+            for labels, late in self._late:
+                rows = [late] if isinstance(late, int) else late.tolist()
+                self._taken.setdefault(labels, Counter()).update(rows)
+            self._late.clear()
+            for labels, taken in self._taken.items():
                 if whom.chooses(labels):
-                    for row, count in rows.items():
+                    for row, count in taken.items():
                         counts[row] += count
             if self._without is not None and whom.chooses(self._without[1]):
                 counts[self._without[0]] -= 1
@@ -54,7 +60,7 @@ class Peers:
 
     def add(self, row: int, ask: Ask) -> None:
         """One more task was put on a node."""
-        self._taken.setdefault(ask.labels, Counter())[row] += 1
+        self._late.append((ask.labels, row))
         for whom, counts in self._chosen.items():
             if whom.chooses(ask.labels):
                 counts[row] += 1
@@ -64,10 +70,11 @@ class Peers:
 
     def add_all(self, rows: Counts, ask: Ask) -> None:
         """Several were."""
-        self._taken.setdefault(ask.labels, Counter()).update(rows.tolist())
+        self._late.append((ask.labels, rows))
+        if not self._chosen and not self._sums:
+            return
         counts = np.bincount(rows, minlength=len(self._held.names))
-        for whom, chosen in self._chosen.items():
-            if whom.chooses(ask.labels):
-                chosen += counts
+        for whom in [one for one in self._chosen if one.chooses(ask.labels)]:
+            self._chosen[whom] = self._chosen[whom] + counts
         for whom, over in [key for key in self._sums if key[0].covers(ask.service, ask.labels)]:
             self._sums[whom, over] = self._sums[whom, over] + self._held.domains(over).sums(counts)

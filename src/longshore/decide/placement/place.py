@@ -19,6 +19,7 @@ from longshore.decide import restart
 from longshore.decide.placement.alike import Again, Alike
 from longshore.decide.placement.ask import ask_of
 from longshore.decide.placement.held import Held
+from longshore.decide.placement.past import Past
 from longshore.decide.placement.policies import bound, policy_named
 from longshore.decide.placement.ranking import Taken
 from longshore.decide.placement.ruled import Ruled, is_ruled
@@ -46,6 +47,7 @@ class Kept:
     def __init__(self) -> None:
         self.held = Held()
         self.waiting = Waiting()
+        self.past = Past()
 
 
 def decide(
@@ -59,7 +61,7 @@ def decide(
     if not waiting:
         return [], None
     table = table_for(chooser, world, now, busy, measures=_measures(world, waiting), held=kept.held)
-    one = _Pass(world, now, chooser, table)
+    one = _Pass(world, now, chooser, table, kept.past)
     for (service, number), alike in groupby(waiting, key=lambda task: (task.service, task.release)):
         release = world.release(service, number)
         if release is None:
@@ -88,11 +90,12 @@ def _measures(world: Snapshot, waiting: Iterable[Task]) -> bool:
 class _Pass:
     """One pass, and what it has come to so far."""
 
-    def __init__(self, world: Snapshot, now: float, policy: Policy, table: NodeTable) -> None:
+    def __init__(self, world: Snapshot, now: float, policy: Policy, table: NodeTable, past: Past) -> None:
         self._world = world
         self._now = now
         self._policy = policy
         self._table = table
+        self._past = past
         self._taken = Taken(len(table))
         self._volumes = Volumes(world)
         self._classes: dict[tuple[str, int], Alike | Ruled] = {}
@@ -142,7 +145,7 @@ class _Pass:
         policy = self._policy
         if ask.rules.policy:
             policy = policy_named(ask.rules.policy)
-        policy = bound(policy, self._world, self._now, self._table, ask)
+        policy = bound(policy, self._world, self._now, self._table, ask, self._past)
         if is_ruled(self._table, ask):
             return Ruled(self._table, ask, policy, self._taken, self._policy.fall)
         if policy is not self._policy:

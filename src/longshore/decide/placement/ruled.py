@@ -94,7 +94,7 @@ class Ruled:
     def may_be_many(self) -> bool:
         """Whether a task of the class changes no node but its own, and nothing but room there."""
         self._catch_up()
-        devices = self.ask.extra is not None and (self.ask.extra.named or self.ask.extra.shares)
+        devices = self.ask.extra is not None and self.ask.extra.given
         return not (self._reaching or devices or points_move(self.ask) or reaches_others(self._table, self.ask))
 
     def give_many(self, count: int) -> Iterator[tuple[str, tuple[PublishedPort, ...], str]]:

@@ -17,6 +17,7 @@ import numpy as np
 
 from longshore.decide.placement.ask import Ask
 from longshore.decide.placement.held import Held
+from longshore.decide.placement.prices import Price
 from longshore.decide.placement.table import Busy, Counts, NodeTable, Vector
 from longshore.model.errors import Invalid
 from longshore.model.snapshot import Snapshot
@@ -62,6 +63,8 @@ class Figures(msgspec.Struct, Generic[F], frozen=True, kw_only=True):
     nodes: int
     crowd: int
     """The smallest power of two that no node's count of tasks exceeds."""
+    prices: Callable[[], tuple[Price, Price]] | None = None
+    """Of cpu and memory, where the figures are those of the table; to be asked only by who goes by them."""
 
     def free(self) -> F:
         """The free part of cpu and memory, of each node as a whole: 0 to 1."""
@@ -89,6 +92,7 @@ def columns_of(
         busy=table.busy[rows],
         nodes=len(table),
         crowd=table.crowd,
+        prices=table.prices if isinstance(steps, int) else None,
     )
 
 
@@ -106,6 +110,7 @@ def numbers(table: NodeTable, ask: Ask, row: int) -> Figures[float]:
         busy=table.busy.item(row),
         nodes=len(table),
         crowd=table.crowd,
+        prices=table.prices,
     )
 
 
@@ -259,6 +264,13 @@ def _epvm(figures: Figures[F], ask: Ask) -> F:
     scarcest. A count has no limit of its own, so its maximum is the crowd, which doubles when a node exceeds it."""
     base = float(max(figures.nodes, 2))
     rise = _power_again(base, figures.tasks / figures.crowd) * (math.pow(base, 1 / figures.crowd) - 1)
+    if figures.prices is not None:
+        cpu, memory = figures.prices()
+        if ask.cpu_millis:
+            rise = rise + cpu.used(figures.row) * cpu.rise(ask.cpu_millis, figures.row)
+        if ask.memory:
+            rise = rise + memory.used(figures.row) * memory.rise(ask.memory, figures.row)
+        return 0 - rise
     if ask.cpu_millis:
         used = (figures.cpu - figures.cpu_free) / figures.cpu
         rise = rise + _power(base, used) * (_power_again(base, ask.cpu_millis / figures.cpu) - 1)

@@ -14,6 +14,7 @@ from longshore.decide.placement.constraints import Constraint, minded
 from longshore.decide.placement.held import Counts, Held, Mask, Vector, age, need_of
 from longshore.decide.placement.holdings import Holdings
 from longshore.decide.placement.peers import Peers
+from longshore.decide.placement.prices import Price
 from longshore.decide.placement.rules import Domains
 from longshore.decide.placement.whom import Labels
 from longshore.model.lifecycle import ON_NODE
@@ -36,6 +37,7 @@ class NodeTable:
         "_last",
         "_of_service",
         "_open",
+        "_prices",
         "active",
         "busy",
         "cpu",
@@ -71,8 +73,7 @@ class NodeTable:
     ) -> None:
         """The table at `now`; what task `without` holds is left out. `begin` is the row that counts as the last one
         chosen while none was. `busy` measures nodes, for those policies that ask; its answers are taken once. `held`
-        is repaired, not counted anew; of tables that share it only the newest is right, and none leaves a task out."""
-        assert held is None or not without, "what is kept has every task in it"
+        is repaired, not counted anew; of tables that share it only the newest is right."""
         self._held = held = Held() if held is None else held
         held.see(world, now)
         self.names, self.row_of, self.machine, self.ports = held.names, held.row_of, held.machine, held.ports
@@ -93,6 +94,7 @@ class NodeTable:
             for id, extra, devices in those:
                 if id != without:
                     self.holdings.count(self.row_of[name], extra, devices)
+        self._prices: tuple[Price, Price] | None = None
         self._begin = begin
         self._last: int | None = None
         left_out = self._leave_out(world, without) if without else None
@@ -116,6 +118,16 @@ class NodeTable:
             for used, all_, set_aside in zip(cores, cpu, reserved, strict=True)
         ]
         return np.array(shares, np.float64)
+
+    def prices(self) -> tuple[Price, Price]:
+        """What cpu and memory in use cost by E-PVM."""
+        if self._prices is None:
+            base = float(max(len(self), 2))
+            self._prices = (
+                Price(base, self.cpu, self.cpu_free),
+                Price(base, self.memory, self.memory_free),
+            )
+        return self._prices
 
     def holds(self, constraint: Constraint) -> Mask:
         """On which nodes `constraint` holds."""
@@ -203,7 +215,7 @@ class NodeTable:
         self.peers.add_all(rows, ask)
         self.devices = {}
         if ask.extra is not None:
-            assert not (ask.extra.named or ask.extra.shares), "whoever is given devices is placed alone"
+            assert ask.extra.given == (), "whoever is given devices is placed alone"
             for row in rows.tolist():
                 self.holdings.count(row, ask.extra, {})
         if not ask.ports:
@@ -223,5 +235,5 @@ class NodeTable:
         self.tasks[row] -= 1
         self.of_service(task.service)[row] -= 1
         for port in task.ports:
-            self.ports.free(self.machine.item(row), (port.host, port.protocol))
+            self.ports.leave_out(self.machine.item(row), (port.host, port.protocol))
         return (row, need[4]) if known else None
