@@ -157,7 +157,8 @@ async def bind(path: Path, shape: Shape, limit_s: float) -> Bound:
 async def _measure(store: Store, watcher: _Watcher, verbs: Operations, shape: Shape, limit_s: float) -> Bound:
     if shape.before:
         there = watcher.expect(BEFORE, shape.before)
-        await _put(verbs, BEFORE, shape.spec_before, shape.before)
+        for name, spec, tasks in shape.wishes_before():
+            await _put(verbs, name, spec, tasks)
         async with asyncio.timeout(limit_s):
             await there.wait()
     own = psutil.Process()

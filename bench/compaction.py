@@ -191,11 +191,6 @@ def dot_product(free: Floats, size: Floats, need: Floats) -> Floats:
     return np.asarray(free @ need, np.float64)
 
 
-def alignment(free: Floats, size: Floats, need: Floats) -> Floats:
-    """The machine whose free cpu and memory are most nearly in the proportion that the task needs."""
-    return np.asarray(free @ need / (np.linalg.norm(free, axis=1) + 1e-9), np.float64)
-
-
 def random_fit(seed: int) -> Callable[[Floats, Floats, Floats], Floats]:
     """Any machine with room."""
     rng = np.random.default_rng(seed)

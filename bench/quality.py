@@ -15,7 +15,6 @@ from msgspec.structs import replace
 
 from bench.compaction import (
     Pack,
-    alignment,
     best_fit,
     bound,
     cell,
@@ -30,6 +29,7 @@ from bench.evenness import EACH, JOINING, NODES, SERVICES, evened
 from bench.figure import Figure, measured, short
 from bench.gpus import POLICIES, PUBLISHED, allocated, drawn, published_nodes
 from bench.run import Run
+from bench.shares import allocated_by
 from bench.spread import nearest
 
 FAMILY = "quality"
@@ -38,9 +38,12 @@ TRIALS, FULL_TRIALS = 3, 11
 MACHINES, FULL_MACHINES = 100, 400
 DRAWS, FULL_DRAWS = 1, 10
 BOUND_TARGET = 1.03
-OURS = ("binpack", "epvm", "spread")
+OURS = ("alignment", "binpack", "epvm", "spread")
 PACKER = OURS[0]
 """Ours that is meant to pack."""
+DEALERS = ("fragmentation=1,alignment=0.01", "alignment", "binpack")
+"""Ours for GPUs; the first is meant for them."""
+FGD = "FGD"
 BEST_FIT = "best fit"
 
 
@@ -84,7 +87,6 @@ def _packs(seed: int) -> dict[str, Pack]:
         BEST_FIT: scored_by(best_fit),
         "best fit, largest first": scored_by(best_fit, decreasing=True),
         "dot product": scored_by(dot_product),
-        "alignment": scored_by(alignment),
         "random": scored_by(random_fit(seed)),
     }
     return packs | ({"bound": bound} if solver_there() else {})
@@ -109,12 +111,21 @@ def _gpus(run: Run) -> Iterator[Figure]:
     total = int((published_nodes().gpus > 0).sum())
     draws = [drawn(Random(seed), total, folder) for seed in range(FULL_DRAWS if run.full else DRAWS)]
     source = "the trace" if folder is not None else "made up after the published shares"
+    marks: dict[str, list[float]] = {}
     for policy in POLICIES:
-        shares = [100 * allocated(tasks, policy, seed) for seed, tasks in enumerate(draws)]
+        marks[policy] = shares = [100 * allocated(tasks, policy, seed) for seed, tasks in enumerate(draws)]
         run.say(f"GPUs, {policy}: {mean(shares):.2f} %")
         note = f"at 100 % demand; tasks {source}, {total:,} GPUs; a formula of the bench's own"
         if policy in PUBLISHED:
             note += f"; published {PUBLISHED[policy]} % with the trace"
         yield measured(FAMILY, f"GPUs allocated, {policy}", "%", shares, note=note)
-    note = "needs placement to know shared GPUs; to reach: FGD's figure above, published 95.2 %"
-    yield Figure(family=FAMILY, name="GPUs allocated, placement's own policies", value=None, unit="%", note=note)
+    for policy in DEALERS:
+        shares = [100 * allocated_by(tasks, policy) for tasks in draws]
+        run.say(f"GPUs, placement by {policy}: {mean(shares):.2f} %")
+        note = f"at 100 % demand; tasks {source}; the placement decision itself"
+        figure = measured(FAMILY, f"GPUs allocated, placement by {policy}", "%", shares, note=note)
+        ratios = tuple(one / mark for one, mark in zip(shares, marks[FGD], strict=True))
+        target = 1.0 if policy == DEALERS[0] else None
+        yield replace(
+            figure, ratio=mean(ratios), ratios=ratios, against="FGD in each draw", target=target, at_least=True
+        )

@@ -40,6 +40,10 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
     """Tasks that are placed before."""
     spec: ServiceSpec = ServiceSpec(image="x")
     spec_before: ServiceSpec = ServiceSpec(image="x")
+    services_before: int = 1
+    """Services that those are spread over, each of `spec_before`."""
+    specs_before: tuple[ServiceSpec, ...] = ()
+    """Or one service of each of these."""
     churn: Churn = Churn.NOTHING
     services: int = 1
     """Services that the measured tasks are spread over."""
@@ -61,6 +65,13 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
     """Whether what is to be stopped has stopped at once, as pods without a grace period and without a kubelet have."""
     needs: str = ""
     """What it cannot be measured without."""
+
+    def wishes_before(self) -> list[tuple[str, ServiceSpec, int]]:
+        """The services whose tasks are placed before, and how many each has."""
+        specs = self.specs_before or (self.spec_before,) * self.services_before
+        if not self.before or len(specs) == 1:
+            return [(BEFORE, specs[0], self.before)] if self.before else []
+        return [(f"{BEFORE}{number}", spec, self.before // len(specs)) for number, spec in enumerate(specs)]
 
 
 def _pod(cpu: float = 0.1, memory: int = 500 * MIB, *constraints: str, ports: tuple[Port, ...] = ()) -> ServiceSpec:
@@ -84,8 +95,6 @@ _BOTH = (f"{MEASURED}0", BEFORE)
 _ZONE = "node.labels.zone"
 _AFFINITY_TIMES = 20.0
 
-_SELECTOR = "affinity by a selector: it is to services by name"
-
 
 def _ruled(**rules: Any) -> ServiceSpec:
     return ServiceSpec(image="x", resources=DEFAULT.resources, placement=PlacementRules(**rules))
@@ -95,6 +104,25 @@ _APART = _ruled(anti_affinity=tuple(Affinity(service=one) for one in _BOTH))
 _NEAR_ZONE = _ruled(affinity=(Affinity(service=BEFORE, over=_ZONE),))
 _LIKES = _ruled(affinity=tuple(Affinity(service=one, weight=1) for one in _BOTH))
 _DISLIKES = _ruled(anti_affinity=tuple(Affinity(service=one, weight=1) for one in _BOTH))
+_CHOSEN = ("team==devops", "color==green")
+
+
+def _choosing(**rules: Any) -> ServiceSpec:
+    """Rules about all who carry these labels, as it does itself."""
+    return msgspec.structs.replace(_ruled(**rules), labels={"team": "devops", "color": "green"})
+
+
+_APART_CHOSEN = _choosing(anti_affinity=(Affinity(selector=_CHOSEN),))
+_NEAR_CHOSEN = _choosing(affinity=(Affinity(selector=_CHOSEN, over=_ZONE),))
+_LIKES_CHOSEN = _choosing(affinity=(Affinity(selector=_CHOSEN, weight=1),))
+_DISLIKES_CHOSEN = _choosing(anti_affinity=(Affinity(selector=_CHOSEN, weight=1),))
+_MIXED = (
+    DEFAULT,
+    _ruled(affinity=(Affinity(service=f"{BEFORE}1", over=_ZONE),)),
+    _ruled(anti_affinity=(Affinity(service=f"{BEFORE}2"),)),
+    _ruled(affinity=(Affinity(service=f"{BEFORE}3", weight=1),)),
+    _ruled(anti_affinity=(Affinity(service=f"{BEFORE}4", weight=1),)),
+)
 _EVEN = _ruled(spread=(Spread(over=_ZONE, skew_max=5),))
 _EVENISH = _ruled(spread=(Spread(over=_ZONE),))
 _EVEN_BY_NODE = _ruled(spread=(Spread(over="node.name", skew_max=1),))
@@ -116,6 +144,12 @@ def _affine(name: str, before: int, measured: int, floor: float, spec: ServiceSp
         spec_before=spec_before,
         times=_AFFINITY_TIMES,
     )
+
+
+def _chosen(name: str, before: int, measured: int, floor: float, spec: ServiceSpec, nodes: int = 5000) -> Shape:
+    """As many services before as there are namespaces in the published one."""
+    shape = _affine(name, before, measured, floor, spec, spec)
+    return msgspec.structs.replace(shape, nodes=nodes, services_before=100)
 
 
 def _spread(name: str, measured: int, floor: float, spec: ServiceSpec, *, full: bool = False) -> Shape:
@@ -210,11 +244,20 @@ SHAPES: tuple[Shape, ...] = (
     _affine("affinity, required, zone", 5000, 5000, 35, _NEAR_ZONE, _NEAR_ZONE),
     _affine("affinity, preferred, node", 5000, 5000, 90, _LIKES, _LIKES),
     _affine("anti-affinity, preferred, node", 5000, 5000, 90, _DISLIKES, _DISLIKES),
-    _later("mixed base", 5000, 10_000, 5000, 140, "five services of different rules before the measured one"),
-    _later("anti-affinity, required, by selector", 6000, 4000, 2000, 24, _SELECTOR),
-    _later("anti-affinity, preferred, by selector", 5000, 4000, 2000, 55, _SELECTOR),
-    _later("affinity, required, by selector", 5000, 5000, 2000, 35, _SELECTOR),
-    _later("affinity, preferred, by selector", 5000, 5000, 5000, 90, _SELECTOR),
+    Shape(
+        name="mixed base",
+        nodes=5000,
+        before=10_000,
+        measured=5000,
+        floor=140,
+        spec=DEFAULT,
+        specs_before=_MIXED,
+        times=_AFFINITY_TIMES,
+    ),
+    _chosen("anti-affinity, required, by selector", 4000, 2000, 24, _APART_CHOSEN, nodes=6000),
+    _chosen("anti-affinity, preferred, by selector", 4000, 2000, 55, _DISLIKES_CHOSEN),
+    _chosen("affinity, required, by selector", 5000, 2000, 35, _NEAR_CHOSEN),
+    _chosen("affinity, preferred, by selector", 5000, 5000, 90, _LIKES_CHOSEN),
     _spread("topology spreading, hard", 5000, 460, _EVEN),
     _spread("topology spreading, soft", 5000, 340, _EVENISH),
     _spread("topology spreading, default", 50_000, 160, _EVENISH, full=True),

@@ -17,6 +17,7 @@ from longshore.decide.placement.holdings import Holdings
 from longshore.model.lifecycle import Owner
 from longshore.model.objects import Kind, Task
 from longshore.model.snapshot import Snapshot
+from longshore.model.spec import WHOLE_MILLIS
 from tests.mutants.planted import Mutant, Plant
 
 MUTANTS: list[Mutant] = []
@@ -67,13 +68,13 @@ def taints_drive_nobody_away(patch: pytest.MonkeyPatch) -> None:
 def named_resources_are_plenty(patch: pytest.MonkeyPatch) -> None:
     """More are given out than a node was said to have."""
     patch.setattr(filters, "_named", _plenty)
-    real = Holdings._devices_free
+    real = Holdings._parts_of
 
-    def free(self: Holdings, name: str, row: int) -> tuple[str, ...]:
-        supply = self._nodes[row].resources.get(name, 0)
-        return real(self, name, row) or (supply if not isinstance(supply, int) else ())
+    def parts_of(self: Holdings, name: str, row: int) -> dict[str, int]:
+        parts = real(self, name, row)
+        return parts if WHOLE_MILLIS in parts.values() else dict.fromkeys(parts, WHOLE_MILLIS)
 
-    patch.setattr(Holdings, "_devices_free", free)
+    patch.setattr(Holdings, "_parts_of", parts_of)
 
 
 @mutant(caught_by=30)

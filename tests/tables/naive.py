@@ -244,6 +244,26 @@ def _binpack(here: Situation, task: Task, spec: ServiceSpec, node: Node) -> tupl
     return (_share(cpu, node.capacity.cpu_millis) + _share(memory, node.capacity.memory),)
 
 
+def _aligned(here: Situation, task: Task, spec: ServiceSpec, node: Node) -> float:
+    """The square of the cosine between what is free and what is needed, as parts of the node."""
+    cpu, memory = max(node.capacity.cpu_millis, 1), max(node.capacity.memory, 1)
+    free = (here.cpu_free(node) / cpu, here.memory_free(node) / memory)
+    need = (spec.resources.cpu_millis / cpu, spec.resources.memory / memory)
+    product = free[0] * need[0] + free[1] * need[1]
+    lengths = (free[0] * free[0] + free[1] * free[1]) * (need[0] * need[0] + need[1] * need[1])
+    return product * product / lengths if lengths else 0.0
+
+
+def _packed(here: Situation, task: Task, spec: ServiceSpec, node: Node) -> float:
+    cpu, memory = max(node.capacity.cpu_millis, 1), max(node.capacity.memory, 1)
+    left = (here.cpu_free(node) - spec.resources.cpu_millis) / cpu
+    return 1 - (left + (here.memory_free(node) - spec.resources.memory) / memory) / 2
+
+
+def _alignment(here: Situation, task: Task, spec: ServiceSpec, node: Node) -> tuple[float | Fraction, ...]:
+    return (-(_aligned(here, task, spec, node) + _packed(here, task, spec, node) / 4),)
+
+
 def _epvm(here: Situation, task: Task, spec: ServiceSpec, node: Node) -> tuple[float | Fraction, ...]:
     base = float(max(2, len(here.nodes())))
     crowd = 1
@@ -266,7 +286,13 @@ def _weighted(here: Situation, task: Task, spec: ServiceSpec, node: Node, text: 
     total = 0.0
     for item in text.split(","):
         part, _, weight = item.partition("=")
-        total += rules.share(part, task.service, spec, node, free) * float(weight)
+        if part in ("alignment", "binpack"):
+            share = {"alignment": _aligned, "binpack": _packed}[part](here, task, spec, node)
+        elif part == "fragmentation":
+            share = rules.eased(spec, node, here.cpu_free(node), here.memory_free(node))
+        else:
+            share = rules.share(part, task.service, spec, node, free)
+        total += share * float(weight)
     return (-total,)
 
 
@@ -284,6 +310,7 @@ RANKS: dict[str, Rank] = {
     "round-robin": _round_robin,
     "spread": _spread,
     "binpack": _binpack,
+    "alignment": _alignment,
     "epvm": _epvm,
     "roundrobin": _second_first,
     "greedy": _first_fit,  # where nothing is measured, none is busier than another

@@ -36,6 +36,31 @@ class Rules:
         there = [one.name for one in self.nodes if self.value(one, over) == value]
         return sum(one.service == service and one.node in there for one in self.on_nodes)
 
+    def means(self, one: Affinity, service: str, spec: ServiceSpec | None) -> bool:
+        """Whether a rule is about tasks of a service with this spec."""
+        if one.service:
+            return one.service == service
+        return spec is not None and all(self.chooses(text, spec.labels) for text in one.selector)
+
+    def chooses(self, text: str, labels: dict[str, str]) -> bool:
+        """A few words, read here a second time."""
+        if text.startswith("!"):
+            return text[1:] not in labels
+        if " in (" in text:
+            key, _, values = text.removesuffix(")").partition(" in (")
+            return labels.get(key) in values.split(", ")
+        if "!=" in text:
+            key, _, value = text.partition("!=")
+            return labels.get(key) != value
+        key, _, value = text.partition("==")
+        return labels.get(key) == value if value else key in labels
+
+    def meant(self, one: Affinity, node: Node) -> int:
+        """Tasks that a rule is about in the domain of a node."""
+        value = self.value(node, one.over)
+        there = [other.name for other in self.nodes if self.value(other, one.over) == value]
+        return sum(task.node in there and self.means(one, task.service, self.spec(task)) for task in self.on_nodes)
+
     def free(self, name: str, node: Node) -> int | list[str]:
         supply = node.resources.get(name, 0)
         here = [one for one in self.on_nodes if one.node == node.name]
@@ -44,12 +69,31 @@ class Rules:
             return max(0, supply - sum(spec.resources.named.get(name, 0) for spec in specs if spec))
         return [one for one in supply if not any(one in task.devices.get(name, ()) for task in here)]
 
+    def millis(self, name: str, node: Node) -> list[int]:
+        """Thousandths that are free of each device."""
+        supply = node.resources.get(name, 0)
+        left = []
+        for device in () if isinstance(supply, int) else supply:
+            given = 0
+            for task in self.on_nodes:
+                if task.node == node.name and device in task.devices.get(name, ()):
+                    spec = self.spec(task)
+                    share = spec.resources.shares.get(name) if spec else None
+                    given += 1000 if share is None else round(1000 * share)
+            left.append(max(0, 1000 - given))
+        return left
+
     def devices(self, spec: ServiceSpec, node: Node) -> dict[str, tuple[str, ...]]:
         given = {}
         for name, count in sorted(spec.resources.named.items()):
             free = self.free(name, node)
             if not isinstance(free, int):
                 given[name] = tuple(free[:count])
+        for name, share in spec.resources.shares.items():
+            supply = node.resources[name]
+            assert not isinstance(supply, int)
+            tight = [one for one in self.millis(name, node) if one >= round(1000 * share)]
+            given[name] = (supply[self.millis(name, node).index(min(tight))],)
         return given
 
     # -- what is required
@@ -105,6 +149,9 @@ class Rules:
             free = self.free(name, node)
             if count > (free if isinstance(free, int) else len(free)):
                 return 104 + place / 100, f"not enough {name}"
+        for place, (name, share) in enumerate(sorted(spec.resources.shares.items())):
+            if max(self.millis(name, node), default=0) < round(1000 * share):
+                return 105 + place / 100, f"not enough {name}"
         return None
 
     def neighbours(self, service: str, spec: ServiceSpec, node: Node) -> tuple[float, str] | None:
@@ -112,37 +159,37 @@ class Rules:
         if rules.per_node_max is not None and self.count(service, node, "node.name") >= rules.per_node_max:
             return 150, f"{rules.per_node_max} of {service} there already"
         for place, one in enumerate(rules.affinity):
-            if one.weight is None and not self.near(service, node, one):
-                return 151 + place / 100, f"not near {one.service} by {one.over}"
+            if one.weight is None and not self.near(service, spec, node, one):
+                return 151 + place / 100, f"not near {self.words(one)} by {one.over}"
         for place, one in enumerate(rules.anti_affinity):
-            if (
-                one.weight is None
-                and self.value(node, one.over) is not None
-                and self.count(one.service, node, one.over)
-            ):
-                return 152 + place / 100, f"not apart from {one.service} by {one.over}"
-        for over in sorted(self.kept_away(service, node)):
+            if one.weight is None and self.value(node, one.over) is not None and self.meant(one, node):
+                return 152 + place / 100, f"not apart from {self.words(one)} by {one.over}"
+        for over in sorted(self.kept_away(service, spec, node)):
             return 153 + (over == "node.name") / 10, f"others there keep {service} away by {over}"
         for place, spread in enumerate(rules.spread):
             if spread.skew_max is not None and not self.even(service, spec, node, spread, spread.skew_max):
                 return 154 + place / 100, f"uneven by {spread.over}, over {spread.skew_max} more than elsewhere"
         return None
 
-    def near(self, service: str, node: Node, one: Affinity) -> bool:
+    def words(self, one: Affinity) -> str:
+        return one.service or " and ".join(one.selector)
+
+    def near(self, service: str, spec: ServiceSpec, node: Node, one: Affinity) -> bool:
         if self.value(node, one.over) is None:
             return False
-        if one.service == service and not any(task.service == service for task in self.on_nodes):
+        anywhere = any(self.means(one, task.service, self.spec(task)) for task in self.on_nodes)
+        if self.means(one, service, spec) and not anywhere:
             return True
-        return self.count(one.service, node, one.over) > 0
+        return self.meant(one, node) > 0
 
-    def kept_away(self, service: str, node: Node) -> set[str]:
+    def kept_away(self, service: str, own: ServiceSpec, node: Node) -> set[str]:
         found = set()
         for task in self.on_nodes:
             spec = self.spec(task)
             for one in spec.placement.anti_affinity if spec else ():
                 value = self.value(node, one.over)
                 same = value is not None and value == self.value(self.world.nodes[task.node], one.over)
-                if one.weight is None and one.service == service and same:
+                if one.weight is None and self.means(one, service, own) and same:
                     found.add(one.over)
         return found
 
@@ -162,7 +209,7 @@ class Rules:
         for sign, affinities in ((1, rules.affinity), (-1, rules.anti_affinity)):
             for one in affinities:
                 if one.weight is not None and self.value(node, one.over) is not None:
-                    total += sign * one.weight * (self.count(one.service, node, one.over) > 0)
+                    total += sign * one.weight * (self.meant(one, node) > 0)
         for spread in rules.spread:
             if spread.skew_max is None:
                 total -= spread.weight * self.count(service, node, spread.over)
@@ -170,6 +217,51 @@ class Rules:
             if taint.effect is TaintEffect.PREFER_NO_SCHEDULE and not self.tolerates(spec, taint):
                 total -= 100
         return total
+
+    def eased(self, spec: ServiceSpec, node: Node, cpu: int, memory: int) -> float:
+        """By how much less of its devices is wasted on what services wish for; a half where that stays as it is."""
+        wishes = [one.spec for one in self.world.services.values()]
+        names = {name for one in wishes for name in (*one.resources.named, *one.resources.shares)}
+        total = 0.0
+        for name in sorted(names):
+            most = max((len(self.millis(name, one)) for one in self.nodes), default=0)
+            if not most:
+                continue
+            before = self.millis(name, node)
+            after = self.after(spec, name, before)
+            need = spec.resources
+            less = sum(
+                one.replicas
+                * (
+                    self.wasted(one, name, before, cpu, memory)
+                    - self.wasted(one, name, after, cpu - need.cpu_millis, memory - need.memory)
+                )
+                for one in wishes
+            )
+            total += less / (most * 1000 * max(sum(one.replicas for one in wishes), 1))
+        return (total / max(len(names), 1) + 1) / 2
+
+    def after(self, spec: ServiceSpec, name: str, before: list[int]) -> list[int]:
+        after = [*before]
+        if not before:
+            return after  # the resource is only counted there
+        for _ in range(spec.resources.named.get(name, 0)):
+            after[after.index(1000)] = 0
+        if name in spec.resources.shares:
+            need = round(1000 * spec.resources.shares[name])
+            after[after.index(min(one for one in after if one >= need))] -= need
+        return after
+
+    def wasted(self, wish: ServiceSpec, name: str, free: list[int], cpu: int, memory: int) -> int:
+        need = wish.resources
+        if name in need.shares:
+            millis, count = round(1000 * need.shares[name]), 1
+        else:
+            millis, count = 1000, need.named.get(name, 0)
+        large = [one for one in free if one >= millis]
+        if not count or len(large) < count or cpu < need.cpu_millis or memory < need.memory:
+            return sum(free)
+        return sum(one for one in free if one < millis)
 
     def share(self, part: str, service: str, spec: ServiceSpec, node: Node, free: float) -> float:
         """One part of a weighted policy."""

@@ -68,7 +68,7 @@ def test_every_supported_key() -> None:
         labels={"tier": "front", "owner": "me"},
         stop_signal="SIGQUIT",
         stop_grace_s=90.0,
-        resources=Resources(cpu=0.25, memory=128 * MIB, pids=200, named={"gpu": 1, "licences": 2}),
+        resources=Resources(cpu=0.25, memory=128 * MIB, pids=200, named={"gpu": 1, "licences": 2}, shares={"tpu": 0.5}),
         limits=Limits(cpu=1.5, memory=512 * MIB, pids=100),
         ports=(
             Port(container=80, host=8080),
@@ -113,7 +113,7 @@ def test_every_supported_key() -> None:
             per_node_max=2,
             tolerations=(Toleration(key="dedicated", value="web", effect=TaintEffect.NO_SCHEDULE),),
             affinity=(Affinity(service="old", over="node.labels.zone", weight=5),),
-            anti_affinity=(Affinity(service="web"),),
+            anti_affinity=(Affinity(service="web"), Affinity(selector=("tier==data",))),
             spread=(Spread(over="node.labels.zone"), Spread(over="node.labels.rack", skew_max=2, weight=3)),
             policy="spread=2,image=1",
             rebalance=True,

@@ -166,7 +166,7 @@ OTHERS = [
     "deploy: {resources: {reservations: {generic_resources: [{}]}}}  #! .deploy.resources.reservations.generic_resources[0]: has no",
     "deploy: {placement: {preferences: [{}]}}  #! .deploy.placement.preferences[0]: has no spread",
     "deploy: {placement: {constraints: [node.hostname]}}  #! .deploy.placement.constraints[0]: 'node.hostname' is no constraint",
-    "x-longshore: {placement: {affinity: [{over: node.name}]}}  #! .x-longshore.placement.affinity[0]: has no service",
+    "x-longshore: {placement: {affinity: [{over: node.name}]}}  #! .x-longshore.placement.affinity[0]: needs a service or a selector",
     "x-longshore: {placement: {spread: [{skew_max: 1}]}}  #! .x-longshore.placement.spread[0]: has no over",
     "x-longshore: {placement: {spread: [{over: node.name, skew_max: 0}]}}  #! .x-longshore.placement.spread[0].skew_max: must",
     "x-longshore: {placement: {prefers: [{weight: 3}]}}  #! .x-longshore.placement.prefers[0]: has no constraint",

@@ -266,11 +266,12 @@ DEPLOY: list[tuple[str, dict[str, Any]]] = [
         ),
         {"resources": Resources(pids=100, named={"gpu": 2, "licences": 1})},
     ),
+    ("x-longshore: {shares: {gpu: 0.25}}", {"resources": Resources(shares={"gpu": 0.25})}),
     (
         (
             "x-longshore:\n  placement:\n    prefers: [{constraint: node.labels.disk == ssd, weight: 3}]\n"
             "    tolerations: [{key: a, value: b, effect: NoSchedule}, {operator: Exists}]\n"
-            "    affinity: [{service: db, over: node.labels.z, weight: 2}]\n    anti_affinity: [{service: web}]\n"
+            "    affinity: [{service: db, over: node.labels.z, weight: 2}]\n    anti_affinity: [{service: web}, {selector: [tier==a, '!old']}]\n"
             "    spread: [{over: node.hostname, skew_max: 1}]\n    policy: binpack"
         ),
         {
@@ -281,7 +282,7 @@ DEPLOY: list[tuple[str, dict[str, Any]]] = [
                     Toleration(operator=TolerationOperator.EXISTS),
                 ),
                 affinity=(Affinity(service="db", over="node.labels.z", weight=2),),
-                anti_affinity=(Affinity(service="web"),),
+                anti_affinity=(Affinity(service="web"), Affinity(selector=("tier==a", "!old"))),
                 spread=(Spread(over="node.name", skew_max=1),),
                 policy="binpack",
             )

@@ -155,6 +155,25 @@ from tests.tables.build import (
             id="binpack takes the smallest node first",
         ),
         pytest.param(
+            "alignment",
+            [
+                node("n1", cpu=8.0, memory=8 * GIB),
+                node("n2", cpu=4.0, memory=8 * GIB),
+                service("api", cpu=6.0, memory=GIB),
+                task("api", 1, on="n1"),
+                service(cpu=2.0, memory=GIB),
+                task(),
+            ],
+            {"web.1.1": "n2"},
+            id="alignment leaves a node alone that has too little cpu for its memory",
+        ),
+        pytest.param(
+            "alignment",
+            [*THREE, service(cpu=1.0, memory=2 * GIB), task("api", 1, on="n2"), service("api"), *waiting(3)],
+            {"web.1.1": "n1", "web.2.1": "n1", "web.3.1": "n1"},
+            id="alignment fills what is aligned as well, the fullest first",
+        ),
+        pytest.param(
             "epvm",
             [*THREE, service(cpu=1.0, memory=GIB), *waiting(4)],
             {"web.1.1": "n1", "web.2.1": "n2", "web.3.1": "n3", "web.4.1": "n1"},
@@ -211,6 +230,7 @@ def test_equal_nodes_are_taken_by_name(policy: str) -> None:
         ("round-robin", "round-robin: n2 is the next with room"),
         ("spread", "spread: n2 has 0 of web's tasks, 1 in all, and 88% free"),
         ("binpack", "binpack: n2 is left 75% free"),
+        ("alignment", "alignment: n2 has 36% of its proportion free, and is left 75% free"),
         # 2 nodes: 2**(1/1) * (2**1 - 1) for the count, 2**0.25 * (2**0.25 - 1) for the memory.
         ("epvm", "epvm: n2 rises by 2.225 in cost"),
     ],
@@ -232,9 +252,18 @@ def test_a_placement_says_why(policy: str, message: str) -> None:
 
 
 def test_policies_have_names() -> None:
-    assert list(POLICIES) == ["first-fit", "round-robin", "spread", "binpack", "epvm", "roundrobin", "greedy"]
+    assert list(POLICIES) == [
+        "first-fit",
+        "round-robin",
+        "spread",
+        "binpack",
+        "alignment",
+        "epvm",
+        "roundrobin",
+        "greedy",
+    ]
     assert policy_named("spread").name == DEFAULT
-    with pytest.raises(Invalid, match="use one of first-fit, round-robin, spread, binpack, epvm, roundrobin, greedy"):
+    with pytest.raises(Invalid, match="use one of first-fit, round-robin, spread, binpack, alignment, epvm"):
         policy_named("fastest")
 
 

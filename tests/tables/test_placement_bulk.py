@@ -11,13 +11,16 @@ from msgspec.structs import replace
 from longshore.decide.placement import bulk, hostports, place, ranking
 from longshore.decide.placement.ask import Ask
 from longshore.decide.placement.bulk import Bulk
+from longshore.decide.placement.explain import explain
 from longshore.decide.placement.held import Held
 from longshore.decide.placement.place import Kept, decide
 from longshore.decide.placement.scores import POLICIES, F, Figures, Policy
 from longshore.decide.placement.table import NodeTable
+from longshore.decide.placement.whom import whom_of
 from longshore.model.changes import Change
 from longshore.model.lifecycle import Owner, State
 from longshore.model.objects import Availability, Kind, Node, NodeStatus, Object, Release, Task
+from longshore.model.placing import Affinity
 from longshore.model.reasons import Reason
 from longshore.model.snapshot import Snapshot
 from longshore.model.spec import PlacementRules, Protocol, Resources, ServiceSpec
@@ -27,6 +30,7 @@ from tests.tables.test_placement_exact import FEW, random_nodes, random_world, r
 
 WORLDS = 90
 """Random worlds for each policy."""
+WHOM = tuple(whom_of(Affinity(selector=(text,))) for text in ("tier==a", "tier", "!tier", "tier!=b"))
 
 
 @pytest.fixture(autouse=True)
@@ -273,7 +277,7 @@ def _written(after: Object, before: int, by: Owner) -> Change:
     return Change(kind=kind, id=id, before=before, after=after, by=by, reason=Reason.EXITED)
 
 
-@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("policy", [*POLICIES, "image=2,steady=1,alignment=0.5"])
 def test_what_a_pass_leaves_changes_nothing(policy: str) -> None:
     decided = 0
     for seed in range(WORLDS // 3):
@@ -289,6 +293,21 @@ def test_what_a_pass_leaves_changes_nothing(policy: str) -> None:
     assert decided > 100, "the worlds say nothing"
 
 
+def test_an_explanation_from_what_a_pass_left_is_the_same() -> None:
+    """And leaves nothing behind: the next pass decides as it would have."""
+    told = 0
+    for seed in range(WORLDS):
+        rng, kept = Random(seed), Kept()
+        for here, now, asked in lives(rng, random_world(rng), NOW):
+            if not asked:
+                continue
+            for one in rng.sample([*here.tasks()], min(3, len([*here.tasks()]))):
+                assert explain(here, one, now, "binpack", kept=kept) == explain(here, one, now, "binpack"), seed
+                told += bool(one.ports and one.live)
+            assert decide(here, now, "binpack", kept=kept) == decide(here, now, "binpack"), f"seed {seed}"
+    assert told > 10, "the worlds say nothing of ports"
+
+
 def test_a_table_that_was_repaired_is_one_that_was_counted() -> None:
     for seed in range(WORLDS // 2):
         rng, held = Random(seed), Held()
@@ -300,6 +319,8 @@ def test_a_table_that_was_repaired_is_one_that_was_counted() -> None:
                 assert np.array_equal(getattr(kept, column), getattr(fresh, column)), f"seed {seed}: {column}"
             for service in ("api", "db", "web", "zap", "none"):
                 assert np.array_equal(kept.of_service(service), fresh.of_service(service)), f"seed {seed}: {service}"
+            for whom in WHOM:
+                assert np.array_equal(kept.peers.of(whom), fresh.peers.of(whom)), f"seed {seed}: {whom}"
             for asks in (
                 Ask(service="x", fixed=((8080, Protocol.TCP),)),
                 Ask(service="x", chosen=((Protocol.TCP, 1),)),

@@ -44,13 +44,15 @@ def random_spec(rng: Random, prefix: str, *, contended: bool) -> ServiceSpec:
         one = port(container, host, rng.choice([Protocol.TCP, Protocol.TCP, Protocol.UDP]))
         ports[host, one.protocol, container if host is None else 0] = one
     constraints = ["node.labels.zone==a", "node.labels.zone != b", "node.name!=n2", "node.name==n1"]
+    resources = Resources(
+        cpu=rng.choice([0.0, 0.0, 0.25, 0.5, 1.0]),
+        memory=rng.choice([0, 0, 1, 2, 4]) * GIB,
+        disk=rng.choice([0, 0, 0, 10, 40]) * GIB,
+    )
     return ServiceSpec(
         image="x",
-        resources=Resources(
-            cpu=rng.choice([0.0, 0.0, 0.25, 0.5, 1.0]),
-            memory=rng.choice([0, 0, 1, 2, 4]) * GIB,
-            disk=rng.choice([0, 0, 0, 10, 40]) * GIB,
-        ),
+        resources=resources,
+        labels={"tier": "a"} if resources.disk else {"tier": "b"} if resources.memory else {},
         ports=tuple(ports.values()),
         placement=PlacementRules(constraints=tuple(rng.sample(constraints, rng.choice([0, 0, 0, 1, 2])))),
         mounts=mounting(*(prefix + one for one in rng.sample(VOLUMES, rng.choice([0, 0, 0, 0, 1, 2])))),
@@ -204,7 +206,7 @@ def test_bulk_is_one_by_one(policy: str) -> None:
     assert again > WORLDS / 40, "the worlds say nothing about refused ports"
 
 
-@pytest.mark.parametrize("policy", ["first-fit", "round-robin", "epvm"])
+@pytest.mark.parametrize("policy", ["first-fit", "round-robin", "epvm", "alignment"])
 def test_bulk_is_one_by_one_in_awkward_numbers(policy: str) -> None:
     for seed in range(WORLDS // 2):
         rng = Random(seed)

@@ -7,14 +7,16 @@ import pytest
 from msgspec.structs import replace
 
 from longshore.decide import rollout
-from longshore.decide.placement import hostports
+from longshore.decide.placement import hostports, place
 from longshore.decide.placement.constraints import covers, eligible, gives_up
 from longshore.decide.placement.explain import explain
 from longshore.decide.placement.place import decide
 from longshore.decide.placement.policies import policy_named
+from longshore.model.changes import Change
 from longshore.model.errors import Invalid
-from longshore.model.lifecycle import State, Wanted
-from longshore.model.objects import EngineFacts, Node, NodeStatus, Object, Release, Task
+from longshore.model.invariants import broken
+from longshore.model.lifecycle import Owner, State, Wanted
+from longshore.model.objects import EngineFacts, Kind, Node, NodeStatus, Object, Release, Service, Task
 from longshore.model.placing import (
     Affinity,
     PlacementRules,
@@ -53,6 +55,10 @@ def random_rules(rng: Random, service: str) -> PlacementRules:
         return tuple(rng.sample(many, rng.choice([0, 0, 0, 0, 1, 2])))
 
     other = rng.choice(["api", "db", "web", "zap"])
+    chosen = tuple(
+        Affinity(selector=selector, over=rng.choice([ZONE, "node.name"]), weight=rng.choice([None, None, 3]))
+        for selector in (("tier==a",), ("tier in (a, b)", "!old"), ("tier!=a", "old"))
+    )
     return PlacementRules(
         constraints=some("node.labels.zone in (a, b)", "!node.labels.old", "node.labels.size>2", "node.labels.zone"),
         prefers=some(Preference(constraint="node.labels.zone==b", weight=3), Preference(constraint="node.name!=n1")),
@@ -69,6 +75,7 @@ def random_rules(rng: Random, service: str) -> PlacementRules:
             Affinity(service=other, over=ZONE),
             Affinity(service=other, over=ZONE, weight=4),
             Affinity(service=service, weight=2),
+            *chosen,
         ),
         anti_affinity=some(
             Affinity(service=service),
@@ -77,6 +84,7 @@ def random_rules(rng: Random, service: str) -> PlacementRules:
             Affinity(service=other),
             Affinity(service=other, weight=5),
             Affinity(service=service, over=ZONE, weight=1),
+            *chosen,
         ),
         spread=some(
             Spread(over=ZONE, skew_max=1),
@@ -84,7 +92,19 @@ def random_rules(rng: Random, service: str) -> PlacementRules:
             Spread(over="node.labels.size", skew_max=2),
             Spread(over="node.name", skew_max=3),
         ),
-        policy=rng.choice(["", "", "binpack", "spread", "spread=2,free=1", "image=1,steady=0.5,free=0.25"]),
+        policy=rng.choice(
+            ["", "", "binpack", "spread", "spread=2,free=1", "image=1,steady=0.5,free=0.25", "fragmentation=1"]
+        ),
+    )
+
+
+def random_labels(rng: Random) -> dict[str, str]:
+    return (
+        {"tier": rng.choice("abc"), "old": "1"}
+        if rng.random() < 0.2
+        else {"tier": rng.choice("ab")}
+        if rng.random() < 0.7
+        else {}
     )
 
 
@@ -96,10 +116,16 @@ def ruled(here: Snapshot, rng: Random) -> Snapshot:
             named = {
                 name: rng.choice([1, 1, 2]) for name in rng.sample(["gpu", "licences"], rng.choice([0, 0, 0, 1, 2]))
             }
-            need = replace(one.spec.resources, named=named, pids=rng.choice([0, 0, 0, 100, 400]))
+            shares = {} if "gpu" in named or rng.random() < 0.8 else {"gpu": rng.choice([0.25, 0.3, 0.5])}
+            need = replace(one.spec.resources, named=named, shares=shares, pids=rng.choice([0, 0, 0, 100, 400]))
             rules = random_rules(rng, one.service)
             records.append(
-                replace(one, spec=replace(one.spec, image=rng.choice("xy"), resources=need, placement=rules))
+                replace(
+                    one,
+                    spec=replace(
+                        one.spec, image=rng.choice("xy"), resources=need, placement=rules, labels=random_labels(rng)
+                    ),
+                )
             )
         elif isinstance(one, Node):
             records.append(_dressed(one, rng))
@@ -107,6 +133,8 @@ def ruled(here: Snapshot, rng: Random) -> Snapshot:
             records.append(replace(one, devices={"gpu": (rng.choice(GPUS),)}))
         else:
             records.append(one)
+    wishes = {one.service: one.spec for one in records if isinstance(one, Release)}
+    records += [Service(name=name, spec=replace(spec, replicas=rng.choice([1, 3]))) for name, spec in wishes.items()]
     return world(*records)
 
 
@@ -131,8 +159,14 @@ def _dressed(one: Node, rng: Random) -> Node:
     )
 
 
-@pytest.mark.parametrize("policy", ["spread", "binpack", "round-robin", "epvm", "spread=1,free=0.5"])
-def test_bulk_is_one_by_one_with_rules(policy: str) -> None:
+@pytest.mark.parametrize("least", [place.BULK_LEAST, 1])
+@pytest.mark.parametrize(
+    "policy",
+    ["spread", "binpack", "alignment", "round-robin", "epvm", "spread=1,free=0.5", "fragmentation=1,binpack=0.0625"],
+)
+def test_bulk_is_one_by_one_with_rules(policy: str, least: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where what may be placed many at once is, however few they are."""
+    monkeypatch.setattr(place, "BULK_LEAST", least)
     found = waited = given = 0
     for seed in range(WORLDS):
         rng = Random(seed)
@@ -220,6 +254,59 @@ def test_named_resources_are_counted_and_devices_given() -> None:
     assert second.message == "0 of 2 nodes: not enough licences (n2), not enough gpu (n1)"
 
 
+def test_devices_are_shared_the_tightest_first_and_never_given_away_twice() -> None:
+    nodes = pair(resources={"gpu": ("a", "b")})
+    web = situations.service("web", resources=Resources(shares={"gpu": 0.4}))
+    half = situations.service("half", resources=Resources(shares={"gpu": 0.5}))
+    there = task("half", on="n2", devices={"gpu": ("b",)})
+    here = world(web, half, there, *waiting(4), *nodes)
+    changes, _ = decide(here, NOW, "spread")
+    after = [change.after for change in changes if isinstance(change.after, Task)]
+    assert [(one.node, one.devices) for one in after[:3]] == [
+        ("n2", {"gpu": ("b",)}),
+        ("n2", {"gpu": ("a",)}),
+        ("n2", {"gpu": ("a",)}),
+    ]
+    assert after[3].message == "0 of 2 nodes: not enough gpu (n1, n2)"
+    then, _ = here.apply(changes, (), NOW)
+    assert broken(then) == []
+    given, _ = then.apply([_taking(then, after[3], "a")], (), NOW)
+    assert broken(given) == ["gpu a of node n2 is given away 1.2 times"]
+    found = explain(then, after[3], NOW, "spread")
+    assert (found.nearest[0].node, found.nearest[0].lacks) == ("n1", ("0.4 more of one gpu",))
+
+
+def _taking(here: Snapshot, one: Task, device: str) -> Change:
+    record = here.task(one.id)
+    assert record is not None
+    placed_there = replace(record, node="n2", state=State.PLACED, devices={"gpu": (device,)})
+    return Change(
+        kind=Kind.TASK, id=one.id, before=record.revision, after=placed_there, by=Owner.PLACEMENT, reason=Reason.PLACED
+    )
+
+
+def test_who_has_a_part_of_a_device_leaves_no_whole_one() -> None:
+    whole = situations.service("web", resources=Resources(named={"gpu": 1}))
+    part = situations.service("part", resources=Resources(shares={"gpu": 0.1}))
+    there = task("part", on="n2", devices={"gpu": ("a",)})
+    found = placed(whole, part, there, *waiting(2), *pair(resources={"gpu": ("a", "b")}))
+    assert found == {"web.1.1": "n2", "web.2.1": "0 of 2 nodes: not enough gpu (n1, n2)"}
+
+
+def test_fragmentation_leaves_whole_devices_to_those_who_need_them() -> None:
+    """By room alone the first node would do; the second has a device that is in parts already."""
+    wish = situations.service("big", resources=Resources(named={"gpu": 2}), replicas=9)
+    web = situations.service(
+        "web", resources=Resources(shares={"gpu": 0.5}), placement=PlacementRules(policy="fragmentation=1")
+    )
+    nodes = (
+        replace(node("n1"), resources={"gpu": ("a", "b")}),
+        replace(node("n2"), resources={"gpu": ("a", "b")}),
+    )
+    there = task("web", 2, on="n2", devices={"gpu": ("a",)})
+    assert placed(wish, web, there, *waiting(1), *nodes) == {"web.1.1": "n2"}
+
+
 def test_devices_of_a_task_that_is_stopping_are_still_its_own() -> None:
     web = situations.service("web", resources=Resources(named={"gpu": 1}))
     old = task("web", 2, on="n2", devices={"gpu": ("a",)}, state=State.RUNNING, wanted=Wanted.STOPPED)
@@ -273,6 +360,49 @@ def test_tasks_that_are_to_be_near_one_another_go_where_the_first_went() -> None
         affinity=(Affinity(service="web", over=ZONE),), prefers=(Preference(constraint="!node.labels.x"),)
     )
     assert told(rules, *zones(), tasks=3) == {"web.1.1": "n1", "web.2.1": "n2", "web.3.1": "n1"}
+
+
+@pytest.mark.parametrize(
+    ("rules", "expected"),
+    [
+        ({"affinity": (Affinity(selector=("tier==data",)),)}, "n2"),
+        ({"affinity": (Affinity(selector=("tier in (data, other)", "!old"), over=ZONE),)}, "n1"),
+        ({"affinity": (Affinity(selector=("tier==none",)),)}, "not near tier==none by node.name (n1, n2, n3, n4)"),
+        ({"affinity": (Affinity(selector=("tier==web",), over=ZONE),)}, "n1"),
+        ({"anti_affinity": (Affinity(selector=("tier==data",), over=ZONE),)}, "n3"),
+        ({"anti_affinity": (Affinity(selector=("tier",), over=ZONE, weight=1),)}, "n3"),
+    ],
+)
+def test_neighbours_are_chosen_by_their_labels(rules: dict[str, Any], expected: str) -> None:
+    db = situations.service("db", labels={"tier": "data"})
+    found = told(PlacementRules(**rules), *zones(), db, task("db", on="n2"), labels={"tier": "web"})
+    assert expected in found["web.1.1"]
+
+
+def test_whom_somebody_keeps_away_by_label_stays_away() -> None:
+    loner = situations.service(
+        "db", placement=PlacementRules(anti_affinity=(Affinity(selector=("tier==web",), over=ZONE),))
+    )
+    rules = PlacementRules(per_node_max=1)
+    found = told(rules, *zones(), loner, task("db", on="n2"), tasks=3, labels={"tier": "web"})
+    assert found == {
+        "web.1.1": "n3",
+        "web.2.1": "n4",
+        "web.3.1": "0 of 4 nodes: others there keep web away by node.labels.zone (n1, n2), "
+        "1 of web there already (n3, n4)",
+    }
+    assert told(rules, *zones(), loner, task("db", on="n2"), labels={"tier": "x"}) == {"web.1.1": "n1"}
+
+
+def test_tasks_of_the_same_label_keep_apart_whatever_their_service() -> None:
+    apart = PlacementRules(anti_affinity=(Affinity(selector=("team==a",)),))
+    api = situations.service("api", placement=apart, labels={"team": "a"})
+    found = told(apart, *pair(), api, task("api", created_at=0.0), tasks=2, labels={"team": "a"})
+    assert found == {
+        "api.1.1": "n1",
+        "web.1.1": "n2",
+        "web.2.1": "0 of 2 nodes: not apart from team==a by node.name (n1, n2)",
+    }
 
 
 def test_anti_affinity_binds_the_others_too() -> None:

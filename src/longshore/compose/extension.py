@@ -1,8 +1,8 @@
 """`x-longshore`: what a service may be wished to have that Compose has no key for.
 
 Knows its keys, each of which is a field of the spec with a reader; but `rebalance` is one of its placement, of which
-`placing` knows the rest. Other `x-` keys are the user's own and are not read. Must not judge what was written beyond
-its spelling: which probes will do is admission's.
+`placing` knows the rest, and `shares` one of its resources. Other `x-` keys are the user's own and are not read. Must
+not judge what was written beyond its spelling: which probes will do is admission's.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from longshore.compose import placing, table
 from longshore.compose.page import Fields, Value
-from longshore.compose.quantities import duration_s
+from longshore.compose.quantities import cores, duration_s
 from longshore.model.spec import ExecProbe, HttpProbe, Preemption, Probe, ServiceSpec, TcpProbe
 
 KEY = "x-longshore"
@@ -32,7 +32,16 @@ def extended(spec: ServiceSpec, service: Fields) -> ServiceSpec:
     own = replace(spec, **{key: found for key, found in said.items() if found is not None})
     rebalance = fields.read("rebalance", Value.flag, spec.placement.rebalance)
     rules = replace(spec.placement, rebalance=rebalance)
-    return replace(own, placement=fields.read("placement", partial(placing.extended, rules), rules))
+    shares = fields.read("shares", _shares, {})
+    return replace(
+        own,
+        placement=fields.read("placement", partial(placing.extended, rules), rules),
+        resources=replace(spec.resources, shares=shares),
+    )
+
+
+def _shares(value: Value) -> dict[str, float]:
+    return {name: entry.of(cores) for name, entry in value.entries().items()}
 
 
 def _probe(value: Value) -> Probe:

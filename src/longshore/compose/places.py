@@ -13,8 +13,8 @@ PLACEMENT_OWN = Level(
     supported={
         "prefers": "constraints that nodes are liked for, with weights",
         "tolerations": "taints of nodes that its tasks do not mind",
-        "affinity": "services that its tasks are to be near",
-        "anti_affinity": "services that its tasks are to be apart from; itself to keep its own tasks apart",
+        "affinity": "tasks that its own are to be near, by their service or its labels",
+        "anti_affinity": "the same to be apart from; itself to keep its own tasks apart",
         "spread": "labels over which its tasks are spread evenly",
         "policy": "how to choose among nodes with room: a policy's name or weights, such as `spread=2,image=1`; "
         "without it the cluster's",
@@ -42,7 +42,8 @@ TOLERATION = Level(
 AFFINITY = Level(
     path="services.*.x-longshore.placement.affinity[], .anti_affinity[]",
     supported={
-        "service": "its name",
+        "service": "its name; an affinity has this or `selector`",
+        "selector": "what labels of services must be, this one's too: `KEY==A`, `KEY in (A, B)`, `!KEY` and the like",
         "over": "`node.name`, as without it: on the same node; `node.labels.KEY`: on nodes with an equal label",
         "weight": "1 to 100; without it required",
     },

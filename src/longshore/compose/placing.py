@@ -107,10 +107,15 @@ def _toleration(item: Value) -> Toleration:
 
 def _affinity(item: Value) -> Affinity:
     fields = item.fields(places.AFFINITY)
-    service = fields.get("service")
-    if service is None:
-        raise item.fault("has no service; name the one that is meant, which may be this one")
-    return Affinity(service=service.word(), over=fields.read("over", _over, "node.name"), weight=_weight(fields))
+    service, selector = fields.get("service"), fields.get("selector")
+    if (service is None) is (selector is None):
+        raise item.fault("needs a service or a selector: a name, which may be this one's, or labels to choose by")
+    return Affinity(
+        service=service.word() if service is not None else "",
+        selector=tuple(selector.each(Value.text)) if selector is not None else (),
+        over=fields.read("over", _over, "node.name"),
+        weight=_weight(fields),
+    )
 
 
 def _spread(item: Value) -> Spread:

@@ -182,6 +182,7 @@ EXTENSION = Level(
         "priority": "whole number, -1000000 to 1000000; without it 0. Where there is no room, a higher one displaces",
         "preemption": "`PreemptLowerPriority`, as without it; `Never`; or `PreemptBelowMinimum`, also what the other "
         "service cannot spare",
+        "shares": "parts of single devices, such as `gpu: 0.5`: set aside, not enforced",
     },
     extensible=False,
 )

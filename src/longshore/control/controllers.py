@@ -24,12 +24,18 @@ rebalance, with all nodes."""
 
 
 def controllers(
-    policy: str, liveness: Liveness, census: Census, busy: Callable[[str], float | None], kept: Retention = KEPT
+    policy: str,
+    liveness: Liveness,
+    census: Census,
+    busy: Callable[[str], float | None],
+    kept: Retention = KEPT,
+    passes: place.Kept | None = None,
 ) -> tuple[Controller, ...]:
     """The rows. `policy` names the placement policy; `liveness` tells for how long a node may still be silent, `census`
-    whether most are, `busy` how many of its cores were in use when last measured, `kept` what is kept that is over."""
+    whether most are, `busy` how many of its cores were in use when last measured, `kept` what is kept that is over,
+    `passes` what one pass of placement leaves for the next."""
     dependents = Dependents()
-    passes = place.Kept()
+    passes = place.Kept() if passes is None else passes
 
     def starting_keys(events: Sequence[Event], world: Snapshot) -> Iterable[str]:
         """Also those that wait for one of the services before they start."""

@@ -87,12 +87,13 @@ def _reserved(world: Snapshot, live: Sequence[Task]) -> Capacity:
 
 
 def _named_used(world: Snapshot, live: Sequence[Task]) -> dict[str, int]:
-    """Named resources that tasks have set aside; of devices, those that they were given."""
+    """Named resources that tasks have set aside; of devices, those that they were given, whole or in part."""
     used: Counter[str] = Counter()
     for task in live:
         release = world.release(task.service, task.release)
         named = release.spec.resources.named if release is not None else {}
-        used.update({**named, **{name: len(ids) for name, ids in task.devices.items()}})
+        used.update({name: count for name, count in named.items() if name not in task.devices})
+    used.update(name for name, _ in {(name, id) for task in live for name, ids in task.devices.items() for id in ids})
     return dict(sorted(used.items()))
 
 

@@ -20,7 +20,7 @@ from msgspec.structs import replace
 from longshore.decide import fence, grammar
 from longshore.decide.bounds import check_count, check_number, match, shown
 from longshore.decide.ingress import listen_of
-from longshore.decide.placing import admit_rules, check_named
+from longshore.decide.placing import admit_rules, check_named, check_shares
 from longshore.decide.probing import admit_liveness, admit_probe
 from longshore.model.errors import Invalid
 from longshore.model.spec import (
@@ -58,6 +58,7 @@ def admit(spec: ServiceSpec, *, field: str = "spec") -> ServiceSpec:
         _check_hostname(spec.hostname, f"{field}.hostname")
     fence.check(spec, field)
     check_named(spec.resources.named, f"{field}.resources.named")
+    check_shares(spec.resources.shares, spec.resources.named, f"{field}.resources.shares")
     condition = RestartOn.ON_FAILURE if spec.mode is Mode.JOB else RestartOn.ANY
     return replace(
         spec,

@@ -61,6 +61,16 @@ def check_named(named: Mapping[str, int], field: str) -> None:
         check_number(count, (1, COUNT_MAX), f"{field}[{name}]")
 
 
+def check_shares(shares: Mapping[str, float], named: Mapping[str, int], field: str) -> None:
+    """What a task asks for of single devices."""
+    check_count(shares, field, "resources")
+    for name, share in shares.items():
+        _resource(name, field)
+        check_number(share, (0.001, 0.999), f"{field}[{name}]")
+        if name in named:
+            raise Invalid(f"{name} is asked for whole, too; keep one of them", field=f"{field}[{name}]")
+
+
 def admit_taints(taints: Sequence[Taint], *, field: str) -> tuple[Taint, ...]:
     """A node's taints, each key and effect once."""
     check_count(taints, field, "taints")
@@ -180,14 +190,28 @@ def _label(key: str, value: str, path: str) -> None:
 
 def _affinities(affinities: tuple[Affinity, ...], field: str) -> tuple[Affinity, ...]:
     check_count(affinities, field, "services")
+    admitted = []
     for place, one in enumerate(affinities):
         path = f"{field}[{place}]"
-        rule = "a service's name is 1 to 40 of a-z, 0-9 and '-', with '-' only inside"
-        match(grammar.SERVICE_NAME, one.service, f"{path}.service", rule, longest=grammar.NAME_MAX)
+        selector = _selector(one, path)
         _said_of(f"{path}.over", constraints.check_over, one.over)
         if one.weight is not None:
             check_number(one.weight, WEIGHT, f"{path}.weight")
-    return tuple(dict.fromkeys(affinities))
+        admitted.append(replace(one, selector=selector))
+    return tuple(dict.fromkeys(admitted))
+
+
+def _selector(one: Affinity, path: str) -> tuple[str, ...]:
+    """How it chooses tasks by their labels, or nothing where it names their service."""
+    if bool(one.service) is bool(one.selector):
+        raise Invalid("say whom it means: a service by its name, or a selector of labels; not both", field=path)
+    if one.service:
+        rule = "a service's name is 1 to 40 of a-z, 0-9 and '-', with '-' only inside"
+        match(grammar.SERVICE_NAME, one.service, f"{path}.service", rule, longest=grammar.NAME_MAX)
+    check_count(one.selector, f"{path}.selector", "labels")
+    texts = enumerate(one.selector)
+    said = (_said_of(f"{path}.selector[{at}]", constraints.parse_selector, text) for at, text in texts)
+    return tuple(dict.fromkeys(said))
 
 
 def _spread(spread: tuple[Spread, ...], field: str) -> tuple[Spread, ...]:

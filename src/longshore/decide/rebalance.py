@@ -36,7 +36,7 @@ COOL_DOWN_S = 600.0
 """The cool-down: for so long a task that was moved, or was to be, is left alone."""
 STEADY_S = 30.0
 """Nodes have to stay as they are for so long before the cluster moves anything by itself."""
-PACKING = ("binpack", "first-fit")
+PACKING = ("binpack", "alignment", "first-fit")
 """Policies that want tasks close together."""
 ROLLING, UNREADY = "a release of it is under way", "not all of its tasks are ready"
 _TINY = 1e-9

@@ -12,7 +12,7 @@ import click
 
 from longshore.model.errors import Invalid
 
-SCHEDULERS = ("spread", "binpack", "epvm", "first-fit", "round-robin", "roundrobin", "greedy")
+SCHEDULERS = ("spread", "binpack", "alignment", "epvm", "first-fit", "round-robin", "roundrobin", "greedy")
 _ALIASES = {"default": "first-fit", "firstfit": "first-fit"}
 """Other names of policies."""
 

@@ -135,7 +135,8 @@ async def _serving(settings: ManagerSettings, plain: Store, clock: SteadyClock) 
         heartbeat_timeout_s=settings.heartbeat_timeout_s,
         wake_node=lambda node: loop.wake("nodes", node),
     )
-    rows = controllers(settings.scheduler, sessions.liveness, sessions.census, sessions.busy, settings.kept)
+    passes = place.Kept()
+    rows = controllers(settings.scheduler, sessions.liveness, sessions.census, sessions.busy, settings.kept, passes)
     loop = ControlLoop(store, clock, [measured(row, metrics) for row in rows])
     operations = Operations(
         store,
@@ -143,7 +144,7 @@ async def _serving(settings: ManagerSettings, plain: Store, clock: SteadyClock) 
         settings.scheduler,
         decide_services=lambda world, name, now: services.decide(world, name, now, settings.kept),
         place=lambda world, now: place.decide(world, now, settings.scheduler, sessions.busy),
-        explain=lambda world, task, now: explain.explain(world, task, now, settings.scheduler, sessions.busy),
+        explain=lambda world, task, now: explain.explain(world, task, now, settings.scheduler, sessions.busy, passes),
         usage=sessions.usage,
     )
     app = make_app(

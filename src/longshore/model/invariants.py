@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from longshore.model.lifecycle import ON_NODE, State
 from longshore.model.objects import Task, task_id
 from longshore.model.snapshot import Snapshot
-from longshore.model.spec import Mode
+from longshore.model.spec import WHOLE_MILLIS, Mode
 
 
 def broken(world: Snapshot, since: Snapshot | None = None) -> list[str]:
@@ -101,12 +101,22 @@ def _room(world: Snapshot, before: Snapshot) -> list[str]:
 
 
 def _devices(world: Snapshot, before: Snapshot) -> list[str]:
-    """A device of a node is given to one task at a time. Tasks that are still stopping keep theirs."""
+    """A device of a node is given to one task at a time, or in parts that come to one at most. Tasks that are still
+    stopping keep theirs."""
     found = []
     for name in world.nodes:
         if world.tasks_of_node(name) is before.tasks_of_node(name):
             continue
         here = [task for task in world.tasks_of_node(name).values() if task.devices and task.state in ON_NODE]
-        given = Counter((kind, id) for task in here for kind, ids in task.devices.items() for id in ids)
-        found += [f"{kind} {id} of node {name} is given to {n} tasks" for (kind, id), n in given.items() if n > 1]
+        given: Counter[tuple[str, str]] = Counter()
+        for task in here:
+            release = world.release(task.service, task.release)
+            for kind, ids in task.devices.items():
+                millis = WHOLE_MILLIS if release is None else release.spec.resources.millis_of(kind)
+                given.update({(kind, id): millis for id in ids})
+        found += [
+            f"{kind} {id} of node {name} is given away {millis / WHOLE_MILLIS:g} times"
+            for (kind, id), millis in given.items()
+            if millis > WHOLE_MILLIS
+        ]
     return found

@@ -75,10 +75,13 @@ class Preference(_Wish, frozen=True, kw_only=True):
 
 
 class Affinity(_Wish, frozen=True, kw_only=True):
-    """Near to tasks of a service, or apart from them."""
+    """Near to some tasks, or apart from them: those of a service, or those that carry labels."""
 
-    service: str
+    service: str = ""
     """By its name in the cluster; it may be the service itself."""
+    selector: tuple[str, ...] = ()
+    """Instead of a name, what the labels of the tasks' service must be, its own among them: `KEY==A`, `KEY!=A`,
+    `KEY in (A, B)`, `KEY notin (A, B)`, `KEY`, `!KEY`, or `KEY>1` and its like. All must hold."""
     over: str = NODE_NAME
     weight: int | None = None
     """None is required."""
@@ -107,9 +110,9 @@ class PlacementRules(_Wish, frozen=True, kw_only=True):
     """Tasks of the service that one node may have at most."""
     tolerations: tuple[Toleration, ...] = ()
     affinity: tuple[Affinity, ...] = ()
-    """Services that its tasks are to be near."""
+    """Whom its tasks are to be near."""
     anti_affinity: tuple[Affinity, ...] = ()
-    """Services that its tasks are to be apart from. Where that is required, it holds for the others' tasks as well."""
+    """Whom its tasks are to be apart from. Where that is required, it holds for the others' tasks as well."""
     spread: tuple[Spread, ...] = ()
     policy: str = ""
     """How to choose among nodes with room: a policy's name, or weights such as `spread=2,image=1`. Empty is the

@@ -74,6 +74,10 @@ class Port(_Wish, frozen=True, kw_only=True):
     """With `ingress`: the entries' port. None is the container's; admission writes it out."""
 
 
+WHOLE_MILLIS = 1000
+"""A device in thousandths."""
+
+
 class Resources(_Wish, frozen=True, kw_only=True):
     """What a task needs set aside for it on its node. Placement counts these and nothing else."""
 
@@ -88,10 +92,17 @@ class Resources(_Wish, frozen=True, kw_only=True):
     named: dict[str, int] = {}
     """Of what nodes were said to have, such as `gpu` or `licenses`: how many, by name. Of devices, each task gets its
     own."""
+    shares: dict[str, float] = {}
+    """Of resources that are devices: the part of one that a task gets, over 0 and below 1, counted in thousandths.
+    Others may have the rest of it. Set aside, not enforced: no engine can part a device."""
 
     @property
     def cpu_millis(self) -> int:
         return round(self.cpu * 1000)
+
+    def millis_of(self, name: str) -> int:
+        """Of each device of a resource that a task was given: how many thousandths are set aside for it."""
+        return round(self.shares[name] * WHOLE_MILLIS) if name in self.shares else WHOLE_MILLIS
 
 
 class Limits(_Wish, frozen=True, kw_only=True):

@@ -10,6 +10,7 @@ import msgspec
 
 from longshore.decide.placement.constraints import Constraint, of_platform, parse
 from longshore.decide.placement.holdings import Extra, extra_of
+from longshore.decide.placement.whom import Labels, labels_of
 from longshore.model.placing import PlacementRules
 from longshore.model.spec import Port, Protocol, ServiceSpec
 
@@ -24,6 +25,8 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     memory: int = 0
     disk: int = 0
     image: str = ""
+    labels: Labels = ()
+    """What rules of others may choose its tasks by."""
     constraints: tuple[Constraint, ...] = ()
     platform: tuple[Constraint, ...] = ()
     """What the platform comes to."""
@@ -48,6 +51,7 @@ def ask_of(service: str, spec: ServiceSpec) -> Ask:
         memory=spec.resources.memory,
         disk=spec.resources.disk,
         image=spec.image,
+        labels=labels_of(spec.labels),
         constraints=tuple(parse(text) for text in spec.placement.constraints),
         platform=of_platform(spec.placement.platform),
         preferred=tuple((parse(one.constraint), one.weight) for one in spec.placement.prefers),

@@ -1,4 +1,5 @@
-"""What a placement constraint means: one comparison with a node's name, platform, or one of its labels.
+"""What a placement constraint means: one comparison with a node's name, platform, or one of its labels; and the same
+words about the labels of a service.
 
 Knows a node and a text; no tasks, no table, nothing of room. Admission refuses through `parse` whatever could not be
 read here later, and the services controller asks `eligible` which nodes a global service covers, so that a constraint
@@ -57,11 +58,15 @@ _COMPARE: dict[Operator, Callable[[float, float], bool]] = {
 }
 
 
+_ALONE = (Operator.EXISTS, Operator.MISSING)
+
+
 class Constraint(msgspec.Struct, frozen=True):
-    """What `key` of a node must be."""
+    """What `key` of a node must be, or of a service's labels."""
 
     key: str
-    """`node.name`, a platform's, or `node.labels.` or `engine.labels.` and a label's key."""
+    """`node.name`, a platform's, or `node.labels.` or `engine.labels.` and a label's key; a service's label by its own
+    key."""
     operator: Operator
     values: tuple[str, ...] = ()
 
@@ -76,9 +81,12 @@ class Constraint(msgspec.Struct, frozen=True):
         return f"{self.key}{self.operator}{self.values[0]}"
 
     def holds(self, node: Node) -> bool:
-        """Whether it holds on `node`. What the node does not have differs from every value, and is neither greater nor
-        less than any number; so is what is no number itself."""
-        found = fact_of(node, self.key)
+        """Whether it holds on `node`."""
+        return self.holds_for(fact_of(node, self.key))
+
+    def holds_for(self, found: str | None) -> bool:
+        """Whether it holds where `found` is what its key names. What is not there differs from every value, and is
+        neither greater nor less than any number; so is what is no number itself."""
         match self.operator:
             case Operator.IS | Operator.IN:
                 return found in self.values
@@ -109,26 +117,44 @@ def fact_of(node: Node, key: str) -> str | None:
 @functools.lru_cache(maxsize=4096)
 def parse(text: str) -> Constraint:
     """The constraint that `text` writes. Raises Invalid, in words, for what could not hold or fail to hold."""
+    found = _read(text)
+    if found is None or (found.operator in _ALONE and not found.key.startswith((NODE_LABEL, ENGINE_LABEL))):
+        raise Invalid(
+            f"constraint {text!r} is not of the form node.labels.KEY==VALUE; use ==, !=, in (A, B), notin (A, B), > or "
+            "< between two words, or KEY or !KEY alone for a label that is or is not there"
+        )
+    _check_key(text, found.key)
+    return Constraint(found.key, found.operator, _as_known(found.key, found.values))
+
+
+@functools.lru_cache(maxsize=4096)
+def parse_selector(text: str) -> Constraint:
+    """What `text` says of one label of a service: the same words about a label's own key. Raises Invalid."""
+    found = _read(text)
+    if found is None:
+        raise Invalid(
+            f"{text!r} is not of the form KEY==VALUE; use ==, !=, in (A, B), notin (A, B), > or < between a label's "
+            "key and its value, or KEY or !KEY alone"
+        )
+    return found
+
+
+def _read(text: str) -> Constraint | None:
+    """What is written, whatever it is about; None if it is of no known form."""
     said = text.strip()
     if found := _LISTED.fullmatch(said):
-        _check_key(text, found["key"])
         values = tuple(dict.fromkeys(value.strip() for value in found["values"].split(",")))
         if "" in values:
             raise Invalid(f"constraint {text!r} lists nothing at one place; write KEY in (A, B)")
-        return Constraint(found["key"], Operator(found["operator"]), _as_known(found["key"], values))
+        return Constraint(found["key"], Operator(found["operator"]), values)
     if found := _COMPARED.fullmatch(said):
-        _check_key(text, found["key"])
         how, value = Operator(found["operator"]), found["value"]
         if how in _COMPARE and not _NUMBER.fullmatch(value):
             raise Invalid(f"constraint {text!r} compares with {value!r}, which is no number")
-        return Constraint(found["key"], how, _as_known(found["key"], (value,)))
-    if (found := _PRESENT.fullmatch(said)) and found["key"].startswith((NODE_LABEL, ENGINE_LABEL)):
-        _check_key(text, found["key"])
+        return Constraint(found["key"], how, (value,))
+    if found := _PRESENT.fullmatch(said):
         return Constraint(found["key"], Operator.MISSING if found["negated"] else Operator.EXISTS)
-    raise Invalid(
-        f"constraint {text!r} is not of the form node.labels.KEY==VALUE; use ==, !=, in (A, B), notin (A, B), > or < "
-        "between two words, or KEY or !KEY alone for a label that is or is not there"
-    )
+    return None
 
 
 def check_over(text: str) -> str:

@@ -11,7 +11,7 @@ from longshore.decide.placement.ask import ask_of
 from longshore.decide.placement.claims import hold_before
 from longshore.decide.placement.filters import no_node, rows_within, sieve
 from longshore.decide.placement.nearest import nearest, to_drop
-from longshore.decide.placement.place import about_avoided, about_ties, avoided
+from longshore.decide.placement.place import Kept, about_avoided, about_ties, avoided
 from longshore.decide.placement.policies import bound, parts_of, policy_named
 from longshore.decide.placement.ruled import about_points
 from longshore.decide.placement.rules import points
@@ -44,17 +44,21 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     """The best of those that could take it."""
 
 
-def explain(world: Snapshot, task: Task, now: float, policy: str, busy: Busy | None = None) -> Explanation:
-    """Where `task` could go, as if it were to be placed now."""
+def explain(
+    world: Snapshot, task: Task, now: float, policy: str, busy: Busy | None = None, kept: Kept | None = None
+) -> Explanation:
+    """Where `task` could go, as if it were to be placed now. `kept` is what passes leave; the outcome is the same
+    without."""
+    kept = Kept() if kept is None else kept
     chooser = policy_named(policy)
     release = world.release(task.service, task.release)
     if release is None:
         return Explanation(refusals=(), scores={}, sentence=f"release {task.release} is not kept")
     ask = ask_of(task.service, release.spec)
     own = policy_named(ask.rules.policy) if ask.rules.policy else chooser
-    table = table_for(chooser, world, now, busy, without=task.id, measures=own.measures)
+    table = table_for(chooser, world, now, busy, without=task.id, measures=own.measures, held=kept.held)
     held = hold_before(world, table, task) if task.state is State.NEW else False
-    chooser = bound(own, world, now, table, ask)
+    chooser = bound(own, world, now, table, ask, kept.past)
     left = sieve(table, ask)
     ties = Volumes(world).ties(task, release.spec)
     refusals = left.verdicts(table, ties)
@@ -75,8 +79,8 @@ def explain(world: Snapshot, task: Task, now: float, policy: str, busy: Busy | N
 
     scores = {table.names[row]: every.item(row) for row in rows}
     avoids = avoided(world, task, release.spec, now)
-    kept = [row for row in rows if table.names[row] not in avoids] or rows
-    best = max(kept, key=rank)  # the first of equals: rows are in order of name
+    those = [row for row in rows if table.names[row] not in avoids] or rows
+    best = max(those, key=rank)  # the first of equals: rows are in order of name
     why = about_ties(task, ties) or chooser.sentence(table, ask, best)
     why += about_points(liked, best)
     why += about_avoided(avoids, table.names[best])

@@ -69,6 +69,11 @@ def _named(table: NodeTable, ask: Ask, name: str, count: int) -> Counts:
     return _shares(table.holdings.free(name), count)
 
 
+def _share(table: NodeTable, ask: Ask, name: str, need: int) -> Counts:
+    room: Counts = (table.holdings.devices(name) // need).sum(axis=1)
+    return room
+
+
 def _fixed_port(table: NodeTable, ask: Ask, port: HostPort) -> Counts:
     return table.ports.machines_without(port)[table.machine].astype(np.int64)
 
@@ -105,6 +110,8 @@ def filters_for(table: NodeTable, ask: Ask) -> dict[str, Filter]:
         filters |= {"not enough pids": _pids} if ask.extra.pids else {}
         for name, count in ask.extra.named:
             filters[f"not enough {name}"] = partial(_named, name=name, count=count)
+        for name, need in ask.extra.shares:
+            filters[f"not enough {name}"] = partial(_share, name=name, need=need)
     return filters | rule_filters(table, ask) | _port_filters(ask)
 
 

@@ -18,6 +18,7 @@ from longshore.decide.placement.constraints import Constraint
 from longshore.decide.placement.holdings import Extra, extra_of
 from longshore.decide.placement.hostports import PORT_RETRY_S, HostPorts
 from longshore.decide.placement.rules import Domains, domains_of
+from longshore.decide.placement.whom import Labels, labels_of
 from longshore.model.lifecycle import ON_NODE
 from longshore.model.objects import Availability, Node, NodeStatus, Task
 from longshore.model.reasons import Reason
@@ -28,8 +29,8 @@ Counts = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 Vector = npt.NDArray[np.float64]
 Age = tuple[float, str, int, int]
-Need = tuple[int, int, int, Extra | None]
-"""Cpu, memory, disk, and what few hold beyond these."""
+Need = tuple[int, int, int, Extra | None, Labels]
+"""Cpu, memory, disk, what few hold beyond these, and what others may choose them by."""
 Needs = dict[tuple[str, int], Need | None]
 """Of releases, by service and number."""
 Beyond = tuple[str, Extra | None, Mapping[str, tuple[str, ...]]]
@@ -44,6 +45,7 @@ MACHINES_GONE_MAX = 1000
 _NOBODY = Node(name="")
 
 Array = TypeVar("Array", Counts, Mask, Vector)
+Kind = TypeVar("Kind", str, Labels)
 
 
 def age(task: Task) -> Age:
@@ -60,6 +62,10 @@ class Holding(msgspec.Struct):
     tasks: int = 0
     services: dict[str, int] = {}
     """Tasks of each service."""
+    labelled: dict[Labels, int] = {}
+    """Tasks by the labels of their services, where those have any."""
+    unlabelled: int = 0
+    """The others, but those of which no release is kept."""
     ports: list[HostPort] = []
     """Host ports in use, and those that another program was found to hold."""
     refused: list[tuple[HostPort, float]] = []
@@ -96,11 +102,15 @@ class Held:
         self.memory_held: Counts = np.zeros(0, np.int64)
         self.disk_held: Counts = np.zeros(0, np.int64)
         self.tasks: Counts = np.zeros(0, np.int64)
+        self.unlabelled: Counts = np.zeros(0, np.int64)
+        """Tasks whose services have no labels."""
         self.newest_at: Vector = np.zeros(0, np.float64)
         """When each node was given its newest task."""
         self.ports = HostPorts()
         self.of_service: dict[str, dict[str, int]] = {}
         """How many tasks of a service each node has that has any, by the node's name."""
+        self.of_labels: dict[Labels, dict[str, int]] = {}
+        """The same by the labels of services, where those have any."""
         self.beyond: dict[str, list[Beyond]] = {}
         """By the node's name, where there is any."""
         self.tainted: tuple[int, ...] = ()
@@ -191,7 +201,7 @@ class Held:
         self.cpu, self.memory, self.disk = _moved(self.cpu, old), _moved(self.memory, old), _moved(self.disk, old)
         self.machine, self.tasks = _moved(self.machine, old), _moved(self.tasks, old)
         self.cpu_held, self.memory_held = _moved(self.cpu_held, old), _moved(self.memory_held, old)
-        self.disk_held = _moved(self.disk_held, old)
+        self.disk_held, self.unlabelled = _moved(self.disk_held, old), _moved(self.unlabelled, old)
         self.newest_at = _moved(self.newest_at, old)
         self.newest_at[old < 0] = -np.inf
         self.nodes = [self.nodes[row] if row >= 0 else _NOBODY for row in rows]
@@ -222,10 +232,9 @@ class Held:
         """Write down what the tasks of one node hold now."""
         before, name = self._holdings[row], self.names[row]
         self._holdings[row] = after
-        for service in before.services.keys() - after.services.keys():
-            self._count(service, name, 0)
-        for service, count in after.services.items():
-            self._count(service, name, count)
+        _recount(self.of_service, name, before.services, after.services)
+        if before.labelled or after.labelled:
+            _recount(self.of_labels, name, before.labelled, after.labelled)
         if before.ports != after.ports:
             machine = self.machine.item(row)
             for port in before.ports:
@@ -237,7 +246,7 @@ class Held:
     def _write(self, row: int, after: Holding) -> None:
         name = self.names[row]
         self.cpu_held[row], self.memory_held[row], self.disk_held[row] = after.cpu_millis, after.memory, after.disk
-        self.tasks[row] = after.tasks
+        self.tasks[row], self.unlabelled[row] = after.tasks, after.unlabelled
         self.newest_at[row] = -np.inf if after.newest is None else after.newest[0]
         if after.beyond:
             self.beyond[name] = after.beyond
@@ -259,12 +268,10 @@ class Held:
         holding.memory += more.memory - less.memory
         holding.disk += more.disk - less.disk
         holding.tasks += more.tasks - less.tasks
-        for service in {**less.services, **more.services}:
-            change = more.services.get(service, 0) - less.services.get(service, 0)
-            count = holding.services[service] = holding.services.get(service, 0) + change
-            if not count:
-                del holding.services[service]
-            self._count(service, name, count)
+        holding.unlabelled += more.unlabelled - less.unlabelled
+        _shift(self.of_service, name, holding.services, less.services, more.services)
+        if less.labelled or more.labelled:
+            _shift(self.of_labels, name, holding.labelled, less.labelled, more.labelled)
         machine = self.machine.item(row)
         for port in less.ports:
             holding.ports.remove(port)
@@ -282,14 +289,34 @@ class Held:
         self._write(row, holding)
         return True
 
-    def _count(self, service: str, name: str, count: int) -> None:
-        """Write down how many tasks of a service a node has."""
-        if count:
-            self.of_service.setdefault(service, {})[name] = count
-        elif service in self.of_service:
-            self.of_service[service].pop(name, None)
-            if not self.of_service[service]:
-                del self.of_service[service]
+
+def _recount(of: dict[Kind, dict[str, int]], name: str, before: Iterable[Kind], after: Mapping[Kind, int]) -> None:
+    """Write down how many of each kind the node `name` has now."""
+    for kind in before:
+        if kind not in after:
+            _count(of, kind, name, 0)
+    for kind, count in after.items():
+        _count(of, kind, name, count)
+
+
+def _shift(
+    of: dict[Kind, dict[str, int]], name: str, has: dict[Kind, int], less: Mapping[Kind, int], more: Mapping[Kind, int]
+) -> None:
+    """Write down how many of each kind the node `name` has that `has` some, after it lost some and was given others."""
+    for kind in {**less, **more}:
+        has[kind] = has.get(kind, 0) + more.get(kind, 0) - less.get(kind, 0)
+        _count(of, kind, name, has[kind])
+        if not has[kind]:
+            del has[kind]
+
+
+def _count(of: dict[Kind, dict[str, int]], kind: Kind, name: str, count: int) -> None:
+    if count:
+        of.setdefault(kind, {})[name] = count
+    elif kind in of:
+        of[kind].pop(name, None)
+        if not of[kind]:
+            del of[kind]
 
 
 def _moved(column: Array, old: Counts) -> Array:
@@ -326,8 +353,9 @@ def _holds_alike(old: Task | None, new: Task | None) -> bool:
 
 def _holding(world: Snapshot, tasks: Iterable[Task], now: float, needs: Needs) -> Holding:
     """The sums of one node. Plain integers: NumPy's are slow one at a time."""
-    cpu_millis = memory = disk = count = 0
+    cpu_millis = memory = disk = count = unlabelled = 0
     services: dict[str, int] = {}
+    labelled: dict[Labels, int] = {}
     ports: list[HostPort] = []
     refused: list[tuple[HostPort, float]] = []
     newest: tuple[float, Age] | None = None
@@ -348,6 +376,10 @@ def _holding(world: Snapshot, tasks: Iterable[Task], now: float, needs: Needs) -
             cpu_millis += need[0]
             memory += need[1]
             disk += need[2]
+            if need[4]:
+                labelled[need[4]] = labelled.get(need[4], 0) + 1
+            else:
+                unlabelled += 1
         extra = need[3] if need is not None else None
         if extra is not None or task.devices:
             beyond.append((task.id, extra, task.devices))
@@ -357,7 +389,9 @@ def _holding(world: Snapshot, tasks: Iterable[Task], now: float, needs: Needs) -
             ports += [(port.host, port.protocol) for port in task.ports]
     ports += [port for port, _ in refused]
     passing = unknown or bool(refused)
-    return Holding(cpu_millis, memory, disk, count, services, ports, refused, newest, beyond, passing)
+    return Holding(
+        cpu_millis, memory, disk, count, services, labelled, unlabelled, ports, refused, newest, beyond, passing
+    )
 
 
 def need_of(world: Snapshot, task: Task) -> Need | None:
@@ -366,7 +400,8 @@ def need_of(world: Snapshot, task: Task) -> Need | None:
     if release is None:
         return None
     resources = release.spec.resources
-    return resources.cpu_millis, resources.memory, resources.disk, extra_of(release.spec)
+    extra, labels = extra_of(release.spec), labels_of(release.spec.labels)
+    return resources.cpu_millis, resources.memory, resources.disk, extra, labels
 
 
 def _refused(task: Task, now: float) -> list[tuple[HostPort, float]]:

@@ -29,7 +29,7 @@ _ANYWHERE = Port(container=1).ip
 class HostPorts:
     """The host ports of all machines."""
 
-    __slots__ = ("_lowest", "_machines", "_refused_until", "_taken", "_taken_in_range", "_uses")
+    __slots__ = ("_left_out", "_lowest", "_machines", "_refused_until", "_taken", "_taken_in_range", "_uses")
 
     def __init__(self) -> None:
         self._machines = 0
@@ -37,6 +37,8 @@ class HostPorts:
         """How often each port is in use, by machine: what was refused may be in use by a task as well."""
         self._taken: list[tuple[int, HostPort]] = []
         """What this pass took."""
+        self._left_out: list[tuple[int, HostPort]] = []
+        """What a task that does not count now has."""
         self._taken_in_range: dict[Protocol, npt.NDArray[np.int64]] = {
             protocol: np.zeros(0, np.int64) for protocol in Protocol
         }
@@ -80,8 +82,16 @@ class HostPorts:
             found[machine][port] = max(until, found[machine].get(port, until))
         self._refused_until = dict(found)
 
+    def leave_out(self, machine: int, port: HostPort) -> None:
+        """The same until the next time that all is given back."""
+        self.free(machine, port)
+        self._left_out.append((machine, port))
+
     def give_back(self) -> None:
-        """Forget what was taken by `take` since the last time."""
+        """Forget what was taken and left out since the last time."""
+        for machine, port in self._left_out:
+            self.use(machine, port)
+        self._left_out.clear()
         for machine, port in self._taken:
             self.free(machine, port)
         self._taken.clear()

@@ -12,6 +12,7 @@ from longshore.decide.placement.ask import Ask
 from longshore.decide.placement.filters import filters_for
 from longshore.decide.placement.table import NodeTable
 from longshore.decide.placement.volumes import Ties
+from longshore.model.spec import WHOLE_MILLIS
 from longshore.model.views import NearMiss
 
 MISSES_MAX = 3
@@ -83,6 +84,10 @@ def _told(table: NodeTable, ask: Ask, row: int, words: str) -> str:
     for name, count in extra.named if extra is not None else ():
         if words == f"not enough {name}":
             return f"{count - table.holdings.free(name).item(row)} more {name}"
+    for name, need in extra.shares if extra is not None else ():
+        if words == f"not enough {name}":
+            most = int(table.holdings.devices(name)[row].max(initial=0))
+            return f"{(need - most) / WHOLE_MILLIS:g} more of one {name}"
     return words
 
 

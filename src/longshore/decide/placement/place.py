@@ -21,6 +21,7 @@ from longshore.decide.placement.alike import Again, Alike
 from longshore.decide.placement.ask import ask_of
 from longshore.decide.placement.held import Held
 from longshore.decide.placement.making import NOBODY, Making
+from longshore.decide.placement.past import Past
 from longshore.decide.placement.policies import bound, policy_named
 from longshore.decide.placement.priorities import priority_of
 from longshore.decide.placement.ranking import Taken
@@ -51,6 +52,7 @@ class Kept:
         self.held = Held()
         self.waiting = Waiting()
         self.yielding = Yielding()
+        self.past = Past()
 
 
 def decide(
@@ -64,7 +66,7 @@ def decide(
     if not waiting:
         return [], None
     table = table_for(chooser, world, now, busy, measures=_measures(world, waiting), held=kept.held)
-    one = _Pass(world, now, chooser, table, kept.yielding)
+    one = _Pass(world, now, chooser, table, kept)
     for (service, number), alike in groupby(waiting, key=lambda task: (task.service, task.release)):
         release = world.release(service, number)
         one.making.hold_above(priority_of(world, service))
@@ -94,14 +96,15 @@ def _measures(world: Snapshot, waiting: Iterable[Task]) -> bool:
 class _Pass:
     """One pass, and what it has come to so far."""
 
-    def __init__(self, world: Snapshot, now: float, policy: Policy, table: NodeTable, yielding: Yielding) -> None:
+    def __init__(self, world: Snapshot, now: float, policy: Policy, table: NodeTable, kept: Kept) -> None:
         self._world = world
         self._now = now
         self._policy = policy
         self._table = table
+        self._past = kept.past
         self._taken = Taken(len(table))
         self._volumes = Volumes(world)
-        self.making = Making(world, now, table, self._taken, yielding)
+        self.making = Making(world, now, table, self._taken, kept.yielding)
         self._classes: dict[tuple[str, int], Alike | Ruled] = {}
         self.changes: list[Change] = []
         self.looks: list[float] = []
@@ -125,7 +128,7 @@ class _Pass:
         mounts = bool(volumes_of(spec))
         first = 0
         while first < len(tasks):
-            if not mounts and isinstance(one, Alike) and len(tasks) - first >= BULK_LEAST and one.may_be_many:
+            if not mounts and len(tasks) - first >= BULK_LEAST and one.may_be_many:
                 plain = self._plain(tasks, first, spec)
                 if plain - first >= BULK_LEAST:
                     first += self._settle_many(tasks[first:plain], one)
@@ -136,7 +139,7 @@ class _Pass:
     def _class(self, release: Release) -> Alike | Ruled:
         key = (release.service, release.number)
         found = self._classes.pop(key, None)
-        if isinstance(found, Alike) and self._table.repelled(release.service):
+        if isinstance(found, Alike) and self._table.repelled(found.ask):
             found = None  # since it was made, tasks were placed that keep this service away
         if found is None:
             if self._classes and (len(self._classes) + 1) * len(self._table) > RANKED_MAX:
@@ -150,7 +153,7 @@ class _Pass:
         policy = self._policy
         if ask.rules.policy:
             policy = policy_named(ask.rules.policy)
-        policy = bound(policy, self._world, self._now, self._table, ask)
+        policy = bound(policy, self._world, self._now, self._table, ask, self._past)
         if is_ruled(self._table, ask):
             return Ruled(self._table, ask, policy, self._taken, self._policy.fall)
         if policy is not self._policy:
@@ -164,7 +167,7 @@ class _Pass:
                 return place
         return len(tasks)
 
-    def _settle_many(self, tasks: Sequence[Task], one: Alike) -> int:
+    def _settle_many(self, tasks: Sequence[Task], one: Alike | Ruled) -> int:
         """Place the first of some tasks that may go anywhere, at least one if there is room; how many were settled."""
         done = 0
         for task, (node, ports, message) in zip(tasks, one.give_many(len(tasks)), strict=False):

@@ -1,8 +1,8 @@
 """A policy by its name, or by the weights that somebody wrote: `spread=2,image=1`.
 
 Weights add up parts that are each from 0 to 1, so that one can read off what they trade: a part with twice the weight
-counts twice. Two parts look at what happened rather than at what is free, so a policy is bound to a class of tasks
-before it scores; what they look at does not change while tasks are placed. Knows the formulas of `scores`, and no
+counts twice. Some parts look at what happened, or is wished for, rather than at what is free, so a policy is bound to a
+class of tasks before it scores; that does not change while tasks are placed. Knows the formulas of `scores`, and no
 filter. Rules with weights of their own are not among the parts: they come before any policy.
 """
 
@@ -14,11 +14,12 @@ import msgspec
 import numpy as np
 
 from longshore.decide.placement.ask import Ask
-from longshore.decide.placement.scores import POLICIES, F, Figures, Policy, numbers
+from longshore.decide.placement.fragments import Fragments, shapes_of
+from longshore.decide.placement.past import Past
+from longshore.decide.placement.scores import POLICIES, F, Figures, Policy, aligned, numbers
 from longshore.decide.placement.scores import policy_named as built_in
 from longshore.decide.placement.table import NodeTable, Vector
 from longshore.model.errors import Invalid
-from longshore.model.lifecycle import State
 from longshore.model.snapshot import Snapshot
 
 FAILED_S = 600.0
@@ -35,6 +36,7 @@ class Traces(msgspec.Struct, frozen=True):
     """1 where a task with the same image was started."""
     failures: Vector
     """Tasks of the service that failed there lately."""
+    fragments: Fragments | None = None
 
 
 class Part(Protocol):
@@ -49,6 +51,10 @@ def _few(figures: Figures[F], ask: Ask, traces: Traces) -> F:
 
 def _packed(figures: Figures[F], ask: Ask, traces: Traces) -> F:
     return _BINPACK.score(figures, ask)
+
+
+def _aligned(figures: Figures[F], ask: Ask, traces: Traces) -> F:
+    return aligned(figures, ask)
 
 
 def _free(figures: Figures[F], ask: Ask, traces: Traces) -> F:
@@ -71,6 +77,15 @@ def _steady(figures: Figures[F], ask: Ask, traces: Traces) -> F:
     return 1 / (_at(traces.failures, figures.row) + 1)
 
 
+def _eased(figures: Figures[F], ask: Ask, traces: Traces) -> F:
+    assert traces.fragments is not None, "a policy is bound before it scores"
+    row, cpu_free, memory_free = (np.atleast_1d(one) for one in (figures.row, figures.cpu_free, figures.memory_free))
+    eased = traces.fragments.eased(ask, row.astype(np.int64), cpu_free, memory_free)
+    if isinstance(figures.row, np.ndarray):
+        return (eased + 1) / 2
+    return (eased.item() + 1) / 2
+
+
 def _at(column: Vector, row: F) -> F:
     if isinstance(row, np.ndarray):
         return column[row.astype(np.int64)]
@@ -80,15 +95,18 @@ def _at(column: Vector, row: F) -> F:
 PARTS: dict[str, Part] = {
     "spread": _few,
     "binpack": _packed,
+    "alignment": _aligned,
     "free": _free,
     "epvm": _cheap,
     "load": _idle,
     "image": _image,
     "steady": _steady,
+    "fragmentation": _eased,
 }
-"""Few tasks of the service; little left free; much free; little rise in cost; idle cpu; the image is there; the service
-did not fail there lately."""
+"""Few tasks of the service; little left free; free in the proportion of the need; much free; little rise in cost; idle
+cpu; the image is there; the service did not fail there lately; fewer devices are wasted on the tasks to come."""
 _MEASURED = "load"
+_TRACED = ("image", "steady")
 
 
 class _Sum(msgspec.Struct, frozen=True):
@@ -141,16 +159,20 @@ def _weighted(sum: _Sum) -> Weighted:
     return Weighted(name, sum.score, sum.words, measures=_MEASURED in parts, crowds="epvm" in parts, sum=sum)
 
 
-def bound(policy: Policy, world: Snapshot, now: float, table: NodeTable, ask: Ask) -> Policy:
-    """`policy` for one class of tasks."""
+def bound(policy: Policy, world: Snapshot, now: float, table: NodeTable, ask: Ask, past: Past | None = None) -> Policy:
+    """`policy` for one class of tasks. `past` is put right, not read anew."""
     if not isinstance(policy, Weighted) or policy.sum is None:
         return policy
     weights = policy.sum.weights
     parts = {name for name, _ in weights}
     empty = np.zeros(len(table), np.float64)
+    past = Past() if past is None else past
+    if not parts.isdisjoint(_TRACED):
+        past.see(world)
     traces = Traces(
-        image=_with_image(world, table, ask.image) if "image" in parts else empty,
-        failures=_failures(world, now, table, ask.service) if "steady" in parts else empty,
+        image=_with_image(past, table, ask.image) if "image" in parts else empty,
+        failures=_failures(past, now, table, ask.service) if "steady" in parts else empty,
+        fragments=Fragments(world.services.derive(shapes_of), table) if "fragmentation" in parts else None,
     )
     return _weighted(_Sum(weights, traces))
 
@@ -163,21 +185,15 @@ def parts_of(policy: Policy, table: NodeTable, ask: Ask, row: int) -> dict[str, 
     return {name: PARTS[name](figures, ask, sum.traces) * weight for name, weight in sum.weights}
 
 
-def _with_image(world: Snapshot, table: NodeTable, image: str) -> Vector:
-    """Where a container of the image was started, by the tasks that are remembered: its layers are likely there."""
+def _with_image(past: Past, table: NodeTable, image: str) -> Vector:
     found = np.zeros(len(table), np.float64)
-    for service, tasks in world.services_with_tasks.items():
-        numbers = {number for number, one in world.releases_of(service).items() if one.spec.image == image}
-        for task in tasks.values() if numbers else ():
-            if task.release in numbers and task.started_at is not None and task.node in table.row_of:
-                found[table.row_of[task.node]] = 1.0
+    found[[table.row_of[name] for name in past.started(image) if name in table.row_of]] = 1.0
     return found
 
 
-def _failures(world: Snapshot, now: float, table: NodeTable, service: str) -> Vector:
+def _failures(past: Past, now: float, table: NodeTable, service: str) -> Vector:
     found = np.zeros(len(table), np.float64)
-    for task in world.tasks_of_service(service).values():
-        late = task.finished_at is not None and task.finished_at > now - FAILED_S
-        if late and task.state in (State.FAILED, State.REJECTED) and task.node in table.row_of:
-            found[table.row_of[task.node]] += 1.0
+    for name, at in past.failed(service):
+        if at > now - FAILED_S and name in table.row_of:
+            found[table.row_of[name]] += 1.0
     return found

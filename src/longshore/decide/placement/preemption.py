@@ -20,6 +20,7 @@ from longshore.decide.placement.priorities import priority_of
 from longshore.decide.placement.ranking import Taken
 from longshore.decide.placement.rules import has_rules
 from longshore.decide.placement.table import Mask, NodeTable
+from longshore.decide.placement.whom import labels_of, whom_of
 from longshore.decide.placement.yielding import Aged, Here, Sort, Youth
 from longshore.model.objects import Task
 from longshore.model.snapshot import Snapshot
@@ -59,7 +60,7 @@ class Search:
         self._needs: Needs = needs_of(ask)
         self._below_minimum = below_minimum
         self._priority = priority_of(world, ask.service)
-        self._near = frozenset(one.service for one in ask.rules.affinity if one.weight is None)
+        self._near = tuple(whom_of(one) for one in ask.rules.affinity if one.weight is None)
         self._ruled = has_rules(table, ask)
         self._open, self._open_at = self._others_accept(), taken.count
         self._answers: dict[tuple[object, Numbers, int], _Answer] = {}
@@ -164,7 +165,9 @@ class Search:
         members: dict[tuple[int, Numbers, int, int], list[tuple[Sort, int]]] = {}
         for sort, those in sorted(here.kinds.items()) if wanting else ():
             release, priority = self._world.release(sort.service, sort.release), priority_of(self._world, sort.service)
-            if priority >= self._priority or release is None or sort.service in self._near or not those:
+            if priority >= self._priority or release is None or not those:
+                continue
+            if any(whom.covers(sort.service, labels_of(release.spec.labels)) for whom in self._near):
                 continue
             count = self._count(sort, len(those))
             if count:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from longshore.decide.placement.ask import Ask
 from longshore.decide.placement.constraints import NODE_LABEL, Constraint, minded
 from longshore.decide.placement.holdings import PLENTY
+from longshore.decide.placement.whom import Whom, whom_of
 from longshore.model.objects import Node
 from longshore.model.placing import NODE_NAME, Affinity, Spread, Taint, TaintEffect
 
@@ -44,6 +45,14 @@ class Domains(msgspec.Struct, frozen=True):
         return self.of_row < self.count
 
 
+class Peers(Protocol):
+    """Where others are."""
+
+    def of(self, whom: Whom, /) -> Counts: ...
+
+    def sums(self, whom: Whom, over: str, /) -> Counts: ...
+
+
 class Table(Protocol):
     """What of the nodes these rules look at."""
 
@@ -56,9 +65,10 @@ class Table(Protocol):
 
     def of_service(self, service: str, /) -> Counts: ...
 
-    def repelled(self, service: str, /) -> Mapping[str, Mapping[int, int]]: ...
+    def repelled(self, ask: Ask, /) -> Mapping[str, Mapping[int, int]]: ...
 
-    def sums(self, service: str, over: str, /) -> Counts: ...
+    @property
+    def peers(self) -> Peers: ...
 
     def open_domains(self, ask: Ask, over: str, /) -> Mask: ...
 
@@ -100,7 +110,7 @@ def rule_filters(table: Table, ask: Ask) -> dict[str, Filter]:
         filters[_near_words(one)] = partial(_near, affinity=one)
     for one in _required(ask.rules.anti_affinity):
         filters[_apart_words(one)] = partial(_apart, affinity=one)
-    for over in table.repelled(ask.service):
+    for over in table.repelled(ask):
         filters[f"others there keep {ask.service} away by {over}"] = partial(_repelled, over=over)
     for spread in ask.rules.spread:
         if spread.skew_max is not None:
@@ -110,8 +120,8 @@ def rule_filters(table: Table, ask: Ask) -> dict[str, Filter]:
 
 def reaching(table: Table, ask: Ask) -> dict[str, Filter]:
     """Those of them by which one more task of the service may change the room of other nodes than its own."""
-    near = [one for one in _required(ask.rules.affinity) if one.service == ask.service]
-    apart = [one for one in _required(ask.rules.anti_affinity) if one.service == ask.service and one.over != NODE_NAME]
+    near = [one for one in _required(ask.rules.affinity) if _means_itself(ask, one)]
+    apart = [one for one in _required(ask.rules.anti_affinity) if _means_itself(ask, one) and one.over != NODE_NAME]
     words = [_near_words(one) for one in near] + [_apart_words(one) for one in apart]
     words += [_even_words(one) for one in ask.rules.spread if one.skew_max is not None]
     filters = rule_filters(table, ask) if words else {}
@@ -122,7 +132,7 @@ def has_rules(table: Table, ask: Ask) -> bool:
     """Whether the service has rules about others, or they about it, or nodes are liked for anything."""
     rules = ask.rules
     own = rules.per_node_max is not None or rules.affinity or rules.anti_affinity or rules.spread or ask.preferred
-    return bool(own or table.repelled(ask.service) or _is_anybody_disliked(table))
+    return bool(own or table.repelled(ask) or _is_anybody_disliked(table))
 
 
 def _is_anybody_disliked(table: Table) -> bool:
@@ -130,15 +140,20 @@ def _is_anybody_disliked(table: Table) -> bool:
 
 
 def _near_words(one: Affinity) -> str:
-    return f"not near {one.service} by {one.over}"
+    return f"not near {whom_of(one)} by {one.over}"
 
 
 def _apart_words(one: Affinity) -> str:
-    return f"not apart from {one.service} by {one.over}"
+    return f"not apart from {whom_of(one)} by {one.over}"
 
 
 def _even_words(one: Spread) -> str:
     return f"uneven by {one.over}, over {one.skew_max} more than elsewhere"
+
+
+def _means_itself(ask: Ask, one: Affinity) -> bool:
+    """Whether a rule of the service's own is about its own tasks, too."""
+    return whom_of(one).covers(ask.service, ask.labels)
 
 
 def waits_for_others(ask: Ask) -> bool:
@@ -164,24 +179,24 @@ def _per_node(table: Table, ask: Ask) -> Counts:
 def _near(table: Table, ask: Ask, affinity: Affinity) -> Counts:
     """Where the domain has one already. Of tasks that are to be near one another, the first may go anywhere."""
     domains = table.domains(affinity.over)
-    if affinity.service == ask.service and not table.of_service(affinity.service).any():
+    if _means_itself(ask, affinity) and not table.peers.of(whom_of(affinity)).any():
         return domains.inside * np.int64(PLENTY)
-    there = (table.sums(affinity.service, affinity.over) > 0)[domains.of_row] & domains.inside
+    there = (table.peers.sums(whom_of(affinity), affinity.over) > 0)[domains.of_row] & domains.inside
     return there * np.int64(PLENTY)
 
 
 def _apart(table: Table, ask: Ask, affinity: Affinity) -> Counts:
     """Where the domain has none yet. A node in no domain is apart from all."""
     domains = table.domains(affinity.over)
-    free = (table.sums(affinity.service, affinity.over) == 0)[domains.of_row] | ~domains.inside
-    room = 1 if affinity.service == ask.service else PLENTY
+    free = (table.peers.sums(whom_of(affinity), affinity.over) == 0)[domains.of_row] | ~domains.inside
+    room = 1 if _means_itself(ask, affinity) else PLENTY
     column: Counts = np.where(domains.inside, free * np.int64(room), PLENTY)
     return column
 
 
 def _repelled(table: Table, ask: Ask, over: str) -> Counts:
     domains = table.domains(over)
-    free = (domains.sums(_column(table, table.repelled(ask.service)[over])) == 0)[domains.of_row] | ~domains.inside
+    free = (domains.sums(_column(table, table.repelled(ask)[over])) == 0)[domains.of_row] | ~domains.inside
     column: Counts = free * np.int64(PLENTY)
     return column
 
@@ -190,7 +205,7 @@ def _even(table: Table, ask: Ask, spread: Spread, skew_max: int) -> Counts:
     """Where one more does not exceed the domain with fewest by more than the skew. Domains in which no node would take
     the service, whatever room it has, are not counted: nothing can be evened out there."""
     domains = table.domains(spread.over)
-    sums = table.sums(ask.service, spread.over)[: domains.count]
+    sums = table.peers.sums(Whom(ask.service), spread.over)[: domains.count]
     open = table.open_domains(ask, spread.over)
     fewest = int(sums[open].min()) if open.any() else 0
     room: Counts = np.append(np.maximum(fewest + skew_max - sums, 0), 0)
@@ -215,7 +230,7 @@ def points(table: Table, ask: Ask) -> Counts | None:
 def points_move(ask: Ask) -> bool:
     """Whether one more task of the service changes what weights come to."""
     affinities = (*ask.rules.affinity, *ask.rules.anti_affinity)
-    soft = any(one.weight is not None and one.service == ask.service for one in affinities)
+    soft = any(one.weight is not None and _means_itself(ask, one) for one in affinities)
     return soft or any(one.skew_max is None for one in ask.rules.spread)
 
 
@@ -229,13 +244,13 @@ def foremost(scores: npt.NDArray[np.float64], points: Counts | None) -> npt.NDAr
 
 def _has(table: Table, affinity: Affinity) -> Mask:
     domains = table.domains(affinity.over)
-    return (table.sums(affinity.service, affinity.over) > 0)[domains.of_row] & domains.inside
+    return (table.peers.sums(whom_of(affinity), affinity.over) > 0)[domains.of_row] & domains.inside
 
 
 def _lean(table: Table, ask: Ask, spread: Spread) -> Counts:
     """Less for each task that the domain has. Nodes without the label are a domain of their own."""
     domains = table.domains(spread.over)
-    return (table.sums(ask.service, spread.over) * np.int64(-spread.weight))[domains.of_row]
+    return (table.peers.sums(Whom(ask.service), spread.over) * np.int64(-spread.weight))[domains.of_row]
 
 
 def _disliked(table: Table, ask: Ask) -> Counts:

@@ -17,6 +17,7 @@ import numpy as np
 
 from longshore.decide.placement.ask import Ask
 from longshore.decide.placement.held import Held
+from longshore.decide.placement.prices import Price
 from longshore.decide.placement.table import Busy, Counts, NodeTable, Vector
 from longshore.model.errors import Invalid
 from longshore.model.snapshot import Snapshot
@@ -30,6 +31,10 @@ _GREEDY_UNIT = 1.7411011265922482
 """2 ** 0.8."""
 _MANY = 1_000_000
 """More tasks than a node ever has: one task more of the service outweighs any number of others."""
+_FULLER = 0.25
+"""What best fit weighs beside alignment: of nodes about as well aligned, the fuller one is taken."""
+_SMALLEST = 1e-300
+"""Less than any product of two needs: nothing over it is zero, and not undefined."""
 
 _DIFFERENT_MAX = 8
 """To look for equal numbers pays up to so many different ones."""
@@ -58,6 +63,8 @@ class Figures(msgspec.Struct, Generic[F], frozen=True, kw_only=True):
     nodes: int
     crowd: int
     """The smallest power of two that no node's count of tasks exceeds."""
+    prices: Callable[[], tuple[Price, Price]] | None = None
+    """Of cpu and memory, where the figures are those of the table; to be asked only by who goes by them."""
 
     def free(self) -> F:
         """The free part of cpu and memory, of each node as a whole: 0 to 1."""
@@ -85,6 +92,7 @@ def columns_of(
         busy=table.busy[rows],
         nodes=len(table),
         crowd=table.crowd,
+        prices=table.prices if isinstance(steps, int) else None,
     )
 
 
@@ -102,6 +110,7 @@ def numbers(table: NodeTable, ask: Ask, row: int) -> Figures[float]:
         busy=table.busy.item(row),
         nodes=len(table),
         crowd=table.crowd,
+        prices=table.prices,
     )
 
 
@@ -229,12 +238,39 @@ def _free_after(figures: Figures[F], ask: Ask) -> F:
     return (cpu / figures.cpu + memory / figures.memory) / 2
 
 
+def aligned(figures: Figures[F], ask: Ask) -> F:
+    """How nearly free cpu and memory are in the proportion that the task needs, each as a part of the node's: the
+    square of the cosine between the two (Tetris' alignment by Grandl et al., 2014, without what it owes to size). A
+    task without needs is aligned with nothing."""
+    cpu, memory = figures.cpu_free / figures.cpu, figures.memory_free / figures.memory
+    need_cpu, need_memory = ask.cpu_millis / figures.cpu, ask.memory / figures.memory
+    along = cpu * need_cpu + memory * need_memory
+    lengths = (cpu * cpu + memory * memory) * (need_cpu * need_cpu + need_memory * need_memory)
+    return along * along / (lengths + _SMALLEST)
+
+
+def _alignment(figures: Figures[F], ask: Ask) -> F:
+    """What a task takes in the proportion of what is free leaves neither of cpu and memory stranded."""
+    return aligned(figures, ask) + _binpack(figures, ask) * _FULLER
+
+
+def _alignment_words(figures: Figures[float], ask: Ask) -> str:
+    return f"has {aligned(figures, ask):.0%} of its proportion free, and is left {_free_after(figures, ask):.0%} free"
+
+
 def _epvm(figures: Figures[F], ask: Ask) -> F:
     """Opportunity cost (Amir et al., 2000): a node costs n to the power of its utilisation, for each of cpu, memory and
     count of tasks, with n the number of nodes; the least rise of that wins. Steep near full, so it balances what is
     scarcest. A count has no limit of its own, so its maximum is the crowd, which doubles when a node exceeds it."""
     base = float(max(figures.nodes, 2))
     rise = _power_again(base, figures.tasks / figures.crowd) * (math.pow(base, 1 / figures.crowd) - 1)
+    if figures.prices is not None:
+        cpu, memory = figures.prices()
+        if ask.cpu_millis:
+            rise = rise + cpu.used(figures.row) * cpu.rise(ask.cpu_millis, figures.row)
+        if ask.memory:
+            rise = rise + memory.used(figures.row) * memory.rise(ask.memory, figures.row)
+        return 0 - rise
     if ask.cpu_millis:
         used = (figures.cpu - figures.cpu_free) / figures.cpu
         rise = rise + _power(base, used) * (_power_again(base, ask.cpu_millis / figures.cpu) - 1)
@@ -299,6 +335,7 @@ POLICIES = {
         Policy("round-robin", _round_robin, _round_robin_words, turns=True),
         Policy(DEFAULT, _spread, _spread_words, fall=_spread_falls),
         Policy("binpack", _binpack, _binpack_words),
+        Policy("alignment", _alignment, _alignment_words),
         Policy("epvm", _epvm, _epvm_words, crowds=True, fall=_epvm_falls),
         # As Cube and its children have it: their counter moves on before the first pick, so an empty cluster begins
         # with the second node.

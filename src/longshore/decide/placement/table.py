@@ -13,7 +13,10 @@ from longshore.decide.placement.ask import Ask
 from longshore.decide.placement.constraints import Constraint, minded
 from longshore.decide.placement.held import Counts, Held, Mask, Vector, age, need_of
 from longshore.decide.placement.holdings import Holdings
+from longshore.decide.placement.peers import Peers
+from longshore.decide.placement.prices import Price
 from longshore.decide.placement.rules import Domains
+from longshore.decide.placement.whom import Labels
 from longshore.model.lifecycle import ON_NODE
 from longshore.model.objects import PublishedPort
 from longshore.model.placing import TaintEffect
@@ -34,7 +37,7 @@ class NodeTable:
         "_last",
         "_of_service",
         "_open",
-        "_sums",
+        "_prices",
         "active",
         "busy",
         "cpu",
@@ -53,6 +56,7 @@ class NodeTable:
         "memory_owed",
         "names",
         "nodes",
+        "peers",
         "ports",
         "row_of",
         "tainted",
@@ -72,8 +76,7 @@ class NodeTable:
     ) -> None:
         """The table at `now`; what task `without` holds is left out. `begin` is the row that counts as the last one
         chosen while none was. `busy` measures nodes, for those policies that ask; its answers are taken once. `held`
-        is repaired, not counted anew; of tables that share it only the newest is right, and none leaves a task out."""
-        assert held is None or not without, "what is kept has every task in it"
+        is repaired, not counted anew; of tables that share it only the newest is right."""
         self._held = held = Held() if held is None else held
         held.see(world, now)
         self.names, self.row_of, self.machine, self.ports = held.names, held.row_of, held.machine, held.ports
@@ -86,8 +89,6 @@ class NodeTable:
         self.disk_free: Counts = held.disk - held.disk_held
         self.tasks: Counts = held.tasks.copy()
         self._of_service: dict[str, Counts] = {}
-        self._sums: dict[str, dict[str, Counts]] = {}
-        """Of each service that a rule has asked for: its tasks by domain, by over what those are."""
         self._open: dict[object, Mask] = {}
         self.devices: Mapping[str, tuple[str, ...]] = {}
         """What the task that was placed last was given of them."""
@@ -96,10 +97,11 @@ class NodeTable:
             for id, extra, devices in those:
                 if id != without:
                     self.holdings.count(self.row_of[name], extra, devices)
+        self._prices: tuple[Price, Price] | None = None
         self._begin = begin
         self._last: int | None = None
-        if without:
-            self._leave_out(world, without)
+        left_out = self._leave_out(world, without) if without else None
+        self.peers = Peers(held, self.of_service, left_out)
         self.cpu_owed: Counts = np.maximum(-self.cpu_free, 0)
         """What tasks hold, or room is held for, beyond what there is: what comes free pays for that first."""
         self.memory_owed: Counts = np.maximum(-self.memory_free, 0)
@@ -124,6 +126,16 @@ class NodeTable:
         ]
         return np.array(shares, np.float64)
 
+    def prices(self) -> tuple[Price, Price]:
+        """What cpu and memory in use cost by E-PVM."""
+        if self._prices is None:
+            base = float(max(len(self), 2))
+            self._prices = (
+                Price(base, self.cpu, self.cpu_free),
+                Price(base, self.memory, self.memory_free),
+            )
+        return self._prices
+
     def holds(self, constraint: Constraint) -> Mask:
         """On which nodes `constraint` holds."""
         return self._held.holds(constraint)
@@ -145,13 +157,6 @@ class NodeTable:
         """Which nodes are one by a label, or by name."""
         return self._held.domains(over)
 
-    def sums(self, service: str, over: str) -> Counts:
-        """How many tasks of `service` each domain has; at the end, how many are in none."""
-        found = self._sums.setdefault(service, {})
-        if over not in found:
-            found[over] = self.domains(over).sums(self.of_service(service))
-        return found[over]
-
     def open_domains(self, ask: Ask, over: str) -> Mask:
         """The domains in which some node could take `ask` if it had room."""
         key = (ask.constraints, ask.platform, ask.rules.tolerations, over)
@@ -162,9 +167,9 @@ class NodeTable:
             self._open[key] = found[: domains.count]
         return self._open[key]
 
-    def repelled(self, service: str) -> Mapping[str, Mapping[int, int]]:
-        """The rows whose tasks keep those of `service` away, by over what."""
-        return self.holdings.repelled(service)
+    def repelled(self, ask: Ask) -> Mapping[str, Mapping[int, int]]:
+        """The rows whose tasks keep those of `ask` away, by over what."""
+        return self.holdings.repelled(ask.service, ask.labels)
 
     @property
     def last(self) -> int:
@@ -198,7 +203,7 @@ class NodeTable:
         self._last = row
         if tasks > self.crowd:
             self.crowd *= 2
-        self._count(row, ask.service)
+        self._count(row, ask)
         self.devices = self.holdings.take(row, ask.extra) if ask.extra is not None else {}
         return self.ports.take(self.machine.item(row), ask) if ask.ports else ()
 
@@ -213,9 +218,12 @@ class NodeTable:
         while self.tasks.max() > self.crowd:
             self.crowd *= 2
         self._of_service[ask.service] = self.of_service(ask.service) + counts
-        self._sums.pop(ask.service, None)
-        assert ask.extra is None, "whoever holds more than the usual is placed alone"
+        self.peers.add_all(rows, ask)
         self.devices = {}
+        if ask.extra is not None:
+            assert ask.extra.given == (), "whoever is given devices is placed alone"
+            for row in rows.tolist():
+                self.holdings.count(row, ask.extra, {})
         if not ask.ports:
             return [()] * len(rows)
         return [self.ports.take(machine, ask) for machine in self.machine[rows].tolist()]
@@ -231,26 +239,27 @@ class NodeTable:
             had = free.item(row)
             free[row] = max(had - need, 0)
             owed[row] += max(need - had, 0)
-        self._count(row, ask.service)
+        self._count(row, ask)
         if ask.extra is not None:
             self.holdings.take(row, ask.extra)
         self.ports.hold(self.machine.item(row), ask)
 
-    def _count(self, row: int, service: str) -> None:
-        self.of_service(service)[row] += 1
-        if service in self._sums:
-            for over, sums in self._sums[service].items():
-                sums[self.domains(over).of_row[row]] += 1
+    def _count(self, row: int, ask: Ask) -> None:
+        self.of_service(ask.service)[row] += 1
+        self.peers.add(row, ask)
 
-    def _leave_out(self, world: Snapshot, id: str) -> None:
+    def _leave_out(self, world: Snapshot, id: str) -> tuple[int, Labels] | None:
+        """Count a task no more; its row and labels, if it was counted."""
         task = world.task(id)
         if task is None or task.state not in ON_NODE or task.node not in self.row_of:
-            return
-        row, need = self.row_of[task.node], need_of(world, task) or (0, 0, 0, None)
+            return None
+        row, known = self.row_of[task.node], need_of(world, task)
+        need = known or (0, 0, 0, None, ())
         self.cpu_free[row] += need[0]
         self.memory_free[row] += need[1]
         self.disk_free[row] += need[2]
         self.tasks[row] -= 1
         self.of_service(task.service)[row] -= 1
         for port in task.ports:
-            self.ports.free(self.machine.item(row), (port.host, port.protocol))
+            self.ports.leave_out(self.machine.item(row), (port.host, port.protocol))
+        return (row, need[4]) if known else None
