@@ -443,3 +443,16 @@ def _price(groups: Sequence[fewest.Group], way: Sequence[int]) -> fewest.Price:
     every = [one for n, one in zip(way, groups, strict=True) for _ in range(n)]
     priorities = tuple(sorted((one.priority for one in every), reverse=True))
     return len(every), priorities, sum(one.cpu_millis for one in every), sum(one.memory for one in every)
+
+
+def test_room_that_is_held_is_no_reason_to_look_again_at_once() -> None:
+    """Who waits for others hopes for those that are placed; nobody was."""
+    low = situations.service("low", resources=Resources(cpu=1.0))
+    high = situations.service("high", resources=Resources(cpu=1.0), priority=10)
+    near = situations.service("near", placement=PlacementRules(affinity=(Affinity(service="ghost", over="node.name"),)))
+    leaves = task("low", on="n1", state=State.RUNNING, wanted=Wanted.STOPPED)
+    claims = task("high", claims="n1", created_at=1.0)
+    snapshot = world(node("n1", cpu=1.0), low, high, near, leaves, claims, task("near", created_at=1.0))
+    changes, again = decide(snapshot, NOW, "first-fit")
+    assert "near.1.1" in {change.id for change in changes}
+    assert again is None or again > NOW

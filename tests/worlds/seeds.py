@@ -71,5 +71,11 @@ SEEDS: tuple[Kept, ...] = (
     Kept(
         900037, "by the rules of a release that waits a task left its node for a taint, and by its own it came back", 2
     ),
+    Kept(1000711, "the witness took a slot that waits for another service for one that is about to be filled"),
+    Kept(1000725, "the witness did not see that the manager had closed the connection of a frozen worker"),
+    Kept(1000868, "the witness counted tasks that were placed later in the same pass"),
+    Kept(
+        1100071, "placement looked again at once for as long as room was held for somebody: ten seconds of a processor"
+    ),
     Kept(5055, "what the user's last act set off was still being written when rest began to be looked at", 4, 120),
 )

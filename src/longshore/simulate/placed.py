@@ -7,7 +7,7 @@ are counted; where one is to be there, or elsewhere, those that have just ended 
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 
 from longshore.decide.placement.constraints import parse
 from longshore.model.lifecycle import ON_NODE
@@ -40,7 +40,9 @@ class Places:
         """What is wrong with the places that were given out since this was last asked. Tasks that ended after `since`
         may have been there when it was decided; `settled` says that no node was changed after it."""
         fresh, self._fresh = self._fresh, {}
+        later = set(fresh)
         for id, node in fresh.items():
+            later.discard(id)
             task = world.task(id)
             release = world.release(task.service, task.release) if task is not None else None
             if task is None or release is None or task.state not in ON_NODE:
@@ -53,7 +55,7 @@ class Places:
             if _is_plain(release.spec) and not any(_repelling(world)):
                 continue
             ended = [one for at, one in self._ended if at >= since]
-            for fault in _Around(world, ended, task, node, release.spec).faults(settled):
+            for fault in _Around(world, ended, later, task, node, release.spec).faults(settled):
                 yield f"{id} is placed on {node.name}: {fault}"
 
 
@@ -104,13 +106,16 @@ def _required(affinities: Iterable[Affinity]) -> list[Affinity]:
 class _Around:
     """What is around one task that was just placed."""
 
-    def __init__(self, world: Snapshot, ended: Iterable[Task], task: Task, node: Node, spec: ServiceSpec) -> None:
+    def __init__(
+        self, world: Snapshot, ended: Iterable[Task], later: Set[str], task: Task, node: Node, spec: ServiceSpec
+    ) -> None:
+        """Who was placed `later` was not there yet."""
         self._world = world
         self._task = task
         self._node = node
         self._spec = spec
         self._nodes: Mapping[str, Node] = {**world.nodes, node.name: node}
-        self._on_nodes = [one for one in world.tasks() if one.state in ON_NODE]
+        self._on_nodes = [one for one in world.tasks() if one.state in ON_NODE and one.id not in later]
         self._were = [*self._on_nodes, *ended]
 
     def faults(self, settled: bool) -> Iterator[str]:

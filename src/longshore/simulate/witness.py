@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from longshore.control.liveness import RECONNECT_S
-from longshore.decide.dependencies import waits
+from longshore.decide.dependencies import release_for, waits
 from longshore.decide.fence import is_fenced
 from longshore.decide.nodes import HELD_NODES_MIN
 from longshore.decide.placement.constraints import eligible
@@ -249,7 +249,9 @@ class Witness:
         now = world.clock.monotonic()
         heard_at = before.changed_at - world.now() + now
         site = world.sites[after.name]
-        parted = max(site.parted_at, site.cable.late_until) > heard_at
+        # A worker that is frozen does not come to note that its connection has ended.
+        ended = site.link is not None and (site.link.manager.over or site.link.worker.over)
+        parted = ended or max(site.parted_at, site.cable.late_until) > heard_at
         least_s = RECONNECT_S if parted else HEARTBEAT_TIMEOUT_S
         if after.changed_at - before.changed_at < least_s - PROMPT_S:
             self.note(f"{after.name} is declared down {after.changed_at - before.changed_at:.1f} s after it was heard")
@@ -373,7 +375,9 @@ class Witness:
             self.note(f"{task.id} is taken out before another serves in its place")
 
     def _wants(self, service: Service, task: Task, snapshot: Snapshot) -> bool:
-        """Whether a service still wants something in the place of `task`."""
+        """Whether a service still wants something in the place of `task`, and does not wait with it for others."""
+        if waits(snapshot, service) and release_for(snapshot, service, task) is None:
+            return False
         if service.spec.mode is not Mode.GLOBAL:
             return task.slot <= service.spec.replicas
         node = snapshot.nodes.get(task.pinned)

@@ -109,6 +109,7 @@ class _Pass:
         self.changes: list[Change] = []
         self.looks: list[float] = []
         self._guards = _Guards(world)
+        self._any_placed = False
         self._hopes = False
         """Whether one was refused that may find room once another was placed."""
 
@@ -119,7 +120,7 @@ class _Pass:
     def again(self) -> Again:
         """When to look again."""
         # Who was refused for want of others may find them there now.
-        now = (self._now,) if self._hopes and self._taken.count else ()
+        now = (self._now,) if self._hopes and self._any_placed else ()
         return min((*self.looks, *self.making.looks, *now), default=None)
 
     def settle(self, tasks: Sequence[Task], release: Release) -> None:
@@ -173,6 +174,7 @@ class _Pass:
         for task, (node, ports, message) in zip(tasks, one.give_many(len(tasks)), strict=False):
             self.changes.append(_placed(task, self._guards[node], ports, {}, message, self._now))
             done += 1
+        self._any_placed = self._any_placed or done > 0
         if not done:
             self._turn_away(tasks, one, (), {})
         return done or len(tasks)
@@ -221,6 +223,7 @@ class _Pass:
         assert isinstance(change.after, Task)
         self.changes += self._volumes.place(change.after, spec, self._world.nodes[node], self._now)
         self.changes.append(change)
+        self._any_placed = True
 
 
 class _Guards(dict[str, Guard]):
