@@ -77,5 +77,6 @@ SEEDS: tuple[Kept, ...] = (
     Kept(
         1100071, "placement looked again at once for as long as room was held for somebody: ten seconds of a processor"
     ),
+    Kept(1200115, "the witness saw room for a task that was held for others"),
     Kept(5055, "what the user's last act set off was still being written when rest began to be looked at", 4, 120),
 )

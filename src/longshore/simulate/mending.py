@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterator, Mapping
 from longshore.decide import restart
 from longshore.decide.dependencies import release_for
 from longshore.decide.placement.ask import ask_of
+from longshore.decide.placement.claims import hold_before
 from longshore.decide.placement.constraints import gives_up
 from longshore.decide.placement.filters import rows_within, sieve
 from longshore.decide.placement.table import NodeTable
@@ -140,12 +141,20 @@ def _could_be_placed(world: Snapshot, now: float) -> Iterator[str]:
         return
     table, volumes = NodeTable(world, now), Volumes(world)
     for task in alike.values():
-        release = world.release(task.service, task.release)
-        if release is not None:
-            room = sieve(table, ask_of(task.service, release.spec)).room
-            ties = volumes.ties(task, release.spec)
-            if any(room[row] > 0 for row in (rows_within(table, ties) if ties else range(len(table)))):
+        if _has_room(world, table, volumes, task):
+            left = NodeTable(world, now)
+            # Counted only where it matters, as it is another table for each task.
+            if not hold_before(world, left, task) or _has_room(world, left, volumes, task):
                 yield f"{task.id} waits for a node, and one has room"
+
+
+def _has_room(world: Snapshot, table: NodeTable, volumes: Volumes, task: Task) -> bool:
+    release = world.release(task.service, task.release)
+    if release is None:
+        return False
+    room = sieve(table, ask_of(task.service, release.spec)).room
+    ties = volumes.ties(task, release.spec)
+    return any(room[row] > 0 for row in (rows_within(table, ties) if ties else range(len(table))))
 
 
 def _is_served(world: Snapshot, task: Task) -> bool:
