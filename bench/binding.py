@@ -27,7 +27,7 @@ from longshore.control.liveness import Liveness
 from longshore.control.operations import Operations
 from longshore.decide import services
 from longshore.decide.placement import explain, place
-from longshore.decide.placement.scores import DEFAULT
+from longshore.decide.placement.scoring.scores import DEFAULT
 from longshore.loop.controller import ControlLoop
 from longshore.main.clock import MachineClock
 from longshore.main.serving import serve

@@ -20,7 +20,7 @@ from longshore.decide.placement.ask import Ask
 from longshore.decide.placement.filters import still_fits
 from longshore.decide.placement.place import Kept, decide
 from longshore.decide.placement.ranking import Taken
-from longshore.decide.placement.scores import DEFAULT, POLICIES, Policy, policy_named, table_for
+from longshore.decide.placement.scoring.scores import DEFAULT, POLICIES, Policy, policy_named, table_for
 from longshore.decide.placement.table import NodeTable
 from longshore.model.changes import Change
 from longshore.model.lifecycle import Owner, State

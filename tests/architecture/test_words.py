@@ -5,7 +5,7 @@ import re
 from longshore.api.wire import STATUS_OF, status_of
 from longshore.cli.exits import EXIT_OF, exit_of
 from longshore.client.connection import FAILURE_OF
-from longshore.decide.placement.scores import POLICIES
+from longshore.decide.placement.scoring.scores import POLICIES
 from longshore.engine.docker_http import Declined
 from longshore.main.commands import SCHEDULERS
 from longshore.model import errors

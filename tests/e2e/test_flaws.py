@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from longshore.decide import restart
 from longshore.decide.placement import place
-from longshore.decide.placement.scores import POLICIES
+from longshore.decide.placement.scoring.scores import POLICIES
 from longshore.decide.postings import spec_of
 from longshore.decide.services import decide as fill
 from longshore.model.lifecycle import State

@@ -25,7 +25,8 @@ from longshore.control.operations import Operations
 from longshore.control.sessions import Sessions
 from longshore.control.steady import SteadyClock
 from longshore.decide import containers, dependencies, nodes, restart, rollout, services
-from longshore.decide.placement import claims, filters, place, preemption
+from longshore.decide.placement import filters, place
+from longshore.decide.placement.displacement import claims, preemption
 from longshore.decide.placement.holdings import PLENTY
 from longshore.decide.placement.volumes import Volumes
 from longshore.loop.queue import KeyQueue

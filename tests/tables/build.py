@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from longshore.decide.placement.place import decide
-from longshore.decide.placement.scores import DEFAULT
+from longshore.decide.placement.scoring.scores import DEFAULT
 from longshore.model.changes import Change
 from longshore.model.lifecycle import ON_NODE, TERMINAL, State
 from longshore.model.objects import Node, NodeStatus, Object, PublishedPort, Service, Task, task_id

@@ -1,6 +1,6 @@
 """Displacement the slow and obvious way: every set of tasks on every node, everything counted anew each time.
 
-The reference that `decide.placement.preemption` is held to. Shares no code with it; every rule is written down here a
+The reference that `decide.placement.displacement.preemption` is held to. Shares no code with it; every rule is written down here a
 second time, in the plainest words it has. Tasks go to the first node by name that has room, as `first-fit` has it.
 """
 

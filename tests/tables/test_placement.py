@@ -4,7 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from longshore.decide.placement.place import decide
-from longshore.decide.placement.scores import DEFAULT, POLICIES, policy_named
+from longshore.decide.placement.scoring.scores import DEFAULT, POLICIES, policy_named
 from longshore.model.changes import COMMIT_CHANGES_MAX, Change
 from longshore.model.errors import Conflict, Invalid
 from longshore.model.invariants import broken

@@ -14,7 +14,7 @@ from longshore.decide.placement.bulk import Bulk
 from longshore.decide.placement.explain import explain
 from longshore.decide.placement.held import Held
 from longshore.decide.placement.place import Kept, decide
-from longshore.decide.placement.scores import POLICIES, F, Figures, Policy
+from longshore.decide.placement.scoring.scores import POLICIES, F, Figures, Policy
 from longshore.decide.placement.table import NodeTable
 from longshore.decide.placement.whom import whom_of
 from longshore.model.changes import Change

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from longshore.decide.placement import hostports
 from longshore.decide.placement.explain import explain
 from longshore.decide.placement.place import decide
-from longshore.decide.placement.scores import POLICIES
+from longshore.decide.placement.scoring.scores import POLICIES
 from longshore.model.changes import COMMIT_CHANGES_MAX, Change
 from longshore.model.invariants import broken
 from longshore.model.lifecycle import ON_NODE, TERMINAL, State, Wanted

@@ -5,7 +5,7 @@ from msgspec.structs import replace
 
 from longshore.decide.placement.hostports import CHOSEN_FIRST, CHOSEN_LAST, PORT_RETRY_S
 from longshore.decide.placement.place import decide
-from longshore.decide.placement.scores import DEFAULT
+from longshore.decide.placement.scoring.scores import DEFAULT
 from longshore.model.lifecycle import State, Wanted
 from longshore.model.objects import NodeStatus, Object, Task
 from longshore.model.reasons import Reason

@@ -4,7 +4,7 @@ import pytest
 
 from longshore.decide.placement.explain import explain
 from longshore.decide.placement.place import decide
-from longshore.decide.placement.scores import DEFAULT
+from longshore.decide.placement.scoring.scores import DEFAULT
 from longshore.model.lifecycle import ON_NODE, TERMINAL, State
 from longshore.model.objects import Availability, NodeStatus, Object, Task
 from longshore.model.reasons import Reason

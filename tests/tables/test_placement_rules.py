@@ -11,7 +11,7 @@ from longshore.decide.placement import hostports, place
 from longshore.decide.placement.constraints import covers, eligible, gives_up
 from longshore.decide.placement.explain import explain
 from longshore.decide.placement.place import decide
-from longshore.decide.placement.policies import policy_named
+from longshore.decide.placement.scoring.policies import policy_named
 from longshore.model.changes import Change
 from longshore.model.errors import Invalid
 from longshore.model.invariants import broken

@@ -8,7 +8,7 @@ import pytest
 from longshore.decide import rollout
 from longshore.decide.placement.explain import explain
 from longshore.decide.placement.place import decide
-from longshore.decide.placement.scores import DEFAULT
+from longshore.decide.placement.scoring.scores import DEFAULT
 from longshore.decide.placement.volumes import forget, set_place
 from longshore.model.errors import Conflict, NotFound
 from longshore.model.lifecycle import State

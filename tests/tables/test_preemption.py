@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from longshore.decide import deployments, rollout, services, wishes
 from longshore.decide.admission import admit
-from longshore.decide.placement import fewest
+from longshore.decide.placement.displacement import fewest
 from longshore.decide.placement.explain import explain
 from longshore.decide.placement.place import Kept, decide
 from longshore.model.changes import Change

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from longshore.control.census import Census
 from longshore.control.controllers import CLUSTER, controllers
-from longshore.decide.placement.scores import DEFAULT
+from longshore.decide.placement.scoring.scores import DEFAULT
 from longshore.loop.controller import Controller
 from longshore.model.changes import Event
 from longshore.model.lifecycle import Owner, State

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from longshore.decide import grammar
 from longshore.decide.bounds import check_count, check_number, match, shown
 from longshore.decide.placement import constraints
-from longshore.decide.placement.policies import policy_named
+from longshore.decide.placement.scoring.policies import policy_named
 from longshore.model.errors import Invalid
 from longshore.model.objects import Node
 from longshore.model.placing import (

@@ -44,7 +44,7 @@ class _Scheduler(click.Choice[str]):
         return super().convert(_ALIASES.get(value, value), param, ctx)
 
     def _weights(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        from longshore.decide.placement.policies import policy_named  # late: it needs NumPy
+        from longshore.decide.placement.scoring.policies import policy_named  # late: it needs NumPy
 
         try:
             return policy_named(value).name

@@ -12,8 +12,8 @@ from collections.abc import Collection, Iterator, Mapping
 from longshore.decide import restart
 from longshore.decide.dependencies import release_for
 from longshore.decide.placement.ask import ask_of
-from longshore.decide.placement.claims import hold_before
 from longshore.decide.placement.constraints import gives_up
+from longshore.decide.placement.displacement.claims import hold_before
 from longshore.decide.placement.filters import rows_within, sieve
 from longshore.decide.placement.table import NodeTable
 from longshore.decide.placement.volumes import Volumes

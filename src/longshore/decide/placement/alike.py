@@ -10,7 +10,7 @@ from longshore.decide.placement.ask import Ask
 from longshore.decide.placement.bulk import Block, Bulk
 from longshore.decide.placement.filters import reaches_others, rows_within
 from longshore.decide.placement.ranking import Ranking, Taken
-from longshore.decide.placement.scores import Policy, numbers_of
+from longshore.decide.placement.scoring.scores import Policy, numbers_of
 from longshore.decide.placement.table import NodeTable
 from longshore.decide.placement.volumes import Ties
 from longshore.model.objects import PublishedPort

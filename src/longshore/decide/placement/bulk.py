@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 
 from longshore.decide.placement.ask import Ask
-from longshore.decide.placement.scores import Policy, columns_of
+from longshore.decide.placement.scoring.scores import Policy, columns_of
 from longshore.decide.placement.table import Counts, Mask, NodeTable, Vector
 
 SPARE = 4

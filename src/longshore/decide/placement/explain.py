@@ -8,14 +8,14 @@ import msgspec
 import numpy as np
 
 from longshore.decide.placement.ask import ask_of
-from longshore.decide.placement.claims import hold_before
+from longshore.decide.placement.displacement.claims import hold_before
 from longshore.decide.placement.filters import no_node, rows_within, sieve
 from longshore.decide.placement.nearest import nearest, to_drop
 from longshore.decide.placement.place import Kept, about_avoided, about_ties, avoided
-from longshore.decide.placement.policies import bound, parts_of, policy_named
 from longshore.decide.placement.ruled import about_points
 from longshore.decide.placement.rules import points
-from longshore.decide.placement.scores import columns, table_for
+from longshore.decide.placement.scoring.policies import bound, parts_of, policy_named
+from longshore.decide.placement.scoring.scores import columns, table_for
 from longshore.decide.placement.table import Busy
 from longshore.decide.placement.volumes import Volumes
 from longshore.model.lifecycle import State

@@ -19,19 +19,19 @@ from msgspec.structs import replace
 from longshore.decide import restart
 from longshore.decide.placement.alike import Again, Alike
 from longshore.decide.placement.ask import ask_of
+from longshore.decide.placement.displacement.making import NOBODY, Making
+from longshore.decide.placement.displacement.priorities import priority_of
+from longshore.decide.placement.displacement.yielding import Yielding
 from longshore.decide.placement.held import Held
-from longshore.decide.placement.making import NOBODY, Making
-from longshore.decide.placement.past import Past
-from longshore.decide.placement.policies import bound, policy_named
-from longshore.decide.placement.priorities import priority_of
 from longshore.decide.placement.ranking import Taken
 from longshore.decide.placement.ruled import Ruled, is_ruled
 from longshore.decide.placement.rules import waits_for_others
-from longshore.decide.placement.scores import Policy, table_for
+from longshore.decide.placement.scoring.past import Past
+from longshore.decide.placement.scoring.policies import bound, policy_named
+from longshore.decide.placement.scoring.scores import Policy, table_for
 from longshore.decide.placement.table import Busy, NodeTable
 from longshore.decide.placement.volumes import Ties, Volumes
 from longshore.decide.placement.waiting import Waiting
-from longshore.decide.placement.yielding import Yielding
 from longshore.model.changes import Change, Guard, on_node
 from longshore.model.lifecycle import Owner, State
 from longshore.model.objects import Kind, PublishedPort, Release, Task

@@ -16,7 +16,7 @@ import numpy as np
 
 from longshore.decide.placement.ask import Ask
 from longshore.decide.placement.filters import Sieve, reaches_others, sieve, still_fits
-from longshore.decide.placement.scores import Policy, columns, columns_of, numbers
+from longshore.decide.placement.scoring.scores import Policy, columns, columns_of, numbers
 from longshore.decide.placement.table import Counts, Mask, NodeTable, Vector
 
 LOOKS = 2

@@ -17,7 +17,7 @@ from longshore.decide.placement.bulk import Block, Bulk
 from longshore.decide.placement.filters import Sieve, reaches_others, rows_within, sieve
 from longshore.decide.placement.ranking import Taken
 from longshore.decide.placement.rules import foremost, has_rules, points, points_move, reaching
-from longshore.decide.placement.scores import Policy, columns, columns_of, numbers, numbers_of
+from longshore.decide.placement.scoring.scores import Policy, columns, columns_of, numbers, numbers_of
 from longshore.decide.placement.table import Counts, NodeTable, Vector
 from longshore.decide.placement.volumes import Ties
 from longshore.model.objects import PublishedPort

@@ -14,8 +14,8 @@ from longshore.decide.placement.constraints import Constraint, minded
 from longshore.decide.placement.held import Counts, Held, Mask, Vector, age, need_of
 from longshore.decide.placement.holdings import Holdings
 from longshore.decide.placement.peers import Peers
-from longshore.decide.placement.prices import Price
 from longshore.decide.placement.rules import Domains
+from longshore.decide.placement.scoring.prices import Price
 from longshore.decide.placement.whom import Labels
 from longshore.model.lifecycle import ON_NODE
 from longshore.model.objects import PublishedPort

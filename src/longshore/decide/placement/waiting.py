@@ -6,8 +6,8 @@ Knows nothing of nodes.
 
 from collections.abc import Iterable
 
+from longshore.decide.placement.displacement.priorities import priorities, turn
 from longshore.decide.placement.held import age
-from longshore.decide.placement.priorities import priorities, turn
 from longshore.model.lifecycle import State, Wanted
 from longshore.model.objects import Task
 from longshore.model.sharing import Shared, Slots

@@ -13,15 +13,15 @@ from heapq import heapify, heappop, heappush
 import msgspec
 
 from longshore.decide.placement.ask import Ask
-from longshore.decide.placement.claims import Claims, Needs, Numbers, needs_of
-from longshore.decide.placement.fewest import Group, Price, Ways, fewest
+from longshore.decide.placement.displacement.claims import Claims, Needs, Numbers, needs_of
+from longshore.decide.placement.displacement.fewest import Group, Price, Ways, fewest
+from longshore.decide.placement.displacement.priorities import priority_of
+from longshore.decide.placement.displacement.yielding import Aged, Here, Sort, Youth
 from longshore.decide.placement.filters import sieve
-from longshore.decide.placement.priorities import priority_of
 from longshore.decide.placement.ranking import Taken
 from longshore.decide.placement.rules import has_rules
 from longshore.decide.placement.table import Mask, NodeTable
 from longshore.decide.placement.whom import labels_of, whom_of
-from longshore.decide.placement.yielding import Aged, Here, Sort, Youth
 from longshore.model.objects import Task
 from longshore.model.snapshot import Snapshot
 

@@ -11,15 +11,15 @@ from collections.abc import Mapping, Sequence
 from msgspec.structs import replace
 
 from longshore.decide.placement.ask import Ask
-from longshore.decide.placement.claims import Claims, held_for_slots
 from longshore.decide.placement.constraints import gives_up
+from longshore.decide.placement.displacement.claims import Claims, held_for_slots
+from longshore.decide.placement.displacement.preemption import Found, Search
+from longshore.decide.placement.displacement.priorities import lowest, priorities, priority_of
+from longshore.decide.placement.displacement.yielding import Yielding
 from longshore.decide.placement.filters import rows_within
-from longshore.decide.placement.preemption import Found, Search
-from longshore.decide.placement.priorities import lowest, priorities, priority_of
 from longshore.decide.placement.ranking import Taken
 from longshore.decide.placement.table import NodeTable
 from longshore.decide.placement.volumes import Ties
-from longshore.decide.placement.yielding import Yielding
 from longshore.model.changes import Change, raise_wanted
 from longshore.model.lifecycle import Owner, Wanted
 from longshore.model.objects import Kind, Task

@@ -15,12 +15,12 @@ from longshore.decide import restart
 from longshore.decide.dependencies import release_for
 from longshore.decide.minimum import spare
 from longshore.decide.placement.ask import Ask, HostPort, ask_of
+from longshore.decide.placement.displacement.priorities import lowest, priorities, priority_of, turn
+from longshore.decide.placement.displacement.yielding import Yielding
 from longshore.decide.placement.held import Age, age, need_of
 from longshore.decide.placement.holdings import PLENTY
-from longshore.decide.placement.priorities import lowest, priorities, priority_of, turn
 from longshore.decide.placement.ranking import Taken
 from longshore.decide.placement.table import Counts, NodeTable
-from longshore.decide.placement.yielding import Yielding
 from longshore.model.lifecycle import State, Wanted
 from longshore.model.objects import Service, Task
 from longshore.model.signs import Signs, signs

@@ -17,7 +17,7 @@ import numpy as np
 
 from longshore.decide.placement.ask import Ask
 from longshore.decide.placement.held import Held
-from longshore.decide.placement.prices import Price
+from longshore.decide.placement.scoring.prices import Price
 from longshore.decide.placement.table import Busy, Counts, NodeTable, Vector
 from longshore.model.errors import Invalid
 from longshore.model.snapshot import Snapshot

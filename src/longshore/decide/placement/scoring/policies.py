@@ -14,10 +14,10 @@ import msgspec
 import numpy as np
 
 from longshore.decide.placement.ask import Ask
-from longshore.decide.placement.fragments import Fragments, shapes_of
-from longshore.decide.placement.past import Past
-from longshore.decide.placement.scores import POLICIES, F, Figures, Policy, aligned, numbers
-from longshore.decide.placement.scores import policy_named as built_in
+from longshore.decide.placement.scoring.fragments import Fragments, shapes_of
+from longshore.decide.placement.scoring.past import Past
+from longshore.decide.placement.scoring.scores import POLICIES, F, Figures, Policy, aligned, numbers
+from longshore.decide.placement.scoring.scores import policy_named as built_in
 from longshore.decide.placement.table import NodeTable, Vector
 from longshore.model.errors import Invalid
 from longshore.model.snapshot import Snapshot
