@@ -456,3 +456,18 @@ def test_room_that_is_held_is_no_reason_to_look_again_at_once() -> None:
     changes, again = decide(snapshot, NOW, "first-fit")
     assert "near.1.1" in {change.id for change in changes}
     assert again is None or again > NOW
+
+
+def test_nobody_is_near_what_is_yet_to_come() -> None:
+    """Room that is held for a task is not the task."""
+    low = situations.service("low", resources=Resources(cpu=1.0))
+    high = situations.service("high", resources=Resources(cpu=1.0), priority=10)
+    near = situations.service(
+        "near", priority=5, placement=PlacementRules(affinity=(Affinity(service="high", over="node.name"),))
+    )
+    leaves = task("low", on="n1", state=State.RUNNING, wanted=Wanted.STOPPED)
+    waits = [task("high", claims="n1", created_at=1.0), task("near", created_at=1.0)]
+    placed, claims, _ = told(world(node("n1", cpu=1.0), low, high, near, leaves, *waits))
+    assert (placed, claims) == ({}, {})
+    placed, _, _ = told(world(node("n1", cpu=2.0), low, high, near, leaves, *waits))
+    assert placed == {"high.1.1": "n1", "near.1.1": "n1"}

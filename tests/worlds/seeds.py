@@ -78,5 +78,7 @@ SEEDS: tuple[Kept, ...] = (
         1100071, "placement looked again at once for as long as room was held for somebody: ten seconds of a processor"
     ),
     Kept(1200115, "the witness saw room for a task that was held for others"),
+    Kept(1300146, "a task was placed near another for which room was only held"),
+    Kept(1300373, "a task was placed near another for which room was only held"),
     Kept(5055, "what the user's last act set off was still being written when rest began to be looked at", 4, 120),
 )

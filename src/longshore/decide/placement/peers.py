@@ -28,6 +28,8 @@ class Peers:
         """What of it is not yet there."""
         self._chosen: dict[Whom, Counts] = {}
         self._sums: dict[tuple[Whom, str], Counts] = {}
+        self._awaited: list[tuple[int, Ask]] = []
+        """Those among them for whom room is held, and who are not there yet."""
 
     def of(self, whom: Whom) -> Counts:
         """How many of them each node has. To read."""
@@ -57,6 +59,19 @@ class Peers:
         if found is None:
             found = self._sums[whom, over] = self._held.domains(over).sums(self.of(whom))
         return found
+
+    def there(self, whom: Whom, over: str) -> Counts:
+        """The same without those who are awaited: nobody is near what is yet to come."""
+        awaited = [row for row, ask in self._awaited if whom.covers(ask.service, ask.labels)]
+        if not awaited:
+            return self.sums(whom, over)
+        counts = np.bincount(awaited, minlength=len(self._held.names))
+        return self.sums(whom, over) - self._held.domains(over).sums(counts)
+
+    def await_one(self, row: int, ask: Ask) -> None:
+        """Room is held for one more task. It counts as there, where one too many would be."""
+        self._awaited.append((row, ask))
+        self.add(row, ask)
 
     def add(self, row: int, ask: Ask) -> None:
         """One more task was put on a node."""

@@ -52,6 +52,8 @@ class Peers(Protocol):
 
     def sums(self, whom: Whom, over: str, /) -> Counts: ...
 
+    def there(self, whom: Whom, over: str, /) -> Counts: ...
+
 
 class Table(Protocol):
     """What of the nodes these rules look at."""
@@ -181,7 +183,7 @@ def _near(table: Table, ask: Ask, affinity: Affinity) -> Counts:
     domains = table.domains(affinity.over)
     if _means_itself(ask, affinity) and not table.peers.of(whom_of(affinity)).any():
         return domains.inside * np.int64(PLENTY)
-    there = (table.peers.sums(whom_of(affinity), affinity.over) > 0)[domains.of_row] & domains.inside
+    there = (table.peers.there(whom_of(affinity), affinity.over) > 0)[domains.of_row] & domains.inside
     return there * np.int64(PLENTY)
 
 

@@ -203,7 +203,8 @@ class NodeTable:
         self._last = row
         if tasks > self.crowd:
             self.crowd *= 2
-        self._count(row, ask)
+        self.of_service(ask.service)[row] += 1
+        self.peers.add(row, ask)
         self.devices = self.holdings.take(row, ask.extra) if ask.extra is not None else {}
         return self.ports.take(self.machine.item(row), ask) if ask.ports else ()
 
@@ -239,14 +240,11 @@ class NodeTable:
             had = free.item(row)
             free[row] = max(had - need, 0)
             owed[row] += max(need - had, 0)
-        self._count(row, ask)
+        self.of_service(ask.service)[row] += 1
+        self.peers.await_one(row, ask)
         if ask.extra is not None:
             self.holdings.take(row, ask.extra)
         self.ports.hold(self.machine.item(row), ask)
-
-    def _count(self, row: int, ask: Ask) -> None:
-        self.of_service(ask.service)[row] += 1
-        self.peers.add(row, ask)
 
     def _leave_out(self, world: Snapshot, id: str) -> tuple[int, Labels] | None:
         """Count a task no more; its row and labels, if it was counted."""
