@@ -113,7 +113,7 @@ def a_task_that_moves_has_the_next_one_started_anywhere(patch: pytest.MonkeyPatc
     patch.setattr(rollout, "decide", decide)
 
 
-@mutant(caught_by=6)
+@mutant(caught_by=47)
 def what_moved_stays_bound_to_its_node(patch: pytest.MonkeyPatch) -> None:
     """Its pin outlives its move."""
     patch.setattr(rollout._Step, "_taken_over", lambda self, task: replace(task, relieves=""))
@@ -261,7 +261,7 @@ def who_stands_by_is_never_called(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(rollout._Step, "_tend", lambda self, here: any(one.stands_by for one in here))
 
 
-@mutant(caught_by=6)
+@mutant(caught_by=0)
 def who_left_the_rotation_is_never_stopped(patch: pytest.MonkeyPatch) -> None:
     """Its drain delay has no end."""
     patch.setattr(rollout._Step, "_stop_what_has_left", lambda self: None)
@@ -591,7 +591,7 @@ def a_container_that_vanished_is_made_again(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(containers, "reached", lambda assigned, progress: 0)
 
 
-@mutant(caught_by=80101)
+@mutant(caught_by=50)
 def a_worker_acts_before_it_has_looked(patch: pytest.MonkeyPatch) -> None:
     """It begins without the list of what is there."""
     _at_birth(patch, lambda one: one._listed.set())
