@@ -653,7 +653,7 @@ def a_slot_goes_where_there_is_room(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Volumes, "_tie", lambda self, task, name: None)
 
 
-@mutant(caught_by=80020)
+@mutant(caught_by=75)
 def what_was_never_used_is_told_from_the_last_task_alone(patch: pytest.MonkeyPatch) -> None:
     """A volume that tasks have written to is given up because the newest one was rejected."""
 
