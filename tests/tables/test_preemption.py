@@ -12,6 +12,7 @@ from longshore.decide import deployments, rollout, services, wishes
 from longshore.decide.admission import admit
 from longshore.decide.placement.displacement import fewest
 from longshore.decide.placement.explain import explain
+from longshore.decide.placement.hostports import PORT_RETRY_S
 from longshore.decide.placement.place import Kept, decide
 from longshore.model.changes import Change
 from longshore.model.invariants import broken
@@ -335,6 +336,47 @@ def test_who_may_be_displaced_by_whom(fields: dict[str, Any], own: dict[str, Any
     assert any(change.reason is Reason.DISPLACED for change in changes) is displaced
     starved = fields.get("replicas") == 5 and not displaced
     assert (again is not None) is starved, "whether it is looked at again by itself"
+
+
+@pytest.mark.parametrize(
+    ("own", "pinned", "again"),
+    [
+        ({}, "", NOW - 10.0 + PORT_RETRY_S),
+        ({}, "n1", NOW - 10.0 + PORT_RETRY_S),
+        ({}, "n2", None),
+        ({"ports": ()}, "n2", None),
+        ({"constraints": ("node.name==n2",)}, "", None),
+        ({"preemption": Preemption.NEVER}, "", None),
+    ],
+    ids=str,
+)
+def test_a_port_that_nobody_could_give_up_is_tried_again_in_time(
+    own: dict[str, Any], pinned: str, again: float | None
+) -> None:
+    """Where others would give way but for that, it is looked at again by itself: nobody is told when a program ends."""
+    port = Port(container=80, host=8080)
+    refused = task("db", state=State.REJECTED, on="n1", reason=Reason.PORT_TAKEN, ports=published(8080))
+    refused = replace(refused, finished_at=NOW - 10.0)
+    waits = task("db", generation=2, pinned=pinned)
+    one = high(**({"ports": (port,), "mode": Mode.GLOBAL if pinned else Mode.REPLICATED} | own))
+    records: list[Object] = [node("n1"), node("n2", cpu=0.5), low(replicas=4), one, *full(), refused, waits]
+    changes, at = decide(world(*records), NOW, "spread")
+    assert not any(change.reason is Reason.DISPLACED for change in changes)
+    assert at == again
+    changes, _ = decide(world(*records), NOW - 10.0 + PORT_RETRY_S, "spread")
+    assert any(change.reason is Reason.DISPLACED for change in changes) is (again is not None)
+
+
+def test_who_keeps_away_from_where_room_could_be_made_looks_again() -> None:
+    """Nobody is told when a node need not be avoided any more."""
+    failed = replace(task("db", state=State.FAILED, on="n1"), avoids={"n1": NOW + 60.0}, finished_at=NOW - 10.0)
+    records = [node("n1"), low(replicas=4), high(), *full(), failed, task("db", generation=2)]
+    changes, again = decide(world(*records), NOW, "spread")
+    assert not any(change.reason is Reason.DISPLACED for change in changes)
+    assert again is not None
+    assert NOW < again <= NOW + 60.0
+    changes, _ = decide(world(*records), NOW + 60.0, "spread")
+    assert any(change.reason is Reason.DISPLACED for change in changes)
 
 
 def test_who_stands_by_displaces_nobody_unless_its_node_is_to_be_left() -> None:

@@ -78,5 +78,10 @@ SEEDS: tuple[Kept, ...] = (
         1100071, "placement looked again at once for as long as room was held for somebody: ten seconds of a processor"
     ),
     Kept(1200115, "the witness saw room for a task that was held for others"),
+    Kept(
+        1300190, "the witness took the priority that was wished when a displacement landed for that it was decided by"
+    ),
+    Kept(1300335, "who would displace others did not look again once a port that a program had held could be tried"),
+    Kept(1300500, "the same of a task that is pinned to its node"),
     Kept(5055, "what the user's last act set off was still being written when rest began to be looked at", 4, 120),
 )
