@@ -28,6 +28,8 @@ class Peers:
         """What of it is not yet there."""
         self._chosen: dict[Whom, Counts] = {}
         self._sums: dict[tuple[Whom, str], Counts] = {}
+        self._to_come: list[tuple[int, Ask]] = []
+        """The rows on which room is held, and for what."""
 
     def of(self, whom: Whom) -> Counts:
         """How many of them each node has. To read."""
@@ -57,6 +59,19 @@ class Peers:
         if found is None:
             found = self._sums[whom, over] = self._held.domains(over).sums(self.of(whom))
         return found
+
+    def there(self, whom: Whom, over: str) -> Counts:
+        """The same without those for whom room is only held: nobody is near them yet."""
+        found = self.sums(whom, over)
+        to_come = [row for row, ask in self._to_come if whom.covers(ask.service, ask.labels)]
+        if not to_come:
+            return found
+        return found - self._held.domains(over).sums(np.bincount(to_come, minlength=len(self._held.names)))
+
+    def hold(self, row: int, ask: Ask) -> None:
+        """One more is to come to a node."""
+        self.add(row, ask)
+        self._to_come.append((row, ask))
 
     def add(self, row: int, ask: Ask) -> None:
         """One more task was put on a node."""
