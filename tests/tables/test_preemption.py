@@ -12,12 +12,13 @@ from longshore.decide import deployments, rollout, services, wishes
 from longshore.decide.admission import admit
 from longshore.decide.placement.displacement import fewest
 from longshore.decide.placement.explain import explain
+from longshore.decide.placement.hostports import PORT_RETRY_S
 from longshore.decide.placement.place import Kept, decide
 from longshore.model.changes import Change
 from longshore.model.invariants import broken
 from longshore.model.lifecycle import Owner, State, Wanted
 from longshore.model.objects import Availability, Kind, NodeStatus, Object, Release, Service, Task
-from longshore.model.placing import Affinity
+from longshore.model.placing import Affinity, Spread
 from longshore.model.reasons import Reason
 from longshore.model.snapshot import Snapshot
 from longshore.model.spec import (
@@ -337,6 +338,47 @@ def test_who_may_be_displaced_by_whom(fields: dict[str, Any], own: dict[str, Any
     assert (again is not None) is starved, "whether it is looked at again by itself"
 
 
+@pytest.mark.parametrize(
+    ("own", "pinned", "again"),
+    [
+        ({}, "", NOW - 10.0 + PORT_RETRY_S),
+        ({}, "n1", NOW - 10.0 + PORT_RETRY_S),
+        ({}, "n2", None),
+        ({"ports": ()}, "n2", None),
+        ({"constraints": ("node.name==n2",)}, "", None),
+        ({"preemption": Preemption.NEVER}, "", None),
+    ],
+    ids=str,
+)
+def test_a_port_that_nobody_could_give_up_is_tried_again_in_time(
+    own: dict[str, Any], pinned: str, again: float | None
+) -> None:
+    """Where others would give way but for that, it is looked at again by itself: nobody is told when a program ends."""
+    port = Port(container=80, host=8080)
+    refused = task("db", state=State.REJECTED, on="n1", reason=Reason.PORT_TAKEN, ports=published(8080))
+    refused = replace(refused, finished_at=NOW - 10.0)
+    waits = task("db", generation=2, pinned=pinned)
+    one = high(**({"ports": (port,), "mode": Mode.GLOBAL if pinned else Mode.REPLICATED} | own))
+    records: list[Object] = [node("n1"), node("n2", cpu=0.5), low(replicas=4), one, *full(), refused, waits]
+    changes, at = decide(world(*records), NOW, "spread")
+    assert not any(change.reason is Reason.DISPLACED for change in changes)
+    assert at == again
+    changes, _ = decide(world(*records), NOW - 10.0 + PORT_RETRY_S, "spread")
+    assert any(change.reason is Reason.DISPLACED for change in changes) is (again is not None)
+
+
+def test_who_keeps_away_from_where_room_could_be_made_looks_again() -> None:
+    """Nobody is told when a node need not be avoided any more."""
+    failed = replace(task("db", state=State.FAILED, on="n1"), avoids={"n1": NOW + 60.0}, finished_at=NOW - 10.0)
+    records: list[Object] = [node("n1"), low(replicas=4), high(), *full(), failed, task("db", generation=2)]
+    changes, again = decide(world(*records), NOW, "spread")
+    assert not any(change.reason is Reason.DISPLACED for change in changes)
+    assert again is not None
+    assert NOW < again <= NOW + 60.0
+    changes, _ = decide(world(*records), NOW + 60.0, "spread")
+    assert any(change.reason is Reason.DISPLACED for change in changes)
+
+
 def test_who_stands_by_displaces_nobody_unless_its_node_is_to_be_left() -> None:
     reliefs = [task("db", 1, on="n2", ready=True), task("db", 1, generation=2, relieves="db.1.1")]
     for availability, displaces in ((Availability.ACTIVE, False), (Availability.DRAINED, True)):
@@ -352,6 +394,24 @@ def test_the_place_of_a_task_that_ended_is_held_until_its_slot_is_filled_again()
     never = high(restart=RestartPolicy(condition=RestartOn.NONE))
     assert placed(node("n1"), low(replicas=4), never, ended, *others)["web.4.1"] == "n1"
     assert placed(node("n1"), low(replicas=4), high(priority=0), ended, *others)["web.4.1"] == "n1"
+
+
+def test_nobody_is_near_one_for_whom_room_is_only_held() -> None:
+    ended = task("db", 1, on="n1", state=State.FAILED, finished_at=NOW)
+    near = situations.service("web", placement=PlacementRules(affinity=(Affinity(service="db"),)))
+    told = placed(node("n1"), high(), near, ended, task("web"))
+    assert told["web.1.1"] == "0 of 1 node: not near db by node.name (n1)"
+    told = placed(node("n1"), high(), near, ended, task("db", 1, generation=2), task("web"))
+    assert told == {"db.1.2": "n1", "web.1.1": "n1"}
+
+
+def test_what_is_to_come_is_no_reason_to_put_more_elsewhere() -> None:
+    even = PlacementRules(spread=(Spread(over="node.name", skew_max=1),))
+    db = situations.service("db", resources=Resources(cpu=1.0), placement=even, priority=10, replicas=3)
+    leaves, claims = task("web", on="n1", wanted=Wanted.STOPPED), task("db", 1, claims="n1", created_at=1.0)
+    tasks = [leaves, claims, task("db", 2, on="n2", ready=True), task("db", 3)]
+    told = placed(node("n1", cpu=1.0), node("n2"), low(cpu=1.0), db, *tasks)
+    assert "uneven by node.name, over 1 more than elsewhere (n2)" in told["db.3.1"]
 
 
 def test_whom_a_task_has_to_be_near_is_not_displaced_for_it() -> None:

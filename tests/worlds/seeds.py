@@ -80,5 +80,11 @@ SEEDS: tuple[Kept, ...] = (
     Kept(1200115, "the witness saw room for a task that was held for others"),
     Kept(1300146, "a task was placed near another for which room was only held"),
     Kept(1300373, "a task was placed near another for which room was only held"),
+    Kept(
+        1300190, "the witness took the priority that was wished when a displacement landed for that it was decided by"
+    ),
+    Kept(1300335, "who would displace others did not look again once a port that a program had held could be tried"),
+    Kept(1300500, "the same of a task that is pinned to its node"),
+    Kept(1400082, "a task was placed near another for whom room was only held"),
     Kept(5055, "what the user's last act set off was still being written when rest began to be looked at", 4, 120),
 )

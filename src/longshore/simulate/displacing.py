@@ -6,13 +6,14 @@ placement itself knows at once, and of the others only those that had been lost 
 heard of the rest.
 """
 
+from collections import defaultdict
 from collections.abc import Callable
 
 from longshore.model.lifecycle import State, Wanted
 from longshore.model.objects import Service, Task
 from longshore.model.reasons import Reason
 from longshore.model.snapshot import Snapshot
-from longshore.model.spec import Mode, Preemption
+from longshore.model.spec import Mode, Preemption, ServiceSpec
 
 _Slot = tuple[str, int]
 
@@ -25,6 +26,12 @@ class Displacing:
         """When each slot was left without a task that serves."""
         self._displaced: set[_Slot] = set()
         """Those that were left so by displacement."""
+        self._former: dict[str, list[tuple[float, ServiceSpec]]] = defaultdict(list)
+        """By service: what was wished before, and when it gave way to another wish."""
+
+    def wished(self, before: Service, now: float) -> None:
+        """A service is wished otherwise than `before`, or no more."""
+        self._former[before.name].append((now, before.spec))
 
     def see(self, after: Task, before: Task, reason: Reason, now: float) -> None:
         """A task changed."""
@@ -44,9 +51,11 @@ class Displacing:
         if service is None:
             return []
         by = [
-            other.spec
-            for name, other in snapshot.services.items()
-            if other.spec.priority > service.spec.priority and _claims(snapshot, name, task.node)
+            spec
+            for name in snapshot.services_with_tasks
+            if _claims(snapshot, name, task.node)
+            for spec in self._known(name, snapshot, now - unaware_s)
+            if spec.priority > service.spec.priority
         ]
         if not by:
             return [f"{task.id} is displaced on {task.node}, which nobody of higher priority claims"]
@@ -56,6 +65,12 @@ class Displacing:
             return []
         lost = self._lost(service, snapshot, lambda at: at <= now - unaware_s)
         return [f"{task.id} is displaced, although {service.name} has lost {lost - 1}"] if lost > most else []
+
+    def _known(self, name: str, snapshot: Snapshot, since: float) -> list[ServiceSpec]:
+        """What a service was wished to be at any time since then."""
+        service = snapshot.services.get(name)
+        former = [spec for until, spec in self._former[name] if until > since]
+        return [*former, service.spec] if service is not None else former
 
     def _lost(self, service: Service, snapshot: Snapshot, long: Callable[[float], bool]) -> int:
         """How many slots of a service were known to serve nobody."""

@@ -222,6 +222,8 @@ class Witness:
             self._beside.forget(event.id)
         if isinstance(after, Node):
             self._node_changed[after.name] = self.world.clock.monotonic()
+        if isinstance(before, Service):
+            self._displacing.wished(before, self.world.clock.monotonic())
         if isinstance(after, Node) and isinstance(before, Node):
             self._check_node(after, before)
         elif isinstance(after, Service) and isinstance(before, Service) and event.by is Owner.DEPLOYMENTS:

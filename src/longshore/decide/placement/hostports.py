@@ -144,6 +144,11 @@ class HostPorts:
         """How often a port of a machine is in use."""
         return self._uses.get(port, {}).get(machine, 0)
 
+    @property
+    def any_refused(self) -> bool:
+        """Whether any port counts as used because another program was found to hold it."""
+        return bool(self._refused_until)
+
     def free_again(self, machines: Set[int], ask: Ask) -> float | None:
         """When the first of the refused ports that `ask` could use on one of `machines` is to be tried again."""
         protocols = {protocol for protocol, _ in ask.chosen}

@@ -28,8 +28,8 @@ class Peers:
         """What of it is not yet there."""
         self._chosen: dict[Whom, Counts] = {}
         self._sums: dict[tuple[Whom, str], Counts] = {}
-        self._awaited: list[tuple[int, Ask]] = []
-        """Those among them for whom room is held, and who are not there yet."""
+        self._to_come: list[tuple[int, Ask]] = []
+        """The rows on which room is held, and for what."""
 
     def of(self, whom: Whom) -> Counts:
         """How many of them each node has. To read."""
@@ -61,17 +61,17 @@ class Peers:
         return found
 
     def there(self, whom: Whom, over: str) -> Counts:
-        """The same without those who are awaited: nobody is near what is yet to come."""
-        awaited = [row for row, ask in self._awaited if whom.covers(ask.service, ask.labels)]
-        if not awaited:
-            return self.sums(whom, over)
-        counts = np.bincount(awaited, minlength=len(self._held.names))
-        return self.sums(whom, over) - self._held.domains(over).sums(counts)
+        """The same without those for whom room is only held: nobody is near them yet."""
+        found = self.sums(whom, over)
+        to_come = [row for row, ask in self._to_come if whom.covers(ask.service, ask.labels)]
+        if not to_come:
+            return found
+        return found - self._held.domains(over).sums(np.bincount(to_come, minlength=len(self._held.names)))
 
-    def await_one(self, row: int, ask: Ask) -> None:
-        """Room is held for one more task. It counts as there, where one too many would be."""
-        self._awaited.append((row, ask))
+    def hold(self, row: int, ask: Ask) -> None:
+        """One more is to come to a node."""
         self.add(row, ask)
+        self._to_come.append((row, ask))
 
     def add(self, row: int, ask: Ask) -> None:
         """One more task was put on a node."""

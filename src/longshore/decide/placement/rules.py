@@ -179,12 +179,15 @@ def _per_node(table: Table, ask: Ask) -> Counts:
 
 
 def _near(table: Table, ask: Ask, affinity: Affinity) -> Counts:
-    """Where the domain has one already. Of tasks that are to be near one another, the first may go anywhere."""
-    domains = table.domains(affinity.over)
-    if _means_itself(ask, affinity) and not table.peers.of(whom_of(affinity)).any():
-        return domains.inside * np.int64(PLENTY)
-    there = (table.peers.there(whom_of(affinity), affinity.over) > 0)[domains.of_row] & domains.inside
-    return there * np.int64(PLENTY)
+    """Where the domain has one already. Of tasks that are to be near one another, the first may go anywhere; where one
+    of them is to come, it goes there."""
+    domains, whom = table.domains(affinity.over), whom_of(affinity)
+    sums = table.peers.there(whom, affinity.over)
+    if _means_itself(ask, affinity) and not sums.any():
+        sums = table.peers.sums(whom, affinity.over)
+        if not sums.any():
+            return domains.inside * np.int64(PLENTY)
+    return ((sums > 0)[domains.of_row] & domains.inside) * np.int64(PLENTY)
 
 
 def _apart(table: Table, ask: Ask, affinity: Affinity) -> Counts:
@@ -209,7 +212,8 @@ def _even(table: Table, ask: Ask, spread: Spread, skew_max: int) -> Counts:
     domains = table.domains(spread.over)
     sums = table.peers.sums(Whom(ask.service), spread.over)[: domains.count]
     open = table.open_domains(ask, spread.over)
-    fewest = int(sums[open].min()) if open.any() else 0
+    there = table.peers.there(Whom(ask.service), spread.over)[: domains.count]
+    fewest = int(there[open].min()) if open.any() else 0
     room: Counts = np.append(np.maximum(fewest + skew_max - sums, 0), 0)
     column: Counts = room[domains.of_row]
     return column
@@ -246,7 +250,7 @@ def foremost(scores: npt.NDArray[np.float64], points: Counts | None) -> npt.NDAr
 
 def _has(table: Table, affinity: Affinity) -> Mask:
     domains = table.domains(affinity.over)
-    return (table.peers.sums(whom_of(affinity), affinity.over) > 0)[domains.of_row] & domains.inside
+    return (table.peers.there(whom_of(affinity), affinity.over) > 0)[domains.of_row] & domains.inside
 
 
 def _lean(table: Table, ask: Ask, spread: Spread) -> Counts:

@@ -231,7 +231,7 @@ class NodeTable:
 
     def hold(self, row: int, ask: Ask) -> None:
         """Keep room on a node for a task that is to come once others have left: what is free of it is taken, the rest
-        is owed. It counts as one of its service, so that rules about its own tasks are kept."""
+        is owed. It counts as one of its service, so that rules about its own tasks are kept; nobody is near it yet."""
         for free, owed, need in (
             (self.cpu_free, self.cpu_owed, ask.cpu_millis),
             (self.memory_free, self.memory_owed, ask.memory),
@@ -241,7 +241,7 @@ class NodeTable:
             free[row] = max(had - need, 0)
             owed[row] += max(need - had, 0)
         self.of_service(ask.service)[row] += 1
-        self.peers.await_one(row, ask)
+        self.peers.hold(row, ask)
         if ask.extra is not None:
             self.holdings.take(row, ask.extra)
         self.ports.hold(self.machine.item(row), ask)

@@ -28,7 +28,7 @@ from longshore.model.snapshot import Snapshot
 from longshore.model.spec import Mode, Preemption, drain_s_of
 
 LOOK_S = 2.0
-"""How often it is looked again whether a service can spare what it could not."""
+"""How often it is looked again whether a service can spare what it could not, or a node is not avoided any more."""
 NOBODY = "what could give way would not make room"
 NAMES_MAX = 5
 """Tasks that a sentence names."""
@@ -85,10 +85,17 @@ class Making:
         if found is None and self._world.services[task.service].spec.preemption is Preemption.BELOW_MINIMUM:
             found = self._search(task, ask, below_minimum=True).best(rows)
         if found is None:
-            if search.starved:
-                self.looks.append(self._now + LOOK_S)
+            self._look_again(search, rows, avoids)
             return None
         return self._made(task, ask, found)
+
+    def _look_again(self, search: Search, rows: Sequence[int] | None, avoids: Mapping[str, float]) -> None:
+        """When what stands in the way of a search may have passed without a change that anybody is told of."""
+        if search.starved or avoids:
+            self.looks.append(self._now + LOOK_S)
+        tried_at = search.free_again(rows)
+        if tried_at is not None:
+            self.looks.append(tried_at)
 
     def _search(self, task: Task, ask: Ask, *, below_minimum: bool) -> Search:
         key = (task.service, task.release, below_minimum)

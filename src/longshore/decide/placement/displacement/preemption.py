@@ -98,6 +98,13 @@ class Search:
         if entry is not None and self._heap is not None:
             heappush(self._heap, entry)
 
+    def free_again(self, rows: Sequence[int] | None = None) -> float | None:
+        """When the first host port that another program held, and that nobody could give up, is to be tried again."""
+        if not self._needs.ports or not self._table.ports.any_refused:
+            return None
+        some = [row for row in rows if self._is_open(row)] if rows is not None else self._rows()
+        return self._table.ports.free_again({self._table.machine.item(row) for row in some}, self._ask)
+
     # -- nodes
 
     def _others_accept(self) -> Mask:
