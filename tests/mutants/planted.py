@@ -7,7 +7,6 @@ whose world is known to notice, so that the usual run needs one world for each.
 
 import asyncio
 from collections.abc import Callable
-from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -694,12 +693,6 @@ def what_an_old_disk_brings_is_left_running(patch: pytest.MonkeyPatch) -> None:
         return None if assigned is None else real(assigned, seen, *more, **kept)
 
     patch.setattr(runner, "next_step", next_step)
-
-
-@mutant(caught_by=80155)
-def who_waits_to_be_let_in_is_silent(patch: pytest.MonkeyPatch) -> None:
-    """A worker that knocks while the store stalls is given up meanwhile."""
-    patch.setattr(Liveness, "knocking", lambda self, node: nullcontext())
 
 
 @mutant(caught_by=52000)

@@ -1,15 +1,18 @@
 """Planted bugs that chance finds too rarely, each in the situation that is staged for it."""
 
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
 
 from longshore.agent.fence import Fence
+from longshore.control.liveness import Liveness
 from longshore.decide import moves
 from longshore.decide.placement import place
 from longshore.loop.controller import ControlLoop
 from longshore.loop.queue import KeyQueue
 from tests.worlds.test_fence import EARLY_S, read_late
+from tests.worlds.test_nodes import let_in_late
 from tests.worlds.test_places import late_end
 from tests.worlds.test_places import test_who_is_to_be_near_another_waits_for_it_and_no_longer as near_another
 from tests.worlds.test_rebalance import test_a_target_that_goes_away_is_given_up as target_goes_away
@@ -65,3 +68,10 @@ def test_who_waits_for_others_and_is_not_looked_at_once_they_are_there_is_notice
     monkeypatch.setattr(place, "waits_for_others", lambda ask: False)
     with pytest.raises(AssertionError, match="did not come true"):
         near_another()
+
+
+def test_who_waits_to_be_let_in_and_counts_as_silent_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that knocks while the store stalls is given up meanwhile."""
+    monkeypatch.setattr(Liveness, "knocking", lambda self, node: nullcontext())
+    with pytest.raises(AssertionError, match="n1 is down"):
+        let_in_late()

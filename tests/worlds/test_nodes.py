@@ -162,6 +162,28 @@ def test_a_store_that_stalls_makes_nobody_silent() -> None:
     play(scene, nodes=3)
 
 
+def test_who_waits_to_be_let_in_is_not_silent() -> None:
+    """A worker that knocks cannot beat, and the store takes its time to write it down."""
+    let_in_late()
+
+
+def let_in_late() -> None:
+    async def scene(stage: Stage) -> None:
+        await settled(stage, 3)
+        site = stage.world.sites["n1"]
+        site.kill_worker()
+        await stage.world.until(lambda: "n1" not in stage.ready_nodes(), HEARTBEAT_TIMEOUT_S)
+        stage.world.set_troubles(replace(PROMPT, land_s=(8.0, 8.0)))
+        site.start_worker()
+        await stage.world.pass_time(0.3)
+        stage.world.set_troubles(PROMPT)  # only its admission waits
+        await stage.world.until(lambda: "n1" in stage.ready_nodes(), 10.0)
+        await stage.world.pass_time(2.0)
+        assert stage.told("node n1 is down") == 1, "it was given up while it was let in"
+
+    play(scene, nodes=3)
+
+
 @pytest.mark.parametrize(("stalled_s", "returns"), [(9.0, 1), (13.0, 0)])
 def test_a_node_is_back_since_it_was_heard_and_not_since_that_was_written(stalled_s: float, returns: int) -> None:
     """What is written after another thing that waits is old news by then; the node may be silent again."""
