@@ -3,10 +3,8 @@
 Like those of `planted`, for the rules that some worlds are given.
 """
 
-from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import pytest
 from msgspec.structs import replace
 
@@ -18,21 +16,12 @@ from longshore.model.lifecycle import Owner
 from longshore.model.objects import Kind, Task
 from longshore.model.snapshot import Snapshot
 from longshore.model.spec import WHOLE_MILLIS
-from tests.mutants.planted import Mutant, Plant
+from tests.mutants.planted import Mutant, planting, plenty
 
 MUTANTS: list[Mutant] = []
 
 
-def mutant(*, caught_by: int) -> Callable[[Plant], Plant]:
-    def add(plant: Plant) -> Plant:
-        MUTANTS.append(Mutant(plant.__name__, plant, caught_by))
-        return plant
-
-    return add
-
-
-def _plenty(table: Any, ask: Any, *more: Any, **named: Any) -> Any:
-    return np.full(len(table.nodes), filters.PLENTY, np.int64)
+mutant = planting(MUTANTS)
 
 
 @mutant(caught_by=31)
@@ -41,7 +30,7 @@ def placement_forgets_constraints_that_are_no_equality(patch: pytest.MonkeyPatch
     real = filters._constraint
 
     def constraint(table: Any, ask: Any, constraint: Any) -> Any:
-        return real(table, ask, constraint) if constraint.operator in ("==", "!=") else _plenty(table, ask)
+        return real(table, ask, constraint) if constraint.operator in ("==", "!=") else plenty(table, ask)
 
     patch.setattr(filters, "_constraint", constraint)
 
@@ -49,13 +38,13 @@ def placement_forgets_constraints_that_are_no_equality(patch: pytest.MonkeyPatch
 @mutant(caught_by=31)
 def placement_forgets_platforms(patch: pytest.MonkeyPatch) -> None:
     """An image is sent to a processor that cannot run it."""
-    patch.setattr(filters, "_platform", _plenty)
+    patch.setattr(filters, "_platform", plenty)
 
 
 @mutant(caught_by=30)
 def placement_forgets_taints(patch: pytest.MonkeyPatch) -> None:
     """They keep nobody off."""
-    patch.setattr(rules, "_untainted", _plenty)
+    patch.setattr(rules, "_untainted", plenty)
 
 
 @mutant(caught_by=31)
@@ -67,7 +56,7 @@ def taints_drive_nobody_away(patch: pytest.MonkeyPatch) -> None:
 @mutant(caught_by=30)
 def named_resources_are_plenty(patch: pytest.MonkeyPatch) -> None:
     """More are given out than a node was said to have."""
-    patch.setattr(filters, "_named", _plenty)
+    patch.setattr(filters, "_named", plenty)
     real = Holdings._parts_of
 
     def parts_of(self: Holdings, name: str, row: int) -> dict[str, int]:
@@ -92,37 +81,37 @@ def a_device_is_given_twice(patch: pytest.MonkeyPatch) -> None:
 @mutant(caught_by=31)
 def pids_are_plenty(patch: pytest.MonkeyPatch) -> None:
     """A node is given more processes than its kernel has room for."""
-    patch.setattr(filters, "_pids", _plenty)
+    patch.setattr(filters, "_pids", plenty)
 
 
 @mutant(caught_by=30)
 def any_number_goes_to_a_node(patch: pytest.MonkeyPatch) -> None:
     """More of a service than it wants there."""
-    patch.setattr(rules, "_per_node", _plenty)
+    patch.setattr(rules, "_per_node", plenty)
 
 
 @mutant(caught_by=31)
 def nobody_has_to_be_near(patch: pytest.MonkeyPatch) -> None:
     """Required affinity refuses no node."""
-    patch.setattr(rules, "_near", _plenty)
+    patch.setattr(rules, "_near", plenty)
 
 
 @mutant(caught_by=31)
 def nobody_has_to_be_apart(patch: pytest.MonkeyPatch) -> None:
     """Required anti-affinity refuses no node."""
-    patch.setattr(rules, "_apart", _plenty)
+    patch.setattr(rules, "_apart", plenty)
 
 
 @mutant(caught_by=34)
 def who_is_to_be_apart_binds_itself_alone(patch: pytest.MonkeyPatch) -> None:
     """The others come beside it later."""
-    patch.setattr(rules, "_repelled", _plenty)
+    patch.setattr(rules, "_repelled", plenty)
 
 
 @mutant(caught_by=30)
 def required_evenness_is_no_more_than_a_wish(patch: pytest.MonkeyPatch) -> None:
     """One domain gets as many as fit."""
-    patch.setattr(rules, "_even", _plenty)
+    patch.setattr(rules, "_even", plenty)
 
 
 @mutant(caught_by=49)

@@ -53,12 +53,20 @@ class Mutant(NamedTuple):
 MUTANTS: list[Mutant] = []
 
 
-def mutant(*, caught_by: int) -> Callable[[Plant], Plant]:
-    def add(plant: Plant) -> Plant:
-        MUTANTS.append(Mutant(plant.__name__, plant, caught_by))
-        return plant
+def planting(into: list[Mutant]) -> Callable[..., Callable[[Plant], Plant]]:
+    """A decorator that lists planted bugs."""
 
-    return add
+    def mutant(*, caught_by: int) -> Callable[[Plant], Plant]:
+        def add(plant: Plant) -> Plant:
+            into.append(Mutant(plant.__name__, plant, caught_by))
+            return plant
+
+        return add
+
+    return mutant
+
+
+mutant = planting(MUTANTS)
 
 
 def _changes_without(patch: pytest.MonkeyPatch, module: Any, unwanted: Callable[[Change], bool]) -> None:
@@ -354,21 +362,22 @@ def another_stands_by_beside_a_single_writer(patch: pytest.MonkeyPatch) -> None:
 # -- placement
 
 
-def _plenty(table: Any, ask: Any, port: Any = None) -> Any:
-    return np.full(len(table), filters.PLENTY, np.int64)
+def plenty(table: Any, ask: Any, *more: Any, **named: Any) -> Any:
+    """A filter that refuses no node."""
+    return np.full(len(table.nodes), filters.PLENTY, np.int64)
 
 
 @mutant(caught_by=0)
 def placement_ignores_host_ports(patch: pytest.MonkeyPatch) -> None:
     """One port is given out twice."""
-    patch.setattr(filters, "_fixed_port", _plenty)
+    patch.setattr(filters, "_fixed_port", plenty)
 
 
 @mutant(caught_by=4)
 def placement_ignores_capacity(patch: pytest.MonkeyPatch) -> None:
     """A node is given more than it has."""
-    patch.setattr(filters, "_cpu", _plenty)
-    patch.setattr(filters, "_memory", _plenty)
+    patch.setattr(filters, "_cpu", plenty)
+    patch.setattr(filters, "_memory", plenty)
     patch.setattr(filters, "_cpu_left", lambda table, ask, rows: table.tasks[rows] >= 0)
     patch.setattr(filters, "_memory_left", lambda table, ask, rows: table.tasks[rows] >= 0)
 
@@ -376,7 +385,7 @@ def placement_ignores_capacity(patch: pytest.MonkeyPatch) -> None:
 @mutant(caught_by=7)
 def placement_ignores_that_nodes_are_down(patch: pytest.MonkeyPatch) -> None:
     """Tasks go to machines that are dead."""
-    patch.setattr(filters, "_up", _plenty)
+    patch.setattr(filters, "_up", plenty)
 
 
 @mutant(caught_by=0)

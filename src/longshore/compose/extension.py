@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from longshore.compose import placing, table
 from longshore.compose.page import Fields, Value
 from longshore.compose.quantities import cores, duration_s
-from longshore.model.spec import ExecProbe, HttpProbe, Preemption, Probe, ServiceSpec, TcpProbe
+from longshore.model.spec import PRIORITY_MAX, ExecProbe, HttpProbe, Preemption, Probe, ServiceSpec, TcpProbe
 
 KEY = "x-longshore"
 
@@ -97,13 +97,12 @@ def _duration(value: Value) -> float:
     return value.of(duration_s)
 
 
-_PRIORITY_MAX = 1_000_000
 _PREEMPTIONS = {one.value: one for one in Preemption}
 _READERS: Mapping[str, Callable[[Value], object]] = {
     "liveness": _probe,
     "readiness": _probe,
     "single_writer": Value.flag,
-    "priority": lambda value: value.integer(-_PRIORITY_MAX, _PRIORITY_MAX),
+    "priority": lambda value: value.integer(-PRIORITY_MAX, PRIORITY_MAX),
     "preemption": lambda value: value.one_of(_PREEMPTIONS),
 }
 """By key, which is the field of the spec as well."""

@@ -1,16 +1,17 @@
 """The closed lists, bounds and grammars of what may be wished; `admission` checks against them and words the refusals.
 
-Tables only, so that what is allowed can be read in one place. Knows no spec and no world.
+Tables only, so that what is allowed can be read in one place. Knows nobody's spec and no world.
 """
 
 import re
 from collections.abc import Mapping
 
+from longshore.model.spec import PRIORITY_MAX
+
 MIB = 1024 * 1024
 DAY_S = 86_400.0
 
 REPLICAS_MAX = 100_000
-PRIORITY_MAX = 1_000_000
 ENCODED_BYTES_MAX = 256 * 1024
 TEXT_BYTES_MAX = 64 * 1024
 """Of one string. The kernel takes at most 128 KiB for one argument or variable."""

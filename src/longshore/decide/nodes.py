@@ -17,7 +17,7 @@ from collections.abc import Collection, Sequence
 from msgspec.structs import replace
 
 from longshore.decide import fence
-from longshore.model.changes import Change, Guard, deleted, on_node
+from longshore.model.changes import Change, Guard, changed, deleted, on_node
 from longshore.model.lifecycle import Owner, State
 from longshore.model.objects import Availability, Kind, Node, NodeStatus, Role, Task
 from longshore.model.reasons import Reason
@@ -142,15 +142,7 @@ def _awaited_no_more(tasks: Sequence[Task]) -> list[Change]:
 
 def _noted(task: Task, reason: Reason, message: str) -> Change:
     """The change of a task that goes on, and says why."""
-    return Change(
-        kind=Kind.TASK,
-        id=task.id,
-        before=task.revision,
-        after=replace(task, reason=reason, message=message),
-        by=Owner.NODES,
-        reason=reason,
-        message=message,
-    )
+    return changed(task, replace(task, reason=reason, message=message), Owner.NODES, reason, message)
 
 
 def _told(before: Node, after: Node) -> Change:
@@ -169,13 +161,4 @@ def _told(before: Node, after: Node) -> Change:
 def _lost(task: Task, message: str, now: float, node: Guard) -> Change:
     """Take the task from its worker. It may still run where nobody can hear it: the node gives it up on its return."""
     lost = replace(task, state=State.LOST, ready=False, reason=Reason.NODE_LOST, message=message, finished_at=now)
-    return Change(
-        kind=Kind.TASK,
-        id=task.id,
-        before=task.revision,
-        after=lost,
-        by=Owner.NODES,
-        reason=Reason.NODE_LOST,
-        message=message,
-        rests_on=node,
-    )
+    return changed(task, lost, Owner.NODES, Reason.NODE_LOST, message, node)

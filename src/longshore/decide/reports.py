@@ -6,10 +6,10 @@ task's creation tell. It only ever moves a task forward, and only on the node th
 
 from msgspec.structs import replace
 
-from longshore.model.changes import Change
+from longshore.model.changes import Change, changed
 from longshore.model.lifecycle import RANK, TERMINAL, Owner, State
 from longshore.model.messages import Observation
-from longshore.model.objects import Kind, Task
+from longshore.model.objects import Task
 from longshore.model.snapshot import Snapshot
 
 MESSAGE_MAX = 2000
@@ -24,15 +24,7 @@ def heard(world: Snapshot, node: str, seen: Observation, now: float) -> Change |
     after = _ended(task, seen) if not task.live else _moved(task, seen, now)
     if after is None or after == task:
         return None
-    return Change(
-        kind=Kind.TASK,
-        id=task.id,
-        before=task.revision,
-        after=after,
-        by=Owner.WORKER,
-        reason=seen.reason,
-        message=seen.message[:MESSAGE_MAX],
-    )
+    return changed(task, after, Owner.WORKER, seen.reason, seen.message[:MESSAGE_MAX])
 
 
 def _ended(task: Task, seen: Observation) -> Task | None:

@@ -16,7 +16,7 @@ from longshore.decide import moves, restart
 from longshore.decide.dependencies import release_for, waits
 from longshore.decide.fence import is_fenced
 from longshore.decide.placement.constraints import eligible, gives_up
-from longshore.model.changes import Change, Guard, on_node, raise_wanted
+from longshore.model.changes import Change, Guard, changed, on_node, raise_wanted
 from longshore.model.lifecycle import Owner, State, Wanted
 from longshore.model.objects import Kind, Node, ReleasePhase, Service, Task, task_id
 from longshore.model.reasons import Reason
@@ -398,18 +398,7 @@ class _Step:
             self.changes.append(change)
 
     def _change(self, task: Task, after: Task, reason: Reason, message: str) -> None:
-        self.changes.append(
-            Change(
-                kind=Kind.TASK,
-                id=task.id,
-                before=task.revision,
-                after=after,
-                by=Owner.ROLLOUT,
-                reason=reason,
-                message=message,
-                rests_on=self._rests_on(task, reason),
-            )
-        )
+        self.changes.append(changed(task, after, Owner.ROLLOUT, reason, message, self._rests_on(task, reason)))
 
     def _rests_on(self, task: Task, reason: Reason) -> Guard | None:
         """A task leaves its node for what the node's record says."""

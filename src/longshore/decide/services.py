@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from longshore.decide import moves, restart
 from longshore.decide.dependencies import release_for
 from longshore.decide.placement.constraints import covers
-from longshore.model.changes import Change, deleted, on_node, raise_wanted
+from longshore.model.changes import Change, changed, deleted, on_node, raise_wanted
 from longshore.model.lifecycle import Owner, State, Wanted
 from longshore.model.objects import Kind, NodeStatus, ReleasePhase, Service, Task, task_id
 from longshore.model.reasons import Reason
@@ -211,17 +211,7 @@ def _dismissed(service: Service, tasks: Iterable[Task], reason: Reason, now: flo
             changes += _removed([task], reason)
         elif task.wanted is Wanted.RUNNING:
             after = replace(task, wanted=Wanted.LEAVING, leaving_at=now)
-            changes.append(
-                Change(
-                    kind=Kind.TASK,
-                    id=task.id,
-                    before=task.revision,
-                    after=after,
-                    by=Owner.SERVICES,
-                    reason=reason,
-                    message="leaves the rotation",
-                )
-            )
+            changes.append(changed(task, after, Owner.SERVICES, reason, "leaves the rotation"))
             looks.append(now + drain_s)
         elif (at := (task.leaving_at or 0.0) + drain_s) > now:
             looks.append(at)

@@ -70,16 +70,10 @@ def on_node(name: str, node: Node | None) -> Guard:
     return Guard(kind=Kind.NODE, id=name, revision=node.revision if node is not None else 0)
 
 
-def raise_wanted(
-    task: Task, wanted: Wanted, reason: Reason, by: Owner, message: str = "", rests_on: Guard | None = None
-) -> Change | None:
-    """The change that raises what is wanted of `task`; None if that much is wanted already.
-
-    A task that never got a node has nothing to stop: it is deleted.
-    """
-    if WANTED_RANK[task.wanted] >= WANTED_RANK[wanted]:
-        return None
-    after = None if task.state is State.NEW else structs.replace(task, wanted=wanted)
+def changed(
+    task: Task, after: Task | None, by: Owner, reason: Reason, message: str = "", rests_on: Guard | None = None
+) -> Change:
+    """The change that makes a task's record `after`."""
     return Change(
         kind=Kind.TASK,
         id=task.id,
@@ -90,6 +84,19 @@ def raise_wanted(
         message=message,
         rests_on=rests_on,
     )
+
+
+def raise_wanted(
+    task: Task, wanted: Wanted, reason: Reason, by: Owner, message: str = "", rests_on: Guard | None = None
+) -> Change | None:
+    """The change that raises what is wanted of `task`; None if that much is wanted already.
+
+    A task that never got a node has nothing to stop: it is deleted.
+    """
+    if WANTED_RANK[task.wanted] >= WANTED_RANK[wanted]:
+        return None
+    after = None if task.state is State.NEW else structs.replace(task, wanted=wanted)
+    return changed(task, after, by, reason, message, rests_on)
 
 
 def deleted(kind: Kind, id: str, before: int, by: Owner, reason: Reason) -> Change:

@@ -243,6 +243,10 @@ class Condition(StrEnum):
     """It is a job, and done."""
 
 
+PRIORITY_MAX = 1_000_000
+"""Of a service's priority, and the least is as much below zero."""
+
+
 class Preemption(StrEnum):
     """Which tasks of lower priority one that finds no room may displace."""
 

@@ -32,9 +32,9 @@ from longshore.decide.placement.scoring.scores import Policy, table_for
 from longshore.decide.placement.table import Busy, NodeTable
 from longshore.decide.placement.volumes import Ties, Volumes
 from longshore.decide.placement.waiting import Waiting
-from longshore.model.changes import Change, Guard, on_node
+from longshore.model.changes import Change, Guard, changed, on_node
 from longshore.model.lifecycle import Owner, State
-from longshore.model.objects import Kind, PublishedPort, Release, Task
+from longshore.model.objects import PublishedPort, Release, Task
 from longshore.model.reasons import Reason
 from longshore.model.snapshot import Snapshot
 from longshore.model.spec import ServiceSpec, volumes_of
@@ -109,7 +109,7 @@ class _Pass:
         self.changes: list[Change] = []
         self.looks: list[float] = []
         self._guards = _Guards(world)
-        self._any_placed = False
+        """Empty until something is placed."""
         self._hopes = False
         """Whether one was refused that may find room once another was placed."""
 
@@ -120,7 +120,7 @@ class _Pass:
     def again(self) -> Again:
         """When to look again."""
         # Who was refused for want of others may find them there now.
-        now = (self._now,) if self._hopes and self._any_placed else ()
+        now = (self._now,) if self._hopes and self._guards else ()
         return min((*self.looks, *self.making.looks, *now), default=None)
 
     def settle(self, tasks: Sequence[Task], release: Release) -> None:
@@ -174,7 +174,6 @@ class _Pass:
         for task, (node, ports, message) in zip(tasks, one.give_many(len(tasks)), strict=False):
             self.changes.append(_placed(task, self._guards[node], ports, {}, message, self._now))
             done += 1
-        self._any_placed = self._any_placed or done > 0
         if not done:
             self._turn_away(tasks, one, (), {})
         return done or len(tasks)
@@ -223,7 +222,6 @@ class _Pass:
         assert isinstance(change.after, Task)
         self.changes += self._volumes.place(change.after, spec, self._world.nodes[node], self._now)
         self.changes.append(change)
-        self._any_placed = True
 
 
 class _Guards(dict[str, Guard]):
@@ -263,39 +261,24 @@ def _placed(
     now: float,
     devices: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
 ) -> Change:
-    return _change(
+    after = replace(
         task,
-        replace(
-            task,
-            state=State.PLACED,
-            node=node.id,
-            avoids=avoids,
-            ports=ports,
-            devices=dict(devices),
-            claims="",
-            placed_at=now,
-            reason=Reason.PLACED,
-            message=message,
-        ),
-        node,
+        state=State.PLACED,
+        node=node.id,
+        avoids=avoids,
+        ports=ports,
+        devices=dict(devices),
+        claims="",
+        placed_at=now,
+        reason=Reason.PLACED,
+        message=message,
     )
+    return changed(task, after, Owner.PLACEMENT, Reason.PLACED, message, node)
 
 
 def _refused(task: Task, text: str) -> Change | None:
     """The change that says why `task` has no node yet; None if its record says so already."""
     if task.message == text:
         return None
-    return _change(task, replace(task, claims="", reason=Reason.NO_NODE, message=text))
-
-
-def _change(task: Task, after: Task, rests_on: Guard | None = None) -> Change:
-    return Change(
-        kind=Kind.TASK,
-        id=task.id,
-        before=task.revision,
-        after=after,
-        by=Owner.PLACEMENT,
-        reason=after.reason,
-        message=after.message,
-        rests_on=rests_on,
-    )
+    after = replace(task, claims="", reason=Reason.NO_NODE, message=text)
+    return changed(task, after, Owner.PLACEMENT, Reason.NO_NODE, text)

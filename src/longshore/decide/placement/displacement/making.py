@@ -20,9 +20,9 @@ from longshore.decide.placement.filters import rows_within
 from longshore.decide.placement.ranking import Taken
 from longshore.decide.placement.table import NodeTable
 from longshore.decide.placement.volumes import Ties
-from longshore.model.changes import Change, raise_wanted
+from longshore.model.changes import Change, changed, raise_wanted
 from longshore.model.lifecycle import Owner, Wanted
-from longshore.model.objects import Kind, Task
+from longshore.model.objects import Task
 from longshore.model.reasons import Reason
 from longshore.model.snapshot import Snapshot
 from longshore.model.spec import Mode, Preemption, drain_s_of
@@ -120,7 +120,8 @@ class Making:
         displaced = [one for one, _ in found.displaced]
         message = f"on {node}, {self._about(displaced)}" if displaced else f"on {node}, which others are about to leave"
         claim = replace(task, claims=node, reason=Reason.MAKES_ROOM, message=message)
-        return [_change(task, claim, Reason.MAKES_ROOM, message), *(self._displaced(one, task) for one in displaced)]
+        made = changed(task, claim, Owner.PLACEMENT, Reason.MAKES_ROOM, message)
+        return [made, *(self._displaced(one, task) for one in displaced)]
 
     def _about(self, displaced: Sequence[Task]) -> str:
         names = ", ".join(task.id for task in displaced[:NAMES_MAX])
@@ -135,19 +136,7 @@ class Making:
         message = f"by {by.id}, whose priority is {others}, not {mine}"
         if task.ready and service is not None and drain_s_of(service.spec):
             leaves = replace(task, wanted=Wanted.LEAVING, leaving_at=self._now)
-            return _change(task, leaves, Reason.DISPLACED, message)
+            return changed(task, leaves, Owner.PLACEMENT, Reason.DISPLACED, message)
         change = raise_wanted(task, Wanted.STOPPED, Reason.DISPLACED, Owner.PLACEMENT, message)
         assert change is not None, "whoever is on its way out gives way to nobody more"
         return change
-
-
-def _change(task: Task, after: Task, reason: Reason, message: str) -> Change:
-    return Change(
-        kind=Kind.TASK,
-        id=task.id,
-        before=task.revision,
-        after=after,
-        by=Owner.PLACEMENT,
-        reason=reason,
-        message=message,
-    )
