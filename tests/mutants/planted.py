@@ -570,9 +570,8 @@ def a_wish_is_acknowledged_though_the_store_did_not_answer(patch: pytest.MonkeyP
 def a_worker_does_not_know_its_containers_again(patch: pytest.MonkeyPatch) -> None:
     """What was started in another life, or session, is not its own."""
 
-    def mark(assigned: Any) -> str:
-        known = assigned.task.state not in (State.STARTING, State.RUNNING)
-        return fingerprint(assigned) if known else "another"
+    def mark(task: Any) -> str:
+        return fingerprint(task) if task.state not in (State.STARTING, State.RUNNING) else "another"
 
     patch.setattr(containers, "fingerprint", mark)
 
@@ -583,7 +582,7 @@ def a_worker_takes_any_container_of_the_name(patch: pytest.MonkeyPatch) -> None:
     real_step, real_observe = containers.next_step, containers.observe
 
     def known(assigned: Any, seen: Any) -> Any:
-        return seen if assigned is None else [replace(one, fingerprint=fingerprint(assigned)) for one in seen]
+        return seen if assigned is None else [replace(one, fingerprint=fingerprint(assigned.task)) for one in seen]
 
     patch.setattr(
         runner,

@@ -17,6 +17,7 @@ from longshore.model.containers import (
     Stop,
     Verdict,
     fingerprint,
+    order_for,
     target_of,
 )
 from longshore.model.lifecycle import State, Wanted
@@ -39,7 +40,7 @@ def seen(status: Status = Status.RUNNING, of: Assigned | None = None, **fields: 
     return Container(
         id="c1",
         task="web.1.1",
-        fingerprint=fingerprint(of or assigned()),
+        fingerprint=fingerprint((of or assigned()).task),
         status=status,
         **fields,  # type: ignore[arg-type]
     )
@@ -124,11 +125,13 @@ def test_observe(
 def test_a_container_is_known_by_the_moment_of_its_tasks_creation() -> None:
     first = assigned()
     again = structs.replace(first, task=structs.replace(first.task, created_at=first.task.created_at + 1))
-    assert fingerprint(first) != fingerprint(again)
+    assert fingerprint(first.task) != fingerprint(again.task)
 
 
 def test_a_worker_that_knows_more_fields_of_a_spec_finds_the_same_containers_its_own() -> None:
-    assert fingerprint(assigned()) == fingerprint(assigned(command=("sh",)))
+    orders = [order_for(one, cluster="c1", node="n1") for one in (assigned(), assigned(command=("sh",)))]
+    assert orders[0].spec != orders[1].spec
+    assert orders[0].fingerprint == orders[1].fingerprint
 
 
 # -- the worker's own probes

@@ -86,5 +86,6 @@ SEEDS: tuple[Kept, ...] = (
     Kept(1300335, "who would displace others did not look again once a port that a program had held could be tried"),
     Kept(1300500, "the same of a task that is pinned to its node"),
     Kept(1400082, "a task was placed near another for whom room was only held"),
+    Kept(3000248, "the witness took the container of a task that is gone for that of its namesake, on another volume"),
     Kept(5055, "what the user's last act set off was still being written when rest began to be looked at", 4, 120),
 )

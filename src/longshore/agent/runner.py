@@ -239,7 +239,7 @@ class Runner:
         id, progress = assigned.task.id, self._progress.get(assigned.task.id)
         if not assigned.spec.single_writer or (progress is not None and progress.state in TERMINAL):
             return
-        mark = fingerprint(assigned)
+        mark = fingerprint(assigned.task)
         own = [one.id for one in seen if one.fingerprint == mark]
         if own and self._fence.ends(own[0]):  # a task has one container
             self._progress[id] = Progress(State.STOPPED, Reason.FENCED, self._fence.words)

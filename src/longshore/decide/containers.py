@@ -57,7 +57,7 @@ def next_step(
     node: str,
 ) -> Step | None:
     """The next thing to do; None if all is as wanted."""
-    mark = fingerprint(assigned) if assigned is not None else ""
+    mark = fingerprint(assigned.task) if assigned is not None else ""
     grace_s = assigned.spec.stop_grace_s if assigned is not None else STALE_GRACE_S
     for other in seen:
         if other.fingerprint != mark:
@@ -109,7 +109,7 @@ def to_probe(assigned: Assigned, seen: Sequence[Container], progress: Progress |
         return None
     if progress is not None and progress.state in _ENDED:
         return None
-    mark = fingerprint(assigned)
+    mark = fingerprint(assigned.task)
     return next((one for one in seen if one.fingerprint == mark and one.status is Status.RUNNING), None)
 
 
@@ -134,7 +134,7 @@ def observe(
 ) -> Observation | None:
     """What is true of the task now; None if the manager knows more than can be seen here."""
     task = assigned.task
-    mark = fingerprint(assigned)
+    mark = fingerprint(assigned.task)
     container = next((one for one in seen if one.fingerprint == mark), None)
     if task.state is State.LOST:
         return None

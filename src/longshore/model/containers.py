@@ -161,20 +161,19 @@ class Remove(msgspec.Struct, frozen=True):
 Step = Prepare | Create | Start | Stop | Remove
 
 
-def fingerprint(assigned: Assigned) -> str:
+def fingerprint(task: Task) -> str:
     """Identity of a task's container. Ids can come again after a service was removed and made anew; this cannot,
     because it covers the moment of the task's creation, so a stale container is never taken for the new task's.
 
     Spec and ports are not in it: a task never changes its release or its ports, and a worker of another version, which
     may know more fields of a spec, must find the same containers its own.
     """
-    task = assigned.task
     return hashlib.sha256(f"{task.id} {task.release} {task.created_at!r}".encode()).hexdigest()[:16]
 
 
 def order_for(assigned: Assigned, *, cluster: str, node: str) -> ContainerOrder:
     """The order for a task's container. Its name is unique per engine, even where several clusters share one."""
-    mark = fingerprint(assigned)
+    mark = fingerprint(assigned.task)
     return ContainerOrder(
         name=f"{assigned.task.id}-{mark[:8]}",
         task=assigned.task.id,

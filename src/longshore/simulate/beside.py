@@ -9,6 +9,7 @@ from collections import Counter, defaultdict
 from itertools import pairwise
 
 from longshore.engine.fake_containers import Box
+from longshore.model.containers import fingerprint
 from longshore.model.objects import volume_id
 from longshore.model.snapshot import Snapshot
 from longshore.model.spec import volumes_of
@@ -85,6 +86,8 @@ class Beside:
             task = snapshot.task(box.order.task)
             if task is None or not task.live or task.node != site.name or task.pinned:
                 continue
+            if fingerprint(task) != box.order.fingerprint:
+                continue  # left behind by one of the same id that is gone
             for name in names:
                 home = self._volumes.setdefault(volume_id(name, task.service, task.slot), site.name)
                 if home != site.name:

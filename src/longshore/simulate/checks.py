@@ -10,7 +10,7 @@ from longshore.decide import moves, rebalance, restart
 from longshore.decide.dependencies import release_for, waits
 from longshore.decide.placement import explain, place
 from longshore.decide.placement.constraints import covers, eligible, gives_up
-from longshore.model.containers import Assigned, Status, fingerprint
+from longshore.model.containers import Status, fingerprint
 from longshore.model.lifecycle import State, Wanted
 from longshore.model.objects import Availability, NodeStatus, ReleasePhase, Service, Task
 from longshore.model.reasons import Reason
@@ -195,7 +195,7 @@ def _machines(world: World, snapshot: Snapshot) -> list[str]:
         if not site.on:
             continue
         known = snapshot.tasks_of_node(name)
-        marks = {id: _mark(snapshot, task) for id, task in known.items()}
+        marks = {id: fingerprint(task) for id, task in known.items()}
         running = sorted((box.order.task, box.order.fingerprint) for box in site.boxes(running=True))
         wanted = sorted((task.id, marks[task.id]) for task in known.values() if task.state is State.RUNNING)
         if running != wanted:
@@ -209,11 +209,6 @@ def _machines(world: World, snapshot: Snapshot) -> list[str]:
         untold = [id for id in told.keys() | known.keys() if id not in known or told.get(id) is not known[id].wanted]
         found += [f"{name} has not been told what became of {id}" for id in sorted(untold)]
     return found
-
-
-def _mark(snapshot: Snapshot, task: Task) -> str:
-    release = snapshot.release(task.service, task.release)
-    return fingerprint(Assigned(task=task, spec=release.spec)) if release is not None else ""
 
 
 def _names(running: list[tuple[str, str]]) -> str:

@@ -20,7 +20,7 @@ from longshore.decide.placement.constraints import eligible
 from longshore.decide.rollout import starts_first
 from longshore.engine.fake_containers import Box
 from longshore.model.changes import Batch, Event
-from longshore.model.containers import Assigned, fingerprint
+from longshore.model.containers import fingerprint
 from longshore.model.invariants import broken
 from longshore.model.lifecycle import RANK, Owner, State, Wanted
 from longshore.model.objects import Kind, Node, NodeStatus, Object, Service, Task
@@ -303,13 +303,8 @@ class Witness:
             node = self._known.get((Kind.NODE, after.node))
             if isinstance(node, Node) and node.status is NodeStatus.READY:
                 self.note(f"{after.id} is lost, although {after.node} is ready")
-        if after.reason is Reason.CONTAINER_GONE and site is not None and self._mark(after) not in site.taken:
+        if after.reason is Reason.CONTAINER_GONE and site is not None and fingerprint(after) not in site.taken:
             self.note(f"the container of {after.id} is said to be gone, and nobody took it")
-
-    def _mark(self, task: Task) -> str:
-        """The fingerprint of a task's container."""
-        release = self.world.read().release(task.service, task.release)
-        return fingerprint(Assigned(task=task, spec=release.spec)) if release is not None else ""
 
     def _check_rollout(self, event: Event, after: Task, before: Task, snapshot: Snapshot) -> None:
         """A rollout makes only so many places at a time stop serving, and waits until they serve again."""
@@ -396,7 +391,7 @@ class Witness:
 
     def _asked(self, site: Site, verb: str, task_id: str, mark: str, box: Box | None) -> None:
         task = self.world.read().task(task_id)
-        if task is None or task.node != site.name or self._mark(task) != mark:
+        if task is None or task.node != site.name or fingerprint(task) != mark:
             return
         wanted = task.live and task.wanted is Wanted.RUNNING
         # What an engine that lied had begun once more is stopped again.
