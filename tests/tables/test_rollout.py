@@ -156,7 +156,7 @@ def test_who_may_start_first(spec: Any, first: bool) -> None:
 
 def moving(slot: int = 1, to: str = "n2", **fields: Any) -> Task:
     """A task that is to move."""
-    return task(slot, moves_to=to, moves_turn=slot, **fields)
+    return task(slot, moves_to=to, **({"moves_turn": slot} | fields))
 
 
 def sent(slot: int = 1, state: State = State.STARTING, to: str = "n2", **fields: Any) -> Task:
@@ -181,6 +181,7 @@ STAYS = "web.1.1 running"
         pytest.param([*done(), moving(), sent(state=State.RUNNING), task(2)], ["web.1.1 wanted stopped", "web.1.2 running"], None, id="ready, it takes over"),
         pytest.param([*done(drain_s=2.0), moving(), sent(state=State.RUNNING), task(2)], ["web.1.1 wanted leaving", "web.1.2 running"], NOW + 2, id="and the former drains as always"),
         pytest.param([*done(), moving(), moving(2, to="n1", on="n2")], ["+web.1.2"], None, id="one after the other, by the service's rules"),
+        pytest.param([*done(), moving(moves_turn=2), moving(2, moves_turn=1, to="n1", on="n2")], ["+web.2.2"], None, id="in turn, whatever their slots are"),
         pytest.param([*done(3, parallelism=0), moving(), moving(2), moving(3)], ["+web.1.2", "+web.2.2"], NOW + TURN_LOOK_S, id="and two at a time"),
         pytest.param([*done(delay_s=5.0), moving(created_at=NOW - 3), task(2)], [], NOW + 2, id="with the delay between two"),
         pytest.param([*done(), moving(ready=False), sent(), task(2)], [], None, id="one that falters is not stopped for it"),

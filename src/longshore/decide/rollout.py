@@ -294,7 +294,9 @@ class _Step:
         careful, free = at_once - len(self._unready().union(busy)), at_once - len(set(busy))
         gentle = free if first else careful
         room = {Reason.OUTDATED: careful, Reason.NODE_DRAINED: gentle, Reason.MOVED: gentle}
-        for task in ready:
+        # In turn, or one of a later turn waits here for room that the first would make, which waits for it to be done.
+        turns = {id: turn for turn, id in enumerate(self._turn)}
+        for task in sorted(ready, key=lambda task: turns.get(task.id, -1)):
             cause = self._cause(task)
             assert cause is not None
             if cause is Reason.MOVED and task.id not in self._turn:
