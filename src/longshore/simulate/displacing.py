@@ -50,12 +50,13 @@ class Displacing:
         service = snapshot.services.get(task.service)
         if service is None:
             return []
+        own = min(spec.priority for spec in self._known(task.service, snapshot, now - unaware_s))
         by = [
             spec
             for name in snapshot.services_with_tasks
             if _claims(snapshot, name, task.node)
             for spec in self._known(name, snapshot, now - unaware_s)
-            if spec.priority > service.spec.priority
+            if spec.priority > own
         ]
         if not by:
             return [f"{task.id} is displaced on {task.node}, which nobody of higher priority claims"]
