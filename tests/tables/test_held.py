@@ -14,7 +14,7 @@ from longshore.model.placing import Affinity, PlacementRules
 from longshore.model.reasons import Reason
 from longshore.model.snapshot import Snapshot
 from longshore.model.spec import Resources
-from tests.situations import GIB, NOW, node, releases, service, world
+from tests.situations import GIB, NOW, node, releases, service, task, world
 
 LIVES, STEPS = 60, 40
 NODES = ("n1", "n2", "n3")
@@ -45,6 +45,15 @@ def test_what_was_repaired_is_what_is_counted() -> None:
             for mine, fresh in zip(held._holdings, counted._holdings, strict=True):
                 assert sorted(mine.ports) == sorted(fresh.ports), f"seed {seed}"
     assert repaired > LIVES, "all was counted anew, so this says nothing"
+
+
+def test_a_task_takes_with_it_what_it_held() -> None:
+    """Also where its service was removed meanwhile, and one of the same name has the same release with other needs."""
+    small, large = (service("web", resources=Resources(cpu=cpu, memory=GIB)) for cpu in (0.5, 2.0))
+    held, stays = Held(), task(of="api")
+    held.see(world(node("n1"), small, service("api"), stays, task()), NOW)
+    held.see(world(node("n1"), large, service("api"), stays), NOW)
+    assert (held.cpu_held[0], held.memory_held[0], held.tasks[0]) == (0, 0, 1)
 
 
 def beyond(held: Held) -> dict[str, list[str]]:

@@ -116,8 +116,8 @@ class Held:
         self.tainted: tuple[int, ...] = ()
         """The rows that have taints: few, or none."""
         self._domains: dict[str, Domains] = {}
-        self._records: Shared[Node] = Shared()
-        self._of_node: Shared[Shared[Task]] = Shared()
+        self._world = Snapshot()
+        """What was seen last. A release of the same name may have come since, with other needs."""
         self._unseen = False
         """Whether there are rows whose tasks nobody has looked at."""
         self._holdings: list[Holding] = []
@@ -130,35 +130,34 @@ class Held:
         if len(self._number_of) > 2 * len(world.nodes) + MACHINES_GONE_MAX:
             self.__init__()  # type: ignore[misc]  # begin anew: numbers of machines that are gone have piled up
         self.ports.give_back()
-        if world.nodes is not self._records:
-            self._see_nodes(world.nodes)
-        needs: Needs = {}
-        before: Shared[Shared[Task]] = Shared() if self._unseen else self._of_node
-        for row in sorted({*self._changed(world), *(self.row_of[name] for name in self._passing)}):
-            seen, tasks = before.get(self.names[row]), world.tasks_of_node(self.names[row])
-            if seen is None or not self._repair(row, _differing(world, seen, tasks, now, needs)):
-                self._hold(row, _holding(world, tasks.values(), now, needs))
+        before, self._world = self._world, world
+        if world.nodes is not before.nodes:
+            self._see_nodes(before.nodes, world.nodes)
+        unseen, self._unseen = self._unseen, False
+        needs: tuple[Needs, Needs] = ({}, {})
+        for row in sorted({*self._changed(before, unseen=unseen), *(self.row_of[name] for name in self._passing)}):
+            name = self.names[row]
+            differing = None if unseen else _differing((before, world), name, now, needs)
+            if differing is None or not self._repair(row, differing):
+                self._hold(row, _holding(world, world.tasks_of_node(name).values(), now, needs[1]))
         self.ports.refuse((self.machine.item(row), one) for row, one in self._refusals())
 
-    def _see_nodes(self, records: Shared[Node]) -> None:
-        changed = records.differing(self._records)
+    def _see_nodes(self, before: Shared[Node], records: Shared[Node]) -> None:
+        changed = records.differing(before)
         if any((name in records) is not (name in self.row_of) for name in changed):
             self._renumber(records)
         for name in changed:
             if name in records:
                 self._describe(self.row_of[name], records[name])
-        self._records = records
         self._domains.clear()
         self.tainted = tuple(row for row, node in enumerate(self.nodes) if node.taints)
         self.machines_are_shared = len(set(self.machine.tolist())) < len(self.names)
 
-    def _changed(self, world: Snapshot) -> list[int]:
-        """The rows whose tasks are not those that were seen last; from now on they are."""
-        before, self._of_node = self._of_node, world.nodes_with_tasks
-        if self._unseen:
-            self._unseen = False
+    def _changed(self, before: Snapshot, *, unseen: bool) -> list[int]:
+        """The rows whose tasks are not those that they were before."""
+        if unseen:
             return [*range(len(self.names))]
-        changed = self._of_node.differing(before)
+        changed = self._world.nodes_with_tasks.differing(before.nodes_with_tasks)
         return [self.row_of[name] for name in changed if name in self.row_of]
 
     def holds(self, constraint: Constraint) -> Mask:
@@ -328,14 +327,19 @@ def _moved(column: Array, old: Counts) -> Array:
 
 
 def _differing(
-    world: Snapshot, seen: Shared[Task], tasks: Shared[Task], now: float, needs: Needs
-) -> tuple[Holding, Holding]:
-    """What the tasks of one node hold that are not as they were seen: those that were, and those that are."""
+    worlds: tuple[Snapshot, Snapshot], node: str, now: float, needs: tuple[Needs, Needs]
+) -> tuple[Holding, Holding] | None:
+    """What the tasks of one node hold that are not as they were: those that were, as they were then, and those that
+    are; None if nothing is known of then. `needs` are those of the two `worlds`."""
+    before, world = worlds
+    seen, tasks = before.nodes_with_tasks.get(node), world.tasks_of_node(node)
+    if seen is None:
+        return None
     pairs = [(seen.get(id), tasks.get(id)) for id in tasks.differing(seen)]
     differing = [pair for pair in pairs if not _holds_alike(*pair)]
     less = [old for old, _ in differing if old is not None]
     more = [new for _, new in differing if new is not None]
-    return _holding(world, less, now, needs) if less else _EMPTY, _holding(world, more, now, needs)
+    return _holding(before, less, now, needs[0]) if less else _EMPTY, _holding(world, more, now, needs[1])
 
 
 def _holds_alike(old: Task | None, new: Task | None) -> bool:
