@@ -16,7 +16,7 @@ from longshore.model.lifecycle import ON_NODE, State, Wanted
 from longshore.model.objects import Availability, Node, NodeStatus, PublishedPort, Task, Volume
 from longshore.model.reasons import Reason
 from longshore.model.snapshot import Snapshot
-from longshore.model.spec import Mode, MountKind, ServiceSpec
+from longshore.model.spec import Mode, MountKind, Resources, ServiceSpec
 from tests.tables.naive_rules import Rules
 
 RETRY_S = 30.0
@@ -317,9 +317,16 @@ RANKS: dict[str, Rank] = {
 }
 
 
-def waiting(world: Snapshot) -> list[Task]:
+def waiting(world: Snapshot, policy: str) -> list[Task]:
     tasks = [task for task in world.tasks() if task.state is State.NEW and task.wanted is Wanted.RUNNING]
-    return sorted(tasks, key=lambda task: (task.created_at, task.service, task.slot, task.generation))
+
+    def turn(task: Task) -> tuple[object, ...]:
+        release = world.release(task.service, task.release)
+        needs = release.spec.resources if release is not None else Resources()
+        size = needs.cpu + needs.memory / (4 << 30)
+        return int(task.created_at), -size, task.created_at, task.service, task.slot, task.generation
+
+    return sorted(tasks, key=turn if policy == "alignment" else lambda task: turn(task)[2:])
 
 
 def decide(
@@ -337,7 +344,7 @@ def situation(
     rows: list[tuple[str, str, tuple[PublishedPort, ...], str]] = []
     looks: list[float] = []
     hopes: list[str] = []
-    for task in waiting(world):
+    for task in waiting(world, policy):
         spec = here.spec(task)
         if spec is None:
             rows.append((task.id, "", (), f"release {task.release} is not kept"))

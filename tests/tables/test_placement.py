@@ -300,6 +300,20 @@ def test_oldest_first() -> None:
     assert [change.id for change in changes] == ["web.9.1", "api.1.1", "web.2.1", "web.10.1", "web.1.1"]
 
 
+@pytest.mark.parametrize(
+    ("policy", "expected"),
+    [
+        ("alignment", ["old.1.1", "big.1.1", "small.1.1"]),
+        ("binpack", ["old.1.1", "small.1.1", "big.1.1"]),
+    ],
+)
+def test_alignment_has_the_largest_first_of_one_second(policy: str, expected: list[str]) -> None:
+    tasks = [task("old", 1, created_at=1.9), task("small", 1, created_at=2.0), task("big", 1, created_at=2.9)]
+    kept = (service("old", memory=GIB), service("small", memory=GIB), service("big", memory=2 * GIB))
+    changes, _ = decide(world(node("n1"), *kept, *tasks), NOW, policy)
+    assert [change.id for change in changes] == expected
+
+
 def test_the_oldest_get_the_last_room() -> None:
     tasks = [task("small", 1, created_at=2.0), task("big", 1, created_at=1.0), task("small", 2, created_at=3.0)]
     kept = (service("big", memory=7 * GIB), service("small", memory=GIB))

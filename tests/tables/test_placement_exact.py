@@ -266,7 +266,7 @@ def test_equal_worlds_give_equal_answers(policy: str) -> None:
 def test_the_first_goes_where_the_explanation_says(policy: str) -> None:
     for seed in range(WORLDS // 4):
         here = random_world(Random(seed))
-        queue = naive.waiting(here)
+        queue = naive.waiting(here, policy)
         if not queue:
             continue
         told = explain(here, queue[0], NOW, policy)
@@ -286,7 +286,7 @@ def test_epvm_is_the_least_rise_in_cost() -> None:
     for seed in range(WORLDS // 2):
         rng = Random(seed)
         here = awkward(random_world(rng), rng)
-        queue = naive.waiting(here)
+        queue = naive.waiting(here, "epvm")
         if not queue or not (scores := explain(here, queue[0], NOW, "epvm").scores):
             continue
         now = naive.Situation(here, NOW, FEW, {one.id: one for one in here.tasks()})

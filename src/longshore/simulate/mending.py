@@ -15,6 +15,7 @@ from longshore.decide.placement.ask import ask_of
 from longshore.decide.placement.constraints import gives_up
 from longshore.decide.placement.displacement.claims import hold_before
 from longshore.decide.placement.filters import rows_within, sieve
+from longshore.decide.placement.scoring.policies import policy_named
 from longshore.decide.placement.table import NodeTable
 from longshore.decide.placement.volumes import Volumes
 from longshore.model.lifecycle import State, Wanted
@@ -37,7 +38,8 @@ _Seen = tuple[Service | None, Mapping[str, Task], Mapping[str, Node]]
 class Mending:
     """Remembers since when each thing has been amiss."""
 
-    def __init__(self) -> None:
+    def __init__(self, policy: str) -> None:
+        self._largest_first = policy_named(policy).largest_first
         self._since: dict[str, float] = {}
         self._looked_at = 0.0
         self._calm: dict[str, _Seen] = {}
@@ -56,7 +58,7 @@ class Mending:
         if at - self._room_at >= ROOM_EVERY_S:
             # A port that was taken may be tried again in time, and that is the only thing that comes with it alone.
             if world.revision != self._room_revision or self._waiting:
-                self._waiting = [*_could_be_placed(world, now)]
+                self._waiting = [*_could_be_placed(world, now, largest_first=self._largest_first)]
             self._room_at, self._room_revision = at, world.revision
         found = {*amiss(world, now, self._calm), *self._waiting}
         self._since = {one: self._since.get(one, at) for one in sorted(found)}
@@ -128,7 +130,7 @@ def _not_let_go(world: Snapshot, service: Service) -> Iterator[str]:
             yield f"{task.id} is not relieved on {task.node}, which gives it up,"
 
 
-def _could_be_placed(world: Snapshot, now: float) -> Iterator[str]:
+def _could_be_placed(world: Snapshot, now: float, *, largest_first: bool) -> Iterator[str]:
     """Tasks that were told that no node takes them. One speaks for all that are alike."""
     alike: dict[tuple[str, int, str, int], Task] = {}
     for name in sorted(world.services_with_tasks):
@@ -144,7 +146,7 @@ def _could_be_placed(world: Snapshot, now: float) -> Iterator[str]:
         if _has_room(world, table, volumes, task):
             left = NodeTable(world, now)
             # Counted only where it matters, as it is another table for each task.
-            if not hold_before(world, left, task) or _has_room(world, left, volumes, task):
+            if not hold_before(world, left, task, largest_first=largest_first) or _has_room(world, left, volumes, task):
                 yield f"{task.id} waits for a node, and one has room"
 
 

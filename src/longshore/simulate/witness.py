@@ -81,7 +81,7 @@ class Witness:
         self._given_up: dict[tuple[str, Mode], dict[str | int, Task]] = defaultdict(dict)
         """By service and place (its node if the service is global, else its slot): the ready task that a rollout
         stopped, until its place serves again."""
-        self._mending = Mending()
+        self._mending = Mending(self.world.policy)
         self._node_changed: dict[str, float] = {}
         """When each node's record was last written, by the true time."""
         self._taken_back: dict[str, list[tuple[ServiceSpec, ServiceSpec]]] = defaultdict(list)

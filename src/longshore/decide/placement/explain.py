@@ -57,7 +57,7 @@ def explain(
     ask = ask_of(task.service, release.spec)
     own = policy_named(ask.rules.policy) if ask.rules.policy else chooser
     table = table_for(chooser, world, now, busy, without=task.id, measures=own.measures, held=kept.held)
-    held = hold_before(world, table, task) if task.state is State.NEW else False
+    held = hold_before(world, table, task, largest_first=chooser.largest_first) if task.state is State.NEW else False
     chooser = bound(own, world, now, table, ask, kept.past)
     left = sieve(table, ask)
     ties = Volumes(world).ties(task, release.spec)

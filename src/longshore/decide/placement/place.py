@@ -62,7 +62,7 @@ def decide(
     `busy` measures nodes, for policies that ask what is in use."""
     chooser = policy_named(policy)
     kept = Kept() if kept is None else kept
-    waiting = kept.waiting.of(world)
+    waiting = kept.waiting.of(world, largest_first=chooser.largest_first)
     if not waiting:
         return [], None
     table = table_for(chooser, world, now, busy, measures=_measures(world, waiting), held=kept.held)

@@ -6,8 +6,7 @@ Knows nothing of nodes.
 
 from collections.abc import Iterable
 
-from longshore.decide.placement.displacement.priorities import priorities, turn
-from longshore.decide.placement.held import age
+from longshore.decide.placement.displacement.priorities import in_turn
 from longshore.model.lifecycle import State, Wanted
 from longshore.model.objects import Task
 from longshore.model.sharing import Shared, Slots
@@ -23,7 +22,7 @@ class Waiting:
         self._seen: Shared[Slots] = Shared()
         self._waiting: dict[str, list[Task]] = {}
 
-    def of(self, world: Snapshot) -> list[Task]:
+    def of(self, world: Snapshot, *, largest_first: bool = False) -> list[Task]:
         """Those of `world` in their order: those of highest priority first, and of them the oldest."""
         services = world.services_with_tasks
         for name in services.differing(self._seen):
@@ -34,10 +33,7 @@ class Waiting:
             else:
                 self._waiting.pop(name, None)
         self._seen = services
-        every = (task for found in self._waiting.values() for task in found)
-        if priorities(world).keys().isdisjoint(self._waiting):
-            return sorted(every, key=age)
-        return sorted(every, key=lambda task: turn(world, task))
+        return in_turn(world, (task for found in self._waiting.values() for task in found), largest_first=largest_first)
 
 
 def _waiting(tasks: Iterable[Task]) -> tuple[Task, ...]:

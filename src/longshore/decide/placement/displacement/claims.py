@@ -15,9 +15,9 @@ from longshore.decide import restart
 from longshore.decide.dependencies import release_for
 from longshore.decide.minimum import spare
 from longshore.decide.placement.ask import Ask, HostPort, ask_of
-from longshore.decide.placement.displacement.priorities import lowest, priorities, priority_of, turn
+from longshore.decide.placement.displacement.priorities import Turn, lowest, priorities, turn
 from longshore.decide.placement.displacement.yielding import Yielding
-from longshore.decide.placement.held import Age, age, need_of
+from longshore.decide.placement.held import need_of
 from longshore.decide.placement.holdings import PLENTY
 from longshore.decide.placement.ranking import Taken
 from longshore.decide.placement.table import Counts, NodeTable
@@ -166,10 +166,14 @@ class Claims:
 class Hold(msgspec.Struct, frozen=True):
     """Room that is held on a node."""
 
-    priority: int
-    since: Age
+    turn: Turn
+    """When its turn is, among those that wait."""
     node: str
     ask: Ask
+
+    @property
+    def priority(self) -> int:
+        return -self.turn[0]
 
 
 def held_for_slots(world: Snapshot) -> list[Hold]:
@@ -184,11 +188,11 @@ def held_for_slots(world: Snapshot) -> list[Hold]:
         ended = [task for part in parts for task in part.derive(_emptied) if _is_followed(world, service, task)]
         if ended:
             ask = ask_of(name, service.spec)
-            found += [Hold(service.spec.priority, age(task), task.node, ask) for task in ended]
-    return sorted(found, key=_first)
+            found += [Hold(turn(world, task), task.node, ask) for task in ended]
+    return sorted(found, key=lambda one: one.turn)
 
 
-def held_for_waiting(world: Snapshot) -> list[Hold]:
+def held_for_waiting(world: Snapshot, *, largest_first: bool) -> list[Hold]:
     """The nodes that waiting tasks claim."""
     found = []
     for name in world.services_with_tasks:
@@ -197,24 +201,20 @@ def held_for_waiting(world: Snapshot) -> list[Hold]:
             for task in part.derive(_claiming):
                 release = world.release(name, task.release)
                 if release is not None:
-                    ask = ask_of(name, release.spec)
-                    found.append(Hold(priority_of(world, name), age(task), task.claims, ask))
+                    when = turn(world, task, largest_first=largest_first)
+                    found.append(Hold(when, task.claims, ask_of(name, release.spec)))
     return found
 
 
-def hold_before(world: Snapshot, table: NodeTable, task: Task) -> bool:
+def hold_before(world: Snapshot, table: NodeTable, task: Task, *, largest_first: bool) -> bool:
     """Hold in a table what is held for those that come before a task; whether there is any such room."""
-    mine = turn(world, task)
-    holds = [one for one in held_for_waiting(world) if (-one.priority, one.since) < mine]
+    mine = turn(world, task, largest_first=largest_first)
+    holds = [one for one in held_for_waiting(world, largest_first=largest_first) if one.turn < mine]
     holds += [one for one in held_for_slots(world) if -one.priority < mine[0]]
-    holds = [one for one in sorted(holds, key=_first) if one.node in table.row_of]
+    holds = [one for one in sorted(holds, key=lambda one: one.turn) if one.node in table.row_of]
     for one in holds:
         table.hold(table.row_of[one.node], one.ask)
     return bool(holds)
-
-
-def _first(hold: Hold) -> tuple[int, Age]:
-    return -hold.priority, hold.since
 
 
 def _claiming(tasks: Iterable[Task]) -> tuple[Task, ...]:

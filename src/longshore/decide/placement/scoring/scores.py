@@ -165,6 +165,8 @@ class Policy(msgspec.Struct, frozen=True):
     """Whether the best is whoever has room and comes next after the last that got a task, whatever the task is."""
     crowds: bool = False
     """Whether the scores of all nodes change when the crowd doubles."""
+    largest_first: bool = False
+    """Whether of tasks that were made in the same second the largest are placed first."""
     fall: Callable[[NodeTable, int], float] | None = None
     """By how much at least one task more of any kind lowers a node's score for every other, while the crowd stays what
     it is: a score from before is a bound then, and nobody has to look at it until it comes first. None if it may rise,
@@ -335,7 +337,7 @@ POLICIES = {
         Policy("round-robin", _round_robin, _round_robin_words, turns=True),
         Policy(DEFAULT, _spread, _spread_words, fall=_spread_falls),
         Policy("binpack", _binpack, _binpack_words),
-        Policy("alignment", _alignment, _alignment_words),
+        Policy("alignment", _alignment, _alignment_words, largest_first=True),
         Policy("epvm", _epvm, _epvm_words, crowds=True, fall=_epvm_falls),
         # As Cube and its children have it: their counter moves on before the first pick, so an empty cluster begins
         # with the second node.
