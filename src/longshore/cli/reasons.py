@@ -77,10 +77,8 @@ def _show(answer: Why) -> None:
         click.echo("\nNodes that could take it, best first:")
         for one in answer.top:
             click.echo(f"  {one.node}: {one.score:.3f}{_made_of(one)}")
-        rest = answer.scores.keys() - {one.node for one in answer.top}
-        for node, score in sorted(answer.scores.items(), key=lambda one: (-one[1], one[0])):
-            if node in rest:
-                click.echo(f"  {node}: {score:.3f}")
+        if (more := len(answer.scores) - len(answer.top)) > 0:
+            click.echo(f"  and {more} more, which --json lists")
     if answer.story:
         click.echo("\nStory:")
         show_story(answer.story)
