@@ -175,7 +175,7 @@ def exited(container: Container) -> bool:
 
 
 async def started(engine: Engine, order: ContainerOrder) -> str:
-    id = await engine.create(order)
+    id = (await engine.create(order)).id
     await engine.start(id)
     return id
 

@@ -86,9 +86,9 @@ class Engine(Protocol):
     async def prepare(self, image: str, pull: Pull) -> None:
         """Have the image. Raises Refused with the engine's or registry's own words if it cannot be had."""
 
-    async def create(self, order: ContainerOrder) -> str:
-        """Make a container and return its id; if one of that name is there already with the same fingerprint, that
-        one's. Raises Refused with the engine's own words."""
+    async def create(self, order: ContainerOrder) -> Container:
+        """Make a container and return it; if one of that name is there already with the same fingerprint, that one,
+        which may have run. Raises Refused with the engine's own words."""
 
     async def start(self, id: str) -> None:
         """Start it; nothing happens if it runs. Raises PortTaken or Refused with the engine's own words, NotFound."""

@@ -62,7 +62,7 @@ class TestAnswers:
     async def test_so_is_a_container_that_does_not_run(
         self, prober: CommandProber, engine: Engine, orders: Orders
     ) -> None:
-        id = await engine.create(orders())
+        id = (await engine.create(orders())).id
         assert await refusal(prober, target(id, "true")) == "true: the container does not run"
 
     async def test_an_engine_that_does_not_answer_says_nothing_of_the_container(

@@ -109,7 +109,7 @@ class TestOrders:
             PublishedPort(container=53, host=28053, protocol=Protocol.UDP),
         )
         order = orders(spec=FULL, ports=ports)
-        made = await raw("GET", f"/containers/{await docker.create(order)}/json")
+        made = await raw("GET", f"/containers/{(await docker.create(order)).id}/json")
         config, host = made["Config"], made["HostConfig"]
         assert made["Name"] == f"/{order.name}"
         assert (config["Cmd"], config["User"], config["WorkingDir"]) == (["sleep", "60"], "65534:65534", "/tmp")
@@ -151,7 +151,7 @@ class TestOrders:
 
     async def test_the_plainest_spec_leaves_the_rest_to_the_image(self, docker: DockerEngine, orders: Orders) -> None:
         plain = orders(spec=ServiceSpec(image=DEMO, limits=Limits(pids=0)))
-        made = await raw("GET", f"/containers/{await docker.create(plain)}/json")
+        made = await raw("GET", f"/containers/{(await docker.create(plain)).id}/json")
         assert made["Config"]["Cmd"] == ["/serve"]
         assert made["Config"]["Hostname"] == plain.task.replace(".", "-")
         assert made["HostConfig"]["Memory"] == made["HostConfig"]["NanoCpus"] == 0
@@ -196,7 +196,7 @@ class TestOrders:
 
     async def test_a_device_of_the_machine_is_in_the_container(self, docker: DockerEngine, orders: Orders) -> None:
         order = msgspec.structs.replace(orders(), devices={"null": ("/dev/full",)})
-        id = await docker.create(order)
+        id = (await docker.create(order)).id
         try:
             await docker.start(id)
             ran = await docker.exec(id, ("test", "-c", "/dev/full"), timeout_s=10.0)
@@ -267,13 +267,13 @@ class TestPorts:
             sock.bind((ip, 0))
             sock.listen()
             port = sock.getsockname()[1]
-            id = await docker.create(orders(ports=(PublishedPort(container=8080, host=port, ip=ip),)))
+            id = (await docker.create(orders(ports=(PublishedPort(container=8080, host=port, ip=ip),)))).id
             with pytest.raises(PortTaken, match=f"^{ip}:{port} is taken: .*address already in use"):
                 await docker.start(id)
         await docker.start(id)
 
     async def test_an_address_that_the_machine_does_not_have(self, docker: DockerEngine, orders: Orders) -> None:
-        id = await docker.create(orders(ports=(PublishedPort(container=8080, host=28099, ip="192.0.2.1"),)))
+        id = (await docker.create(orders(ports=(PublishedPort(container=8080, host=28099, ip="192.0.2.1"),)))).id
         with pytest.raises(Refused, match="cannot assign requested address") as refused:
             await docker.start(id)
         assert not isinstance(refused.value, PortTaken)
@@ -325,7 +325,7 @@ class TestEvents:
         self, docker: DockerEngine, orders: Orders
     ) -> None:
         """As the engine answers before it listens, and what happens in between must not be lost."""
-        id = await docker.create(orders())
+        id = (await docker.create(orders())).id
         events = docker.events(orders.cluster, NODE)
         async with asyncio.timeout(20):
             assert [await anext(events), await anext(events)] == ["", id]

@@ -77,7 +77,7 @@ class TestContainers:
 
     async def test_lists_every_state(self, engine: Engine, orders: Orders) -> None:
         created, running, done = orders(), orders(), orders("exit 3")
-        ids = [await engine.create(created), await started(engine, running), await started(engine, done)]
+        ids = [(await engine.create(created)).id, await started(engine, running), await started(engine, done)]
         await until(engine, orders, ids[2], exited)
         found = {one.id: one for one in await engine.containers(orders.cluster, NODE)}
         assert [found[id].status for id in ids] == [Status.CREATED, Status.RUNNING, Status.EXITED]
@@ -97,7 +97,7 @@ class TestContainers:
         assert [await engine.container(one.id) for one in found] == list(found)
 
     async def test_one_has_an_address_while_it_runs(self, engine: Engine, orders: Orders) -> None:
-        id = await engine.create(orders())
+        id = (await engine.create(orders())).id
         addresses = []
         for change in (None, engine.start(id), engine.stop(id, 1.0)):
             if change is not None:
@@ -108,7 +108,7 @@ class TestContainers:
         assert addresses == [(False, False), (True, True), (False, False)]
 
     async def test_other_clusters_and_nodes_are_not_seen(self, engine: Engine, orders: Orders) -> None:
-        here, there = await engine.create(orders()), await engine.create(orders(node="n2"))
+        here, there = (await engine.create(orders())).id, (await engine.create(orders(node="n2"))).id
         assert [one.id for one in await engine.containers(orders.cluster, NODE)] == [here]
         assert [one.id for one in await engine.containers(orders.cluster, "n2")] == [there]
         assert await engine.containers(f"{orders.cluster}-other", NODE) == []
@@ -119,7 +119,7 @@ class TestContainers:
     async def test_labels_of_the_user_do_not_hide_a_container(self, engine: Engine, orders: Orders) -> None:
         labels = {"longshore.cluster": "x", "longshore.task": "x", "longshore.spec": "x", "mine": "kept"}
         order = with_spec(orders(), labels=labels)
-        id = await engine.create(order)
+        id = (await engine.create(order)).id
         (found,) = await engine.containers(orders.cluster, NODE)
         assert (found.id, found.task, found.fingerprint) == (id, order.task, order.fingerprint)
 
@@ -147,19 +147,27 @@ class TestCreate:
     Raises Refused with the engine's own words."""
 
     async def test_it_is_made_and_not_started(self, engine: Engine, orders: Orders) -> None:
-        seen = await engine.container(await engine.create(orders()))
+        seen = await engine.container((await engine.create(orders())).id)
         assert seen is not None
         assert (seen.status, seen.exit_code, seen.error, seen.health) == (Status.CREATED, None, "", Health.NONE)
 
     async def test_twice_is_once(self, engine: Engine, orders: Orders) -> None:
         order = orders()
-        assert await engine.create(order) == await engine.create(order)
+        assert (await engine.create(order)).id == (await engine.create(order)).id
         assert len(await engine.containers(orders.cluster, NODE)) == 1
 
     async def test_at_once_is_once_too(self, engine: Engine, orders: Orders, connect: Connect) -> None:
         order = orders()
-        ids = await asyncio.gather(*(client.create(order) for client in (engine, connect(), connect())))
-        assert len(set(ids)) == 1
+        made = await asyncio.gather(*(client.create(order) for client in (engine, connect(), connect())))
+        assert len({one.id for one in made}) == 1
+
+    async def test_one_that_has_run_is_told_as_it_is(self, engine: Engine, orders: Orders) -> None:
+        """Whoever makes one whose place is taken learns that it is not new: it is not to be started once more."""
+        order = orders("exit 3")
+        assert (await engine.create(order)).status is Status.CREATED
+        done = await ended(engine, orders, order)
+        assert await engine.create(order) == done
+        assert (done.status, done.exit_code) == (Status.EXITED, 3)
 
     async def test_the_name_of_another(self, engine: Engine, orders: Orders) -> None:
         first = orders()
@@ -169,9 +177,9 @@ class TestCreate:
 
     async def test_the_name_of_one_that_was_removed(self, engine: Engine, orders: Orders) -> None:
         order = orders()
-        first = await engine.create(order)
+        first = (await engine.create(order)).id
         await engine.remove(first)
-        assert await engine.create(order) != first
+        assert (await engine.create(order)).id != first
 
     async def test_an_image_that_is_not_there(self, engine: Engine, orders: Orders) -> None:
         with pytest.raises(Refused, match="No such image"):
@@ -196,7 +204,7 @@ class TestStart:
     async def test_a_port_that_another_container_has(self, engine: Engine, orders: Orders) -> None:
         ports = (PublishedPort(container=8080, host=free_port(), ip="127.0.0.1"),)
         first = await started(engine, orders(ports=ports))
-        second = await engine.create(orders(ports=ports))
+        second = (await engine.create(orders(ports=ports))).id
         with pytest.raises(PortTaken, match=str(ports[0].host)):
             await engine.start(second)
         seen = await engine.container(second)
@@ -207,7 +215,7 @@ class TestStart:
         await engine.start(second)
 
     async def test_a_program_that_is_not_there(self, engine: Engine, orders: Orders) -> None:
-        id = await engine.create(orders("missing-program", "an argument"))
+        id = (await engine.create(orders("missing-program", "an argument"))).id
         with pytest.raises(Refused, match="executable file not found") as refused:
             await engine.start(id)
         assert not isinstance(refused.value, PortTaken)
@@ -217,13 +225,13 @@ class TestStart:
         assert "executable file not found" in seen.error
 
     async def test_one_that_does_not_exist(self, engine: Engine, orders: Orders) -> None:
-        id = await engine.create(orders())
+        id = (await engine.create(orders())).id
         await engine.remove(id)
         with pytest.raises(NotFound):
             await engine.start(id)
 
     async def test_given_up_it_is_done_or_not_but_can_be_asked_again(self, engine: Engine, orders: Orders) -> None:
-        id = await engine.create(orders())
+        id = (await engine.create(orders())).id
         starting = asyncio.create_task(engine.start(id))
         await engine.ping()
         starting.cancel()
@@ -322,7 +330,7 @@ class TestStop:
         await asyncio.gather(*stops)
 
     async def test_one_that_was_not_started_has_stopped_or_is_gone(self, engine: Engine, orders: Orders) -> None:
-        id = await engine.create(orders("sleep", "60"))
+        id = (await engine.create(orders("sleep", "60"))).id
         await engine.stop(id, 10)
         await engine.start(id)
         await engine.stop(id, 0)
@@ -338,7 +346,7 @@ class TestRemove:
 
     async def test_in_every_state(self, engine: Engine, orders: Orders) -> None:
         done = await ended(engine, orders, orders("exit 0"))
-        ids = [await engine.create(orders()), await started(engine, orders("sleep", "60")), done.id]
+        ids = [(await engine.create(orders())).id, await started(engine, orders("sleep", "60")), done.id]
         for id in ids:
             await engine.remove(id)
             assert await engine.container(id) is None
@@ -359,7 +367,7 @@ class TestEvents:
         async with asyncio.timeout(20):
             events = engine.events(orders.cluster, NODE)
             assert await anext(events) == ""
-            id = await engine.create(orders())
+            id = (await engine.create(orders())).id
             assert await anext(events) == id
             await engine.start(id)
             assert await anext(events) == id
@@ -370,7 +378,7 @@ class TestEvents:
 
     async def test_an_end_that_nobody_asked_for(self, engine: Engine, orders: Orders) -> None:
         async with asyncio.timeout(20):
-            id = await engine.create(orders("sleep", "0.3"))
+            id = (await engine.create(orders("sleep", "0.3"))).id
             events = engine.events(orders.cluster, NODE)
             assert await anext(events) == ""
             await engine.start(id)
@@ -385,14 +393,14 @@ class TestEvents:
             events = engine.events(orders.cluster, "n2")
             assert await anext(events) == ""
             await started(engine, orders())
-            there = await engine.create(orders(node="n2"))
+            there = (await engine.create(orders(node="n2"))).id
             assert await anext(events) == there
 
     async def test_what_came_before_is_in_the_list_that_follows_the_empty_string(
         self, engine: Engine, orders: Orders
     ) -> None:
         async with asyncio.timeout(20):
-            ids = {await engine.create(orders()) for _ in range(5)}
+            ids = {(await engine.create(orders())).id for _ in range(5)}
             async for id in engine.events(orders.cluster, NODE):
                 if not id:
                     assert {one.id for one in await engine.containers(orders.cluster, NODE)} == ids
@@ -402,7 +410,7 @@ class TestEvents:
         async with asyncio.timeout(20):
             readers = [client.events(orders.cluster, NODE) for client in (engine, engine, connect())]
             assert [await anext(reader) for reader in readers] == ["", "", ""]
-            id = await engine.create(orders())
+            id = (await engine.create(orders())).id
             assert [await anext(reader) for reader in readers] == [id, id, id]
 
     async def test_it_ends_with_its_client(self, engine: Engine, orders: Orders, connect: Connect) -> None:
@@ -460,7 +468,7 @@ class TestExec:
         assert ran.exit_code == 137
 
     async def test_a_container_that_does_not_run(self, engine: Engine, orders: Orders) -> None:
-        created, done = await engine.create(orders()), await ended(engine, orders, orders("exit 0"))
+        created, done = (await engine.create(orders())).id, await ended(engine, orders, orders("exit 0"))
         for id in (created, done.id, "0123456789ab" * 5):
             with pytest.raises(NotFound):
                 await engine.exec(id, ("true",), 1.0)
@@ -526,7 +534,7 @@ class TestLogs:
             assert await all_of(engine.logs(seen.id, follow=True, tail=None, since=None)) == ["one"]
 
     async def test_of_one_that_does_not_exist(self, engine: Engine, orders: Orders) -> None:
-        id = await engine.create(orders())
+        id = (await engine.create(orders())).id
         await engine.remove(id)
         with pytest.raises(NotFound):
             await anext(engine.logs(id, follow=False, tail=None, since=None))
@@ -556,7 +564,7 @@ class TestUsage:
     async def test_nothing_gone_stopped_and_not_started(self, engine: Engine, orders: Orders) -> None:
         skip_unless_local(engine)
         assert await engine.usage([]) == (0.0, 0)
-        created, stopped, gone = await engine.create(orders()), await started(engine, orders()), "0" * 64
+        created, stopped, gone = (await engine.create(orders())).id, await started(engine, orders()), "0" * 64
         await engine.stop(stopped, 5)
         assert (await engine.usage([created, stopped, gone]))[1] == 0
         await engine.start(created)

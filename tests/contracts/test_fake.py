@@ -40,7 +40,7 @@ def machine(seed: int = 1, **settings: Any) -> FakeMachine:
 
 
 async def running(engine: FakeEngine, one: ContainerOrder) -> str:
-    id = await engine.create(one)
+    id = (await engine.create(one)).id
     await engine.start(id)
     return id
 
@@ -99,7 +99,7 @@ class TestContainersGoOn:
         async def story() -> None:
             host = machine(speeds=SLOW_START)
             engine = FakeEngine(host)
-            id = await engine.create(order())
+            id = (await engine.create(order())).id
             starting = asyncio.create_task(engine.start(id))
             await asyncio.sleep(1)
             starting.cancel()
@@ -224,7 +224,7 @@ class TestFaults:
             host = machine()
             engine = FakeEngine(host)
             host.fail_next_start("OCI runtime create failed")
-            id = await engine.create(order())
+            id = (await engine.create(order())).id
             assert (await failure_of(engine.start(id))).message == "OCI runtime create failed"
             assert (await look(engine, id)).error == "OCI runtime create failed"
             await engine.start(id)
@@ -238,7 +238,7 @@ class TestFaults:
             engine = FakeEngine(host)
             host.occupy(8080)
             host.occupy(53, Protocol.UDP, "127.0.0.1")
-            taken = await engine.create(order(1, ports=(PublishedPort(container=80, host=8080, ip="127.0.0.1"),)))
+            taken = (await engine.create(order(1, ports=(PublishedPort(container=80, host=8080, ip="127.0.0.1"),)))).id
             assert isinstance(await failure_of(engine.start(taken)), PortTaken)
             free = (PublishedPort(container=53, host=53), PublishedPort(container=53, host=53, ip="127.0.0.2"))
             await running(engine, order(2, ports=free))
@@ -255,7 +255,7 @@ class TestFaults:
             await running(engine, order(1))
             assert now() == pytest.approx(20)
             host.slow(70)
-            id = await engine.create(order(2))
+            id = (await engine.create(order(2))).id
             assert isinstance(await failure_of(engine.start(id)), Unavailable)
             assert now() == pytest.approx(80)
             await asyncio.sleep(11)
@@ -281,7 +281,7 @@ class TestOutages:
         async def story() -> None:
             host = machine()
             engine = FakeEngine(host)
-            id = await engine.create(order())
+            id = (await engine.create(order())).id
             host.hang()
             asking = asyncio.create_task(engine.container(id))
             await asyncio.sleep(9)
@@ -363,7 +363,7 @@ class TestOutages:
         async def story(seed: int) -> None:
             host = machine(seed, speeds=SLOW_START)
             engine = FakeEngine(host)
-            id = await engine.create(order())
+            id = (await engine.create(order())).id
             starting = asyncio.create_task(engine.start(id))
             await asyncio.sleep(1)
             host.down()
@@ -394,7 +394,7 @@ class TestOutages:
         async def story(seed: int) -> None:
             host = machine(seed, speeds=SLOW_START)
             engine = FakeEngine(host)
-            ids = [await running(engine, order(1)), await engine.create(order(2))]
+            ids = [await running(engine, order(1)), (await engine.create(order(2))).id]
             starting = asyncio.create_task(engine.start(ids[1]))
             await asyncio.sleep(1)
             host.restart(down_s=5)

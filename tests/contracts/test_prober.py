@@ -276,7 +276,7 @@ async def test_a_container_is_asked_at_its_own_address(
     ports at which nobody listens."""
     port = free_port()
     order = orders(ports=(PublishedPort(container=81, host=port, ip="127.0.0.1"),))
-    id = await docker.create(order)
+    id = (await docker.create(order)).id
     await docker.start(id)
     seen = await docker.container(id)
     assert seen is not None
@@ -309,7 +309,7 @@ async def reached(prober: SocketProber, target: Target) -> str:
 async def test_the_fake_answers_as_its_machine_is_told(machine: FakeMachine, orders: Orders) -> None:
     engine, prober = FakeEngine(machine), FakeProber(machine)
     await engine.prepare(DEMO, Pull.MISSING)
-    id = await engine.create(orders())
+    id = (await engine.create(orders())).id
     seen = await engine.container(id)
     assert seen is not None
     target = Target(container=seen, probe=TCP)

@@ -90,5 +90,6 @@ SEEDS: tuple[Kept, ...] = (
     Kept(3001351, "a service began with a move of a later turn, which waited for the one before it, and that for it"),
     Kept(3001630, "the witness took the priority of who gave way as wished when it landed for that it was decided by"),
     Kept(3002118, "a task that went took with it what another release of its name needs, and its node was overfilled"),
+    Kept(4000846, "a worker started what had run: its engine kept it out of a list, and gave it for a new container"),
     Kept(5055, "what the user's last act set off was still being written when rest began to be looked at", 4, 120),
 )

@@ -19,7 +19,6 @@ from longshore.loop.queue import KeyQueue
 from longshore.model.containers import (
     Assigned,
     Container,
-    ContainerOrder,
     Create,
     Prepare,
     Remove,
@@ -304,11 +303,12 @@ class Runner:
                     self._advance(of, Progress(State.PREPARING, Reason.PULLING, image, prepared=True))
                 case Create(order):
                     async with self._starts:
-                        container_id = await self._engine.create(order)
+                        container = await self._engine.create(order)
                         # Seen without asking again: were the engine to fall silent now, the task would seem gone.
-                        self._see(_created(container_id, order))
-                        self._advance(of, Progress(State.STARTING, Reason.STARTING, prepared=True))
-                        await self._start(of, container_id)
+                        self._see(container)
+                        if container.status is Status.CREATED:
+                            self._advance(of, Progress(State.STARTING, Reason.STARTING, prepared=True))
+                            await self._start(of, container.id)
                 case Start(container_id):
                     async with self._starts:
                         await self._start(of, container_id)
@@ -354,10 +354,6 @@ class Runner:
         assigned = (self._assigned or {}).get(of.task.id) if of is not None else None
         same = of is not None and assigned is not None and assigned.task.created_at == of.task.created_at
         return assigned if same else None
-
-
-def _created(container_id: str, order: ContainerOrder) -> Container:
-    return Container(id=container_id, task=order.task, fingerprint=order.fingerprint, status=Status.CREATED)
 
 
 def _words(step: Step, failure: Failure) -> str:

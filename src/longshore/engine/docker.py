@@ -31,7 +31,7 @@ from longshore.engine.limits import (
     STOP_LIMIT_S,
     WORK_LIMIT_S,
 )
-from longshore.model.containers import LABEL_SPEC, Container, ContainerOrder, LogLine, Ran
+from longshore.model.containers import LABEL_SPEC, Container, ContainerOrder, LogLine, Ran, new_container
 from longshore.model.errors import Failure, NotFound, PortTaken, Refused, Unavailable
 from longshore.model.objects import Capacity, EngineFacts
 from longshore.model.spec import Pull
@@ -165,7 +165,7 @@ class DockerEngine:
         reply = await self._wire.call("POST", "/images/load", {"quiet": "1"}, tar=pieces, limit_s=LOAD_LIMIT_S)
         must_have_worked(reply.body)
 
-    async def create(self, order: ContainerOrder) -> str:
+    async def create(self, order: ContainerOrder) -> Container:
         if order.spec.limits.cpu and self._cores is None:
             await self.describe()
         body = docker_json.create_body(order, cores=self._cores or 0)
@@ -175,13 +175,13 @@ class DockerEngine:
                 reply = await self._wire.call(
                     "POST", "/containers/create", {"name": order.name}, body, limit_s=WORK_LIMIT_S
                 )
-                return reply.read(Created).id
+                return new_container(reply.read(Created).id, order)
             except Declined as declined:
                 if declined.status != 409:
                     raise _refusal(declined) from declined
                 there = await self._inspect(order.name)
                 if there is not None and there.labels.get(LABEL_SPEC) == order.fingerprint:
-                    return there.id
+                    return docker_json.seen_closely(there)
                 if there is not None or asyncio.get_running_loop().time() > give_up:
                     raise Refused(declined.message) from declined
             # A name is taken a moment before there is a container of that name, and given back a moment after.

@@ -77,7 +77,7 @@ class FakeEngine:
             raise Refused(f"No such image: {image}")
         await self._ask(lambda: self.machine.pull(image), limit_s=PULL_SILENCE_S)
 
-    async def create(self, order: ContainerOrder) -> str:
+    async def create(self, order: ContainerOrder) -> Container:
         return await self._ask(lambda: self.machine.create(order), limit_s=WORK_LIMIT_S)
 
     async def start(self, id: str) -> None:

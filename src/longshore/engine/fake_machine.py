@@ -16,7 +16,7 @@ import msgspec
 
 from longshore.engine.fake_containers import KILLED, POWER_LOST, Box, Feed
 from longshore.engine.limits import ANSWER_LIMIT_S, EVENTS_SILENCE_S
-from longshore.model.containers import ContainerOrder, Health, Ran
+from longshore.model.containers import Container, ContainerOrder, Health, Ran
 from longshore.model.errors import Failure, NotFound, PortTaken, Refused, Unavailable
 from longshore.model.objects import PublishedPort
 from longshore.model.spec import MountKind, Protocol
@@ -233,7 +233,7 @@ class FakeMachine:
             self._pulls[image].add_done_callback(lambda _: self._pulls.pop(image, None))
         return self._pulls[image]
 
-    def create(self, order: ContainerOrder) -> asyncio.Future[str | Failure]:
+    def create(self, order: ContainerOrder) -> asyncio.Future[Container | Failure]:
         return self.work(self._speeds.create, partial(self._create, order))
 
     def start(self, id: str) -> asyncio.Future[Failure | None]:
@@ -277,11 +277,11 @@ class FakeMachine:
             raise Refused(f"pull access denied for {image}, repository does not exist")
         self.images.add(image)
 
-    def _create(self, order: ContainerOrder) -> str:
+    def _create(self, order: ContainerOrder) -> Container:
         holder = next((box for box in self.boxes.values() if box.order.name == order.name), None)
         if holder is not None:
             if holder.order.fingerprint == order.fingerprint:
-                return holder.id
+                return holder.seen()
             raise Refused(f'Conflict. The container name "/{order.name}" is already in use by container "{holder.id}"')
         if order.spec.image not in self.images:
             raise Refused(f"No such image: {order.spec.image}")
@@ -291,7 +291,7 @@ class FakeMachine:
         box = Box(f"{self._rng.getrandbits(256):064x}", order, self._clock, self._tell)
         self.boxes[box.id] = box
         self._tell(box)
-        return box.id
+        return box.seen()
 
     def _start(self, id: str) -> None:
         box = self.boxes.get(id)

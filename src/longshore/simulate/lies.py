@@ -80,12 +80,12 @@ class LyingEngine(FakeEngine):
             return truth
         return self.lies.shown(id, truth, [box.seen() for box in self.machine.boxes.values() if box.id != id])
 
-    async def create(self, order: ContainerOrder) -> str:
-        id = await super().create(order)
+    async def create(self, order: ContainerOrder) -> Container:
+        made = await super().create(order)
         if self.lies.tells(Lie.DENIES):
             failure = Refused if self.lies.tells(Lie.DENIES) else Unavailable
             raise failure(f"the engine of {self.machine.name} says that it could not")
-        return id
+        return made
 
     async def stop(self, id: str, grace_s: float) -> None:
         if self.lies.tells(Lie.SOON):

@@ -16,7 +16,7 @@ from longshore.engine.fake import FakeMachine, FakeProber
 from longshore.engine.fake_containers import Box
 from longshore.engine.fake_machine import Image
 from longshore.engine.limits import ANSWER_LIMIT_S
-from longshore.model.containers import ContainerOrder
+from longshore.model.containers import Container, ContainerOrder
 from longshore.model.errors import Failure, Unavailable
 from longshore.model.objects import NodeStats
 from longshore.ports import Clock
@@ -330,7 +330,7 @@ class _Engine(LyingEngine):
         await self._site.freezer.moved()
         return await self._site.freezer.held(super()._ask(begin, limit_s))
 
-    async def create(self, order: ContainerOrder) -> str:
+    async def create(self, order: ContainerOrder) -> Container:
         self._around.asked(self._site, "create", order.task, order.fingerprint, None)
         return await super().create(order)
 
