@@ -261,7 +261,7 @@ def _packed(here: Situation, task: Task, spec: ServiceSpec, node: Node) -> float
 
 
 def _alignment(here: Situation, task: Task, spec: ServiceSpec, node: Node) -> tuple[float | Fraction, ...]:
-    return (-(_aligned(here, task, spec, node) + _packed(here, task, spec, node) / 4),)
+    return (-(_aligned(here, task, spec, node) + _packed(here, task, spec, node) / 8),)
 
 
 def _epvm(here: Situation, task: Task, spec: ServiceSpec, node: Node) -> tuple[float | Fraction, ...]:

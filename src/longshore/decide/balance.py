@@ -59,12 +59,14 @@ class Balance:
 
     def _counted(self) -> Vector:
         rows: list[Need] = [(0, 0, 0)] * len(self._table)
+        needs: dict[tuple[str, int], Need] = {}
         for row in np.flatnonzero(self.open).tolist():
             here = [task for task in self._world.tasks_of_node(self._table.names[row]).values() if task.counts]
             self.tasks_on[row] = sorted(here, key=lambda task: (task.service, task.slot))
             tasks = cpu = memory = 0
             for task in here:
-                need = self._need(task)
+                kind = (task.service, task.release)
+                need = needs.get(kind) or needs.setdefault(kind, self._need(task))
                 tasks, cpu, memory = tasks + need[0], cpu + need[1], memory + need[2]
                 self.of_service(task.service)[row] += 1
             rows[row] = tasks, cpu, memory

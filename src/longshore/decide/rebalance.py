@@ -66,7 +66,7 @@ def plan(
     if not 1 <= wish.moves_max <= COMMIT_CHANGES_MAX:
         raise Invalid(f"a rebalance has 1 to {COMMIT_CHANGES_MAX} moves", field="moves_max")
     table = NodeTable(world, now)
-    before = Balance(world, table)
+    before = ending = Balance(world, table)
     message, waiting = "", moves.under_way(world)
     if policy in PACKING:
         message = f"the policy {policy} packs tasks together; to spread them would undo what it does"
@@ -76,13 +76,14 @@ def plan(
     found: list[tuple[Move, Task]] = []
     after = world
     while not message and len(found) < wish.moves_max:
-        step = _Pass(after, now, rules, {task.id for _, task in found})
+        step = _Pass(after, now, rules, {task.id for _, task in found}, table)
         more = list(step.moves(wish.moves_max - len(found)))
         if not more:
             break
         found += more
         after = _moved(after, [task for _, task in more], now)
-    ending = Balance(after, NodeTable(after, now))
+    if found:
+        ending = Balance(after, NodeTable(after, now, held=table.held))
     return Rebalance(
         revision=world.revision,
         policy=policy,
@@ -191,9 +192,9 @@ class _Rules:
 class _Pass:
     """Moves one after the other that all have room as things are. What they leave free counts in the next pass."""
 
-    def __init__(self, world: Snapshot, now: float, rules: _Rules, moved: set[str]) -> None:
+    def __init__(self, world: Snapshot, now: float, rules: _Rules, moved: set[str], before: NodeTable) -> None:
         self._world = world
-        self._table = NodeTable(world, now)
+        self._table = NodeTable(world, now, held=before.held)
         self._balance = Balance(world, self._table)
         self._here: dict[_Alike, list[Task]] = {}
         for row, here in self._balance.tasks_on.items():
@@ -293,10 +294,15 @@ def _left_out(balance: Balance, rules: _Rules) -> tuple[LeftOut, ...]:
     """What would be worth a move elsewhere, if it could be moved, by service and reason."""
     found: Counter[tuple[str, str]] = Counter()
     for row, here in balance.tasks_on.items():
+        gains: dict[tuple[str, int], float] = {}
         for task in here:
             reason = rules.against(task)
-            if reason and balance.leaves(task, row) - balance.least_more(task) >= LEAST_GAIN:
-                found[task.service, reason] += 1
+            if reason:
+                kind = (task.service, task.release)
+                if kind not in gains:
+                    gains[kind] = balance.leaves(task, row) - balance.least_more(task)
+                if gains[kind] >= LEAST_GAIN:
+                    found[task.service, reason] += 1
     return tuple(
         LeftOut(service=service, tasks=tasks, reason=reason) for (service, reason), tasks in sorted(found.items())
     )

@@ -33,7 +33,6 @@ class NodeTable:
 
     __slots__ = (
         "_begin",
-        "_held",
         "_last",
         "_of_service",
         "_open",
@@ -48,6 +47,7 @@ class NodeTable:
         "disk_free",
         "disk_owed",
         "heard",
+        "held",
         "holdings",
         "machine",
         "machines_are_shared",
@@ -77,7 +77,8 @@ class NodeTable:
         """The table at `now`; what task `without` holds is left out. `begin` is the row that counts as the last one
         chosen while none was. `busy` measures nodes, for those policies that ask; its answers are taken once. `held`
         is repaired, not counted anew; of tables that share it only the newest is right."""
-        self._held = held = Held() if held is None else held
+        self.held = held = Held() if held is None else held
+        """For the next table, of another snapshot."""
         held.see(world, now)
         self.names, self.row_of, self.machine, self.ports = held.names, held.row_of, held.machine, held.ports
         self.nodes, self.tainted = held.nodes, held.tainted
@@ -138,7 +139,7 @@ class NodeTable:
 
     def holds(self, constraint: Constraint) -> Mask:
         """On which nodes `constraint` holds."""
-        return self._held.holds(constraint)
+        return self.held.holds(constraint)
 
     def suits(self, ask: Ask) -> Mask:
         """Which nodes are of the kind that `ask` may go to, whatever room and state they have."""
@@ -155,7 +156,7 @@ class NodeTable:
 
     def domains(self, over: str) -> Domains:
         """Which nodes are one by a label, or by name."""
-        return self._held.domains(over)
+        return self.held.domains(over)
 
     def open_domains(self, ask: Ask, over: str) -> Mask:
         """The domains in which some node could take `ask` if it had room."""
@@ -175,7 +176,7 @@ class NodeTable:
     def last(self) -> int:
         """The row that got the newest task."""
         if self._last is None:
-            newest = self._held.newest_row()
+            newest = self.held.newest_row()
             self._last = self._begin if newest is None else newest
         return self._last
 
@@ -188,7 +189,7 @@ class NodeTable:
         counts = self._of_service.get(service)
         if counts is None:
             counts = self._of_service[service] = np.zeros(len(self), np.int64)
-            for name, count in self._held.of_service.get(service, {}).items():
+            for name, count in self.held.of_service.get(service, {}).items():
                 counts[self.row_of[name]] = count
         return counts
 

@@ -31,7 +31,7 @@ _GREEDY_UNIT = 1.7411011265922482
 """2 ** 0.8."""
 _MANY = 1_000_000
 """More tasks than a node ever has: one task more of the service outweighs any number of others."""
-_FULLER = 0.25
+_FULLER = 0.125
 """What best fit weighs beside alignment: of nodes about as well aligned, the fuller one is taken."""
 _SMALLEST = 1e-300
 """Less than any product of two needs: nothing over it is zero, and not undefined."""
