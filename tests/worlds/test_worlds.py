@@ -4,8 +4,12 @@ LONGSHORE_WORLD_SEED sets the first of the fresh seeds, LONGSHORE_WORLDS how man
 """
 
 import os
+import signal
 import subprocess
 import sys
+import time
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +24,12 @@ COUNT = int(os.environ.get("LONGSHORE_WORLDS", "30"))
 TELL = """
 from longshore.simulate.telling import tell
 tell(seed=11, nodes=4, worlds=2, steps=60, as_json=True, echo=print)
+"""
+PLAY = """
+from longshore.simulate.many import mixed, play_all
+if __name__ == "__main__":
+    for outcome in play_all([mixed(seed) for seed in range(10_000)], 2, stories=False):
+        print(outcome.seed, flush=True)
 """
 
 
@@ -62,6 +72,33 @@ def test_worlds_side_by_side_are_the_same_worlds() -> None:
     sizes = [mixed(seed) for seed in (2, 6, 10)]
     alone, together = (list(play_all(sizes, jobs, stories=True)) for jobs in (1, 2))
     assert alone == together
+
+
+def test_worlds_side_by_side_end_with_whoever_asked_for_them(tmp_path: Path) -> None:
+    script = tmp_path / "play.py"
+    script.write_text(PLAY)
+    command, nowhere = [sys.executable, str(script)], subprocess.DEVNULL
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=nowhere, start_new_session=True) as asked:
+        assert asked.stdout is not None
+        assert asked.stdout.readline() == b"0\n"
+        asked.kill()
+        asked.wait()
+        give_up = time.monotonic() + 20
+        try:
+            while _some_live(asked.pid):
+                assert time.monotonic() < give_up, "they play on for nobody"
+                time.sleep(0.05)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(asked.pid, signal.SIGKILL)
+
+
+def _some_live(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def test_a_story_is_told_in_order_and_by_all() -> None:

@@ -4,6 +4,8 @@ A world is a plain function of its size, so it does not matter which process pla
 """
 
 import multiprocessing
+import os
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 
@@ -38,8 +40,21 @@ def play_all(sizes: Sequence[Size], jobs: int, *, stories: bool) -> Iterator[Out
             yield _play(size, stories)
         return
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=spawn, initializer=be_quiet) as pool:
+    with ProcessPoolExecutor(jobs, mp_context=spawn, initializer=_begin) as pool:
         yield from pool.map(_play, sizes, [stories] * len(sizes), chunksize=AT_A_TIME)
+
+
+def _begin() -> None:
+    """A process of its own: quiet, and gone when the one that asked for it is, however that ended."""
+    be_quiet()
+    threading.Thread(target=_end_with_parent, name="end with the parent", daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "only a process that was started has one"
+    parent.join()
+    os._exit(1)  # nobody is left to tell anything
 
 
 def be_quiet() -> None:
