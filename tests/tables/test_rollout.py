@@ -61,6 +61,7 @@ WAITS: dict[str, Any] = {"reason": Reason.NO_NODE, "message": "0 of 1 node: not 
         pytest.param([web(mode=Mode.JOB), task(1), task(2)], ["web.1.1 wanted stopped", "web.2.1 wanted stopped"], None, id="a job's tasks all give way"),
         pytest.param([web(1, mode=Mode.JOB), task(1), relief()], ["web.1.2 wanted removed", "web.1.1 wanted stopped"], None, id="and who stood by to take over goes too"),
         pytest.param([web(mode=Mode.GLOBAL), task(1, pinned="n1"), task(2, pinned="n2", on="n2")], ["+web.1.2"], None, id="global: one at a time too"),
+        pytest.param([web(1, mode=Mode.GLOBAL), task(1, pinned="n1"), relief(1, state=State.FAILED, release=3)], ["+web.1.3"], None, id="global: back from a release that was not, and failed"),
         pytest.param([task(1)], [], None, id="a removed service has no rollout"),
         pytest.param([stop_first(), task(1), task(2), task(3)], ["web.1.1 wanted stopped"], None, id="stop-first: one at a time"),
         pytest.param([stop_first(), task(1, wanted=Wanted.STOPPED), task(2), task(3)], [], None, id="stop-first: waits while one is leaving"),

@@ -91,5 +91,8 @@ SEEDS: tuple[Kept, ...] = (
     Kept(3001630, "the witness took the priority of who gave way as wished when it landed for that it was decided by"),
     Kept(3002118, "a task that went took with it what another release of its name needs, and its node was overfilled"),
     Kept(4000846, "a worker started what had run: its engine kept it out of a list, and gave it for a new container"),
+    Kept(
+        5000956, "a global service was not rolled back: the task that failed was pinned nowhere, and so no slot served"
+    ),
     Kept(5055, "what the user's last act set off was still being written when rest began to be looked at", 4, 120),
 )

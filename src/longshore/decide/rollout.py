@@ -16,6 +16,7 @@ from longshore.decide import moves, restart
 from longshore.decide.dependencies import release_for, waits
 from longshore.decide.fence import is_fenced
 from longshore.decide.placement.constraints import eligible, gives_up
+from longshore.decide.services import slot_by_node
 from longshore.model.changes import Change, Guard, changed, on_node, raise_wanted
 from longshore.model.lifecycle import Owner, State, Wanted
 from longshore.model.objects import Kind, Node, ReleasePhase, Service, Task, task_id
@@ -340,9 +341,9 @@ class _Step:
         served = {slot for slot, here in self._slots.items() if any(task.counts and task.ready for task in here)}
         if self._service.spec.mode is not Mode.GLOBAL:
             return set(range(1, self._service.spec.replicas + 1)) - served
-        slot_of = {here[-1].pinned: slot for slot, here in self._slots.items()}
+        slot_of = slot_by_node(self._slots)
         nodes = [name for name, node in self._world.nodes.items() if eligible(node, self._service.spec)]
-        counting = [here[-1].pinned for slot, here in self._slots.items() if any(task.counts for task in here)]
+        counting = [task.pinned for task in self._every() if task.counts and task.pinned]
         return {slot_of.get(name, -place) for place, name in enumerate({*nodes, *counting}, 1)} - served
 
     def _start_relief(self, former: Task, cause: Reason) -> None:

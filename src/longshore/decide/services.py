@@ -125,9 +125,15 @@ def _slots(
     return changes, min(looks, default=None)
 
 
+def slot_by_node(slots: Mapping[int, Iterable[Task]]) -> dict[str, int]:
+    """The slot that a global service has for each node that any of its tasks is pinned to; the newest need not be, as
+    it may be of a release by which the service was not global."""
+    return {task.pinned: slot for slot, here in sorted(slots.items(), reverse=True) for task in here if task.pinned}
+
+
 def _slots_wanted(world: Snapshot, service: Service, by_slot: Mapping[int, list[Task]]) -> dict[int, str]:
     """Each slot that a global service shall fill, with the node it is pinned to."""
-    slot_of = {task.pinned: slot for slot, here in sorted(by_slot.items(), reverse=True) for task in here}
+    slot_of = slot_by_node(by_slot)
     slots: dict[int, str] = {}
     free = 1
     for name in sorted(world.nodes):

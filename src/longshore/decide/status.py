@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 
 from longshore.decide import dependencies, restart
 from longshore.decide.placement.constraints import covers
+from longshore.decide.services import slot_by_node
 from longshore.model.lifecycle import State
 from longshore.model.objects import Release, ReleasePhase, Service, Task
 from longshore.model.reasons import Reason
@@ -131,7 +132,7 @@ def _wanted(world: Snapshot, service: Service, slots: Slots) -> Slots:
     """The slots that shall be filled and have a task, with what is in them; of a global service also the others."""
     if service.spec.mode is not Mode.GLOBAL:
         return {slot: here for slot, here in slots.items() if 1 <= slot <= service.spec.replicas}
-    slot_of = {here[-1].pinned: slot for slot, here in slots.items()}
+    slot_of = slot_by_node(slots)
     wanted: dict[int, list[Task]] = {}
     for name, node in sorted(world.nodes.items()):
         here = slots.get(slot_of.get(name, 0), [])
