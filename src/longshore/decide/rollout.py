@@ -16,10 +16,9 @@ from longshore.decide import moves, restart
 from longshore.decide.dependencies import release_for, waits
 from longshore.decide.fence import is_fenced
 from longshore.decide.placement.constraints import eligible, gives_up
-from longshore.decide.services import slot_by_node
 from longshore.model.changes import Change, Guard, changed, on_node, raise_wanted
 from longshore.model.lifecycle import Owner, State, Wanted
-from longshore.model.objects import Kind, Node, ReleasePhase, Service, Task, task_id
+from longshore.model.objects import Kind, Node, ReleasePhase, Service, Task, slot_by_node, task_id
 from longshore.model.reasons import Reason
 from longshore.model.signs import Signs, signs
 from longshore.model.snapshot import Snapshot

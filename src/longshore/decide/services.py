@@ -16,7 +16,7 @@ from longshore.decide.dependencies import release_for
 from longshore.decide.placement.constraints import covers
 from longshore.model.changes import Change, changed, deleted, on_node, raise_wanted
 from longshore.model.lifecycle import Owner, State, Wanted
-from longshore.model.objects import Kind, NodeStatus, ReleasePhase, Service, Task, task_id
+from longshore.model.objects import Kind, NodeStatus, ReleasePhase, Service, Task, slot_by_node, task_id
 from longshore.model.reasons import Reason
 from longshore.model.retention import Retention
 from longshore.model.sharing import Part, Slots
@@ -123,12 +123,6 @@ def _slots(
         elif at is not None and turn is not None:
             changes.append(_new_task(turn, slot, slots[slot], here, now))
     return changes, min(looks, default=None)
-
-
-def slot_by_node(slots: Mapping[int, Iterable[Task]]) -> dict[str, int]:
-    """The slot that a global service has for each node that any of its tasks is pinned to; the newest need not be, as
-    it may be of a release by which the service was not global."""
-    return {task.pinned: slot for slot, here in sorted(slots.items(), reverse=True) for task in here if task.pinned}
 
 
 def _slots_wanted(world: Snapshot, service: Service, by_slot: Mapping[int, list[Task]]) -> dict[int, str]:

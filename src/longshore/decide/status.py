@@ -9,9 +9,8 @@ from collections.abc import Iterable, Mapping
 
 from longshore.decide import dependencies, restart
 from longshore.decide.placement.constraints import covers
-from longshore.decide.services import slot_by_node
 from longshore.model.lifecycle import State
-from longshore.model.objects import Release, ReleasePhase, Service, Task
+from longshore.model.objects import Release, ReleasePhase, Service, Task, slot_by_node
 from longshore.model.reasons import Reason
 from longshore.model.sharing import Part
 from longshore.model.signs import Signs, signs

@@ -4,6 +4,7 @@ Every field has one writer, named in its docstring or its class's; the store sta
 the epoch by the manager's clock, taken when the change landed, so no two clocks are ever compared.
 """
 
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 
 import msgspec
@@ -403,3 +404,9 @@ def release_id(service: str, number: int) -> str:
 def volume_id(name: str, service: str, slot: int) -> str:
     """`db.1.shop_data`: the volume shop_data of the first slot of db."""
     return f"{service}.{slot}.{name}"
+
+
+def slot_by_node(slots: Mapping[int, Iterable[Task]]) -> dict[str, int]:
+    """The slot that a global service has for each node that any of its tasks is pinned to; the newest need not be, as
+    it may be of a release by which the service was not global."""
+    return {task.pinned: slot for slot, here in sorted(slots.items(), reverse=True) for task in here if task.pinned}
