@@ -1,8 +1,12 @@
 """What all tests share: fixtures of whole clusters, and the logs of their processes when a test fails."""
 
+import signal
 from collections.abc import Generator
 
 import pytest
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell has it for what it starts in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # the programs that are started here are interrupted
 
 pytest.register_assert_rewrite("tests.clusters", "tests.sites")
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -180,9 +181,19 @@ def test_what_fits_nowhere_is_explained(cluster: Cluster, name: str) -> None:
     assert "n1, n2, n3" in good(cluster.run("why", f"{name}.1"))
 
 
-def test_an_interrupt_leaves_the_cluster_at_work(cluster: Cluster, name: str) -> None:
-    line = [str(LONGSHORE), "--data", str(cluster.data_dir), "run", "--name", name, "--wait", "--memory", "900g", RUNS]
+@contextmanager
+def going_on(cluster: Cluster, *args: str) -> Iterator[subprocess.Popen[str]]:
+    """A command that goes on until it is interrupted, or the test fails."""
+    line = [str(LONGSHORE), "--data", str(cluster.data_dir), *args]
     with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+        try:
+            yield running
+        finally:
+            running.kill()
+
+
+def test_an_interrupt_leaves_the_cluster_at_work(cluster: Cluster, name: str) -> None:
+    with going_on(cluster, "run", "--name", name, "--wait", "--memory", "900g", RUNS) as running:
         assert running.stdout is not None
         while "waiting" not in running.stdout.readline():
             pass
@@ -209,8 +220,7 @@ def test_logs_of_all_replicas(cluster: Cluster, name: str) -> None:
 def test_logs_are_followed_into_the_next_task(cluster: Cluster, name: str) -> None:
     script = "echo begun; sleep 1; exit 1"
     good(cluster.run("run", "--name", name, RUNS, "sh", "-c", script))
-    line = [str(LONGSHORE), "--data", str(cluster.data_dir), "logs", "-f", "--json", name]
-    with subprocess.Popen(line, stdout=subprocess.PIPE, text=True) as running:
+    with going_on(cluster, "logs", "-f", "--json", name) as running:
         assert running.stdout is not None
         seen: set[str] = set()
         while len(seen) < 2:
