@@ -598,12 +598,6 @@ def a_container_that_vanished_is_made_again(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(containers, "reached", lambda assigned, progress: 0)
 
 
-@mutant(caught_by=50)
-def a_worker_acts_before_it_has_looked(patch: pytest.MonkeyPatch) -> None:
-    """It begins without the list of what is there."""
-    _at_birth(patch, lambda one: one._listed.set())
-
-
 @mutant(caught_by=3)
 def a_worker_acts_before_it_was_told(patch: pytest.MonkeyPatch) -> None:
     """Until the manager speaks, it takes nothing to be wanted."""

@@ -4,14 +4,18 @@ from contextlib import nullcontext
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from longshore.agent.fence import Fence
 from longshore.control.liveness import Liveness
 from longshore.decide import moves
 from longshore.decide.placement import place
+from longshore.engine.fake import FakeEngine
 from longshore.loop.controller import ControlLoop
 from longshore.loop.queue import KeyQueue
+from longshore.model.containers import Container, ContainerOrder, Status
 from tests.worlds.test_fence import EARLY_S, read_late
+from tests.worlds.test_harm import test_what_ran_and_is_missing_from_a_list_is_not_started_once_more as what_ran
 from tests.worlds.test_nodes import let_in_late
 from tests.worlds.test_places import late_end
 from tests.worlds.test_places import test_who_is_to_be_near_another_waits_for_it_and_no_longer as near_another
@@ -75,3 +79,15 @@ def test_who_waits_to_be_let_in_and_counts_as_silent_is_noticed(monkeypatch: pyt
     monkeypatch.setattr(Liveness, "knocking", lambda self, node: nullcontext())
     with pytest.raises(AssertionError, match="n1 is down"):
         let_in_late()
+
+
+def test_a_container_that_is_there_and_is_taken_for_new_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever its engine says of it."""
+    real = FakeEngine.create
+
+    async def create(self: FakeEngine, order: ContainerOrder) -> Container:
+        return replace(await real(self, order), status=Status.CREATED)
+
+    monkeypatch.setattr(FakeEngine, "create", create)
+    with pytest.raises(AssertionError, match=r"starts the container of .* once more"):
+        what_ran()

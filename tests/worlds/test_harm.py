@@ -131,6 +131,25 @@ def test_a_list_that_misses_a_container_ends_no_task() -> None:
     play(scene, nodes=1)
 
 
+def test_what_ran_and_is_missing_from_a_list_is_not_started_once_more() -> None:
+    """The worker has forgotten it with its machine's end, and the engine gives it for a new one of its name."""
+
+    async def scene(stage: Stage) -> None:
+        site = stage.world.sites["n1"]
+        site.part(up=True, down=False)  # so that its manager goes on asking for it
+        await stage.apply(replicas=1)
+        await stage.world.until(lambda: bool(stage.running()), SOON_S)
+        site.power_off()
+        await stage.world.pass_time(0.1)
+        site.lies.listed = lambda found: []  # type: ignore[method-assign]
+        site.power_on()
+        site.mend()
+        await stage.serving(1, within_s=2 * SOON_S)
+        assert stage.ready() == ["web.1.2"]
+
+    play(scene, nodes=1)
+
+
 @pytest.mark.parametrize("lie", list(Lie))
 def test_whatever_an_engine_says_all_is_as_wished_afterwards(lie: Lie) -> None:
     async def scene(stage: Stage) -> None:
