@@ -216,8 +216,8 @@ class Runner:
             await self._look_again(task)
         assigned = self._assigned.get(task)
         seen = self._containers_of(task)
-        if assigned is not None and not seen:
-            seen = await self._make_sure(assigned)
+        if assigned is not None and fingerprint(assigned.task) not in [one.fingerprint for one in seen]:
+            seen = await self._make_sure(assigned)  # what a namesake left behind is not the task's own
         if assigned is not None:
             self._end_fenced(assigned, seen)
             self._say(assigned, seen)
