@@ -235,19 +235,7 @@ def json_of_lines(ran: Ran) -> list[Any]:
 
 
 def test_events_are_told_and_followed(cluster: Cluster, name: str) -> None:
-    line = [
-        str(LONGSHORE),
-        "--data",
-        str(cluster.data_dir),
-        "events",
-        "-f",
-        "--tail",
-        "50",
-        "--service",
-        name,
-        "--json",
-    ]
-    with subprocess.Popen(line, stdout=subprocess.PIPE, text=True) as running:
+    with going_on(cluster, "events", "-f", "--tail", "50", "--service", name, "--json") as running:
         assert running.stdout is not None
         started(cluster, name)
         states: list[str] = []

@@ -20,7 +20,7 @@ from longshore.decide.placement.ask import ask_of
 from longshore.decide.placement.table import Counts, Mask, NodeTable
 from longshore.model.objects import Task
 from longshore.model.snapshot import Snapshot
-from longshore.model.spec import Mode, ServiceSpec
+from longshore.model.spec import Mode, Resources, ServiceSpec
 
 CROWDED = 2.0
 """What a crowded task counts."""
@@ -43,9 +43,11 @@ class Balance:
         """Tasks that count, by row."""
         self._of_service: dict[str, Counts] = {}
         self._even: dict[str, int] = {}
+        self._needs: dict[tuple[str, int], Need] = {}
+        """By service and release, as are the next two."""
         self._weights: dict[tuple[str, int], Vector] = {}
         self._arrives: dict[tuple[str, int], Vector] = {}
-        """What was worked out since the last move, by service and release."""
+        """What was worked out since the last move."""
         sums = self._counted()
         totals = sums.sum(axis=1)
         self._most = (CROWDED + 1) * max(float(totals[0]), 1.0)
@@ -59,24 +61,25 @@ class Balance:
 
     def _counted(self) -> Vector:
         rows: list[Need] = [(0, 0, 0)] * len(self._table)
-        needs: dict[tuple[str, int], Need] = {}
         for row in np.flatnonzero(self.open).tolist():
             here = [task for task in self._world.tasks_of_node(self._table.names[row]).values() if task.counts]
             self.tasks_on[row] = sorted(here, key=lambda task: (task.service, task.slot))
             tasks = cpu = memory = 0
             for task in here:
-                kind = (task.service, task.release)
-                need = needs.get(kind) or needs.setdefault(kind, self._need(task))
+                need = self._need(task)
                 tasks, cpu, memory = tasks + need[0], cpu + need[1], memory + need[2]
                 self.of_service(task.service)[row] += 1
             rows[row] = tasks, cpu, memory
         return np.array(rows, np.float64).reshape(len(self._table), 3).T
 
     def _need(self, task: Task) -> Need:
-        release = self._world.release(task.service, task.release)
-        if release is None:
-            return 1, 0, 0
-        return 1, release.spec.resources.cpu_millis, release.spec.resources.memory
+        kind = (task.service, task.release)
+        need = self._needs.get(kind)
+        if need is None:
+            release = self._world.release(*kind)
+            needs = release.spec.resources if release is not None else Resources()
+            need = self._needs[kind] = (1, needs.cpu_millis, needs.memory)
+        return need
 
     def of_service(self, service: str) -> Counts:
         """Its tasks that count, on each node that takes part."""

@@ -31,7 +31,7 @@ from longshore.engine.limits import (
     STOP_LIMIT_S,
     WORK_LIMIT_S,
 )
-from longshore.model.containers import LABEL_SPEC, Container, ContainerOrder, LogLine, Ran, new_container
+from longshore.model.containers import LABEL_SPEC, Container, ContainerOrder, LogLine, Ran
 from longshore.model.errors import Failure, NotFound, PortTaken, Refused, Unavailable
 from longshore.model.objects import Capacity, EngineFacts
 from longshore.model.spec import Pull
@@ -175,7 +175,7 @@ class DockerEngine:
                 reply = await self._wire.call(
                     "POST", "/containers/create", {"name": order.name}, body, limit_s=WORK_LIMIT_S
                 )
-                return new_container(reply.read(Created).id, order)
+                return docker_json.just_made(reply.read(Created).id, order)
             except Declined as declined:
                 if declined.status != 409:
                     raise _refusal(declined) from declined

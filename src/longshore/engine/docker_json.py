@@ -227,6 +227,11 @@ def seen_in_list(listed: Listed) -> Container | None:
     )
 
 
+def just_made(id: str, order: ContainerOrder) -> Container:
+    """What an engine need not be asked about."""
+    return Container(id=id, task=order.task, fingerprint=order.fingerprint, status=Status.CREATED)
+
+
 def seen_closely(inspected: Inspected) -> Container:
     state = inspected.state
     status = _STATUS.get(state.status, Status.EXITED)

@@ -187,11 +187,6 @@ def order_for(assigned: Assigned, *, cluster: str, node: str) -> ContainerOrder:
     )
 
 
-def new_container(id: str, order: ContainerOrder) -> Container:
-    """What was just made from an order."""
-    return Container(id=id, task=order.task, fingerprint=order.fingerprint, status=Status.CREATED)
-
-
 def target_of(assigned: Assigned, container: Container, probe: Probe) -> Target:
     """How a probe of this task's container gets there."""
     asked = probe.http or probe.tcp  # a command asks no port
