@@ -95,5 +95,6 @@ SEEDS: tuple[Kept, ...] = (
         5000956, "a global service was not rolled back: the task that failed was pinned nowhere, and so no slot served"
     ),
     Kept(6002441, "a list missed a task's container and showed one of a namesake before it, and the task was given up"),
+    Kept(7000337, "the witness took the last change before a release had to wait again for the time it could start"),
     Kept(5055, "what the user's last act set off was still being written when rest began to be looked at", 4, 120),
 )

@@ -92,7 +92,7 @@ class Witness:
         self._looked_at = self.world.read()
         """The snapshot in which everything was looked at last."""
         self._open_at: dict[tuple[str, int], float] = {}
-        """By service and release: when it last had nothing to wait for."""
+        """By service and release: when it last had nothing to wait for, by the true time."""
         self._forgotten: list[Task] = []
         """Tasks whose records the commit that is looked at deleted: it was decided with them."""
         self._made: dict[tuple[str, int], deque[float]] = defaultdict(lambda: deque(maxlen=TASKS_PER_WINDOW_MAX))
@@ -174,6 +174,9 @@ class Witness:
     def _landed(self, batch: Batch) -> None:
         self._events.update(msgspec.json.encode(batch))
         snapshot = self.world.read()
+        # Who had nothing to wait for had nothing to wait for until now.
+        free = (one for one in self._looked_at.services.values() if not waits(self._looked_at, one))
+        self._open_at |= {(one.name, one.release): self.world.clock.monotonic() for one in free}
         gone = (self._known.get((event.kind, event.id)) for event in batch.events if event.after is None)
         self._forgotten = [one for one in gone if isinstance(one, Task)]
         for event in batch.events:
@@ -190,9 +193,6 @@ class Witness:
                 self._touched.add(service_of_task(event.id))
                 self._see_place(before, event.after)
         if snapshot.revision == batch.revision:  # else there are more to come of the same moment
-            now = self.world.clock.now()
-            free = (one for one in snapshot.services.values() if not waits(snapshot, one))
-            self._open_at |= {(one.name, one.release): now for one in free}
             doubled = _doubled(snapshot, sorted(self._touched))
             self._touched.clear()
             placed = self._misplaced(snapshot)
@@ -293,7 +293,7 @@ class Witness:
         slot = [one for one in known if (one.service, one.slot) == (task.service, task.slot)]
         first = all(one.release != task.release or one.generation >= task.generation for one in slot)
         open_at = self._open_at.get((service.name, service.release), -math.inf)
-        if first and self.world.clock.now() - open_at > self._unaware_s():
+        if first and self.world.clock.monotonic() - open_at > self._unaware_s():
             self.note(f"{task.id} is started, although it waits for {'; '.join(lacks)}")
 
     def _check_end(self, after: Task) -> None:
@@ -366,7 +366,7 @@ class Witness:
         first = starts_first(own.spec if own is not None else service.spec) and not is_fenced(snapshot, task)
         # Who decided may have seen it just before it had to wait again.
         open_at = self._open_at.get((service.name, service.release), -math.inf)
-        if own is not None and self.world.clock.now() - open_at <= self._unaware_s():
+        if own is not None and self.world.clock.monotonic() - open_at <= self._unaware_s():
             first = first and starts_first(service.spec)
         if event.by is Owner.ROLLOUT and first and "nothing fits beside it" not in event.message:
             self.note(f"{task.id} is taken out before another serves in its place")
