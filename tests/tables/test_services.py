@@ -152,3 +152,21 @@ def test_so_many_ended_tasks_are_kept(count: int) -> None:
     ended = [task(1, generation, State.STOPPED) for generation in range(1, 8)]
     changes, _ = decide(world(service(), *ended, task(1, 8)), "web", NOW, Retention(tasks=count))
     assert [one.id for one in changes] == [f"web.1.{generation}" for generation in range(1, 8 - count)]
+
+
+def test_a_slot_is_one_nodes_wherever_its_tasks_were_sent_while_the_service_was_not_global() -> None:
+    """Else the two nodes would share it, and one of them be without a task for as long as its records are kept."""
+    agent = service(release=3, mode=Mode.GLOBAL)
+    records = [
+        node("n1"),
+        node("n2"),
+        node("n3"),
+        task(1, 1, State.STOPPED, pinned="n1", wanted=Wanted.STOPPED),
+        task(1, 2, State.STOPPED, release=2, wanted=Wanted.STOPPED, moves_to="n3"),
+        task(1, 3, State.LOST, on="n3", release=2, pinned="n3"),
+        task(1, 5, on="n3", release=3, pinned="n3"),
+        task(2, 2, on="n2", release=3, pinned="n2"),
+    ]
+    changes, _ = decide(world(agent, *records), "web", NOW)
+    assert said(changes) == ["+web.3.1"]
+    assert [change.after.pinned for change in changes if isinstance(change.after, Task)] == ["n1"]
