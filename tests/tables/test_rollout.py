@@ -10,7 +10,17 @@ from longshore.decide.rollout import NO_ROOM_S, decide, starts_first
 from longshore.model.lifecycle import State, Wanted
 from longshore.model.objects import Availability, Object, Release, ReleasePhase, Service, Task
 from longshore.model.reasons import Reason
-from longshore.model.spec import Mode, Mount, MountKind, Port, ServiceSpec, UpdateOrder, UpdateRules
+from longshore.model.spec import (
+    Mode,
+    Mount,
+    MountKind,
+    Port,
+    RestartOn,
+    RestartPolicy,
+    ServiceSpec,
+    UpdateOrder,
+    UpdateRules,
+)
 from tests.situations import NOW, node, said, service, task, world
 
 DRAINED = node("n1", availability=Availability.DRAINED)
@@ -207,12 +217,21 @@ STAYS = "web.1.1 running"
         pytest.param([*done(**STOPS_FIRST), task(1, 2, State.NEW, release=1, pinned="n2", on=None, **WAITS), task(2)], ["web.1.2 new"], None, id="stop-first: without room there it goes anywhere"),
         pytest.param([*done(), task(1, release=0, pinned="n1"), task(2)], ["+web.1.2"], None, id="a pin of a time when it was global is not touched"),
         pytest.param([web(1, mode=Mode.JOB, release=1), moving()], [STAYS], None, id="a job moves nothing"),
+        pytest.param([*done(1, drain_s=5.0), moving(), sent(wanted=Wanted.LEAVING, leaving_at=NOW - 5), sent(generation=3, state=State.NEW, created_at=NOW - 5, **WAITS)], ["web.1.2 wanted stopped", STAYS, "-web.1.3"], None, id="what was displaced there and has left is stopped as it is given up"),
     ],
 )  # fmt: skip
 def test_a_move(records: list[Object], expected: list[str], again: float | None) -> None:
     drained = node("n3", availability=Availability.DRAINED)
     changes, look = decide(world(node("n1"), node("n2"), drained, node("n4"), *records), "web", NOW)
     assert (said(changes), look) == (expected, again)
+
+
+def test_what_was_given_up_in_a_drain_does_not_keep_a_task_from_moving() -> None:
+    once = replace(web(1, release=1), spec=replace(web(1).spec, restart=RestartPolicy(condition=RestartOn.NONE)))
+    records = [once, Release(service="web", number=1, spec=once.spec, phase=ReleasePhase.DONE)]
+    given_up = relief(release=1, state=State.FAILED, on="n3", reason=Reason.EXITED)
+    changes, _ = decide(world(node("n1"), node("n2"), *records, moving(), given_up), "web", NOW)
+    assert said(changes) == ["+web.1.3"]
 
 
 def test_what_moved_is_bound_to_no_node_and_left_alone_for_a_while() -> None:

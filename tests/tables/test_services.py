@@ -8,7 +8,7 @@ from longshore.model.lifecycle import State, Wanted
 from longshore.model.objects import Availability, Kind, NodeStatus, Object, Release, ReleasePhase, Task
 from longshore.model.retention import TASKS_KEPT, Retention
 from longshore.model.snapshot import Snapshot
-from longshore.model.spec import Dependency, Mode, RestartPolicy, ServiceSpec
+from longshore.model.spec import Dependency, Mode, RestartOn, RestartPolicy, ServiceSpec
 from tests.situations import NOW, node, releases, said, service, task, world
 
 WEB3 = service(replicas=3)
@@ -152,6 +152,26 @@ def test_so_many_ended_tasks_are_kept(count: int) -> None:
     ended = [task(1, generation, State.STOPPED) for generation in range(1, 8)]
     changes, _ = decide(world(service(), *ended, task(1, 8)), "web", NOW, Retention(tasks=count))
     assert [one.id for one in changes] == [f"web.1.{generation}" for generation in range(1, 8 - count)]
+
+
+@pytest.mark.parametrize("condition", [RestartOn.ANY, RestartOn.NONE])
+@pytest.mark.parametrize("release", [1, 2])
+def test_a_slot_is_not_given_up_for_what_only_stood_by(condition: RestartOn, release: int) -> None:
+    """It failed to take over from one that filled the slot for long afterwards, until its node was lost."""
+    web = service(release=release, restart=RestartPolicy(condition=condition, attempts_max=3))
+    lost = task(1, state=State.LOST, finished_at=NOW)
+    stood_by = failed(2, release=release, relieves="web.1.1", attempt=3, finished_at=NOW - 50)
+    changes, _ = decide(world(web, lost, stood_by), "web", NOW)
+    (task_made,) = [change.after for change in changes if isinstance(change.after, Task)]
+    assert (task_made.id, task_made.attempt, task_made.message) == ("web.1.3", 0, f"replaces web.1.1: {lost.reason}")
+
+
+def test_who_took_a_slot_over_and_failed_is_judged_although_the_former_ended_later() -> None:
+    web = service(release=2)
+    records = [task(1, 1, State.STOPPED, finished_at=NOW), failed(2, release=2, attempt=2, finished_at=NOW - 1)]
+    changes, at = decide(world(web, *records), "web", NOW)
+    assert changes == []
+    assert at is not None
 
 
 def test_a_slot_is_one_nodes_wherever_its_tasks_were_sent_while_the_service_was_not_global() -> None:

@@ -36,16 +36,16 @@ def told(world: Snapshot, service: Service) -> str:
     return f"release {service.release} waits for {'; '.join(found)}" if found else ""
 
 
-def release_for(world: Snapshot, service: Service, newest: Task | None) -> Release | None:
-    """What the next task runs in a slot of `service` whose newest task is `newest`; None if there is to be none before
-    what the current release waits for."""
+def release_for(world: Snapshot, service: Service, former: Task | None) -> Release | None:
+    """What the next task runs in a slot of `service` that `former` filled last; None if there is to be none before what
+    the current release waits for."""
     current = world.release(service.name, service.release)
-    if newest is not None and newest.release == service.release:
+    if former is not None and former.release == service.release:
         return current
     if not waits(world, service):
         return current
-    former = world.release(service.name, newest.release) if newest is not None else None
-    return former if former is not None and former.spec.mode is service.spec.mode else None
+    own = world.release(service.name, former.release) if former is not None else None
+    return own if own is not None and own.spec.mode is service.spec.mode else None
 
 
 def _lacks(world: Snapshot, dependency: Dependency) -> str:

@@ -56,7 +56,7 @@ def whose_turn(world: Snapshot) -> list[str]:
 
 
 def target_of(task: Task, service: Service) -> str:
-    """The node that the task after `task`, which is the newest in its slot and ended, is started on for its move."""
+    """The node that the task after `task`, which ended, is started on for its move."""
     stopped = task.state is State.STOPPED and task.wanted is Wanted.STOPPED and task.release == service.release
     return task.moves_to if stopped and service.spec.mode is Mode.REPLICATED else ""
 

@@ -8,7 +8,7 @@ fails again and again on one node keeps away from it for a while, where it can.
 """
 
 import zlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 
 from longshore.model.lifecycle import State
@@ -27,8 +27,14 @@ AVOID_S = 600.0
 _OWN_ENDS = frozenset({State.FAILED, State.REJECTED, State.FINISHED})
 
 
+def left_by(here: Sequence[Task]) -> Task:
+    """The last task that filled the slot whose tasks, at least one, are `here`, the oldest first. What only stood by to
+    take over from another says nothing of a slot that this one filled for a while longer."""
+    return next((task for task in reversed(here) if not task.relieves), here[-1])
+
+
 def again(task: Task, spec: ServiceSpec) -> float | None:
-    """When the slot of `task`, the newest in it and ended, may be filled again; None is never."""
+    """When the slot that `task`, which ended, was the last to fill may be filled again; None is never."""
     if task.state in (State.STOPPED, State.LOST):
         return task.finished_at or 0.0
     policy = spec.restart

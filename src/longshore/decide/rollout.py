@@ -158,8 +158,9 @@ class _Step:
         """Have a task stay where it is, and remove what was to take over from it."""
         stays = replace(former, moves_to="", moves_turn=0, move_ended_at=self._now)
         self._change(former, stays, Reason.MOVE_GIVEN_UP, words)
+        gone = {change.id for change in self.changes}
         for task in self._slots[former.slot]:
-            if task.relieves == former.id and task.pinned:
+            if task.relieves == former.id and task.pinned and task.id not in gone:
                 self._raise(task, Wanted.REMOVED, Reason.MOVE_GIVEN_UP, f"{former.id} is to stay")
 
     def _taken_over(self, task: Task) -> Task:
@@ -333,8 +334,8 @@ class _Step:
 
     def _has_to_wait(self, slot: int) -> bool:
         here = self._slots.get(slot)
-        newest = here[-1] if here else None
-        return self._waits and release_for(self._world, self._service, newest) is None
+        former = restart.left_by(here) if here else None
+        return self._waits and release_for(self._world, self._service, former) is None
 
     def _unserved(self) -> set[int]:
         served = {slot for slot, here in self._slots.items() if any(task.counts and task.ready for task in here)}
@@ -350,7 +351,9 @@ class _Step:
         here = self._slots[former.slot]
         newest, attempt = here[-1], 0
         release = former.release if self._waits else self._service.release
-        if newest.relieves and not newest.live and newest.release == release:
+        pinned = former.pinned if self._service.spec.mode is Mode.GLOBAL else former.moves_to
+        # One that was to take over elsewhere says nothing of this one.
+        if newest.relieves and not newest.live and newest.release == release and newest.pinned == pinned:
             at = restart.again(newest, self._service.spec)
             if at is None:
                 return  # it is given up; what becomes of the release is decided elsewhere
@@ -365,7 +368,7 @@ class _Step:
             slot=former.slot,
             generation=newest.generation + 1,
             release=release,
-            pinned=former.pinned if self._service.spec.mode is Mode.GLOBAL else former.moves_to,
+            pinned=pinned,
             relieves=former.id,
             attempt=attempt,
             reason=Reason.STANDS_BY,

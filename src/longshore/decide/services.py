@@ -149,7 +149,7 @@ def _holds(world: Snapshot, service: Service, node: str, here: Iterable[Task]) -
 def _turn(world: Snapshot, service: Service, here: list[Task]) -> Service | None:
     """The service as the next task of a slot is to see it: while its current release has to wait, as it was at the
     release that the slot has; None if the slot has to wait."""
-    release = release_for(world, service, here[-1] if here else None)
+    release = release_for(world, service, restart.left_by(here) if here else None)
     if release is None or release.number == service.release:
         return service if release is not None else None
     return replace(service, release=release.number, spec=release.spec)
@@ -160,27 +160,28 @@ def _fill_at(service: Service, here: list[Task]) -> float | None:
     on its way out, the job's slot is done, or the restart policy gave up."""
     if any(task.live for task in here):
         return None
-    if not here or here[-1].release != service.release:
+    former = restart.left_by(here) if here else None
+    if former is None or former.release != service.release:
         return 0.0  # a new release starts afresh, whatever became of the old one; a job applied anew runs again
-    return restart.again(here[-1], service.spec)
+    return restart.again(former, service.spec)
 
 
 def _new_task(service: Service, slot: int, pinned: str, here: list[Task], now: float) -> Change:
-    newest = here[-1] if here else None
-    generation = newest.generation + 1 if newest else 1
+    former = restart.left_by(here) if here else None
+    generation = here[-1].generation + 1 if here else 1
     id = task_id(service.name, slot, generation)
     attempt = 0
-    if newest is not None and newest.release == service.release:
-        attempt = restart.attempt_after(newest, service.spec)
-    reason = Reason.REPLACES if newest else Reason.SLOT_EMPTY
-    message = f"replaces {newest.id}: {newest.reason}" if newest else ""
+    if former is not None and former.release == service.release:
+        attempt = restart.attempt_after(former, service.spec)
+    reason = Reason.REPLACES if former else Reason.SLOT_EMPTY
+    message = f"replaces {former.id}: {former.reason}" if former else ""
     task = Task(
         id=id,
         service=service.name,
         slot=slot,
         generation=generation,
         release=service.release,
-        pinned=pinned or (moves.target_of(newest, service) if newest is not None else ""),
+        pinned=pinned or (moves.target_of(former, service) if former is not None else ""),
         attempt=attempt,
         reason=reason,
         message=message,

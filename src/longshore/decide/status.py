@@ -1,7 +1,7 @@
 """How a service stands against its wish, in counts, one word, and the first trouble in words.
 
 Reads one service and its tasks; never the past beyond them, so a status is the same whoever asks and whenever. That a
-slot was given up is not written anywhere: it follows from its newest task and the restart policy.
+slot was given up is not written anywhere: it follows from who filled it last and the restart policy.
 """
 
 from collections import defaultdict
@@ -152,14 +152,13 @@ def _is_done(service: Service, here: list[Task]) -> bool:
 
 
 def _is_spent(service: Service, here: list[Task]) -> bool:
-    """Whether a slot was given up: its newest task ended by itself and the restart policy says never again. Not while
-    another fills it, which that one was to relieve."""
+    """Whether a slot was given up: who filled it last ended by itself and the restart policy says never again."""
     if not here or any(task.counts for task in here):
         return False
-    newest = here[-1]
+    former = restart.left_by(here)
     # A new release starts every slot afresh, whatever became of the old one.
-    own = newest.release == service.release and newest.state in _OWN_ENDS
-    return own and restart.again(newest, service.spec) is None
+    own = former.release == service.release and former.state in _OWN_ENDS
+    return own and restart.again(former, service.spec) is None
 
 
 def troubled(world: Snapshot, service: Service) -> Task | None:

@@ -51,10 +51,13 @@ def _wishes(snapshot: Snapshot, wishes: dict[str, ServiceSpec]) -> list[str]:
 
 def _service(world: World, snapshot: Snapshot, name: str, service: Service) -> list[str]:
     tasks = sorted(snapshot.tasks_of_service(name).values(), key=lambda task: (task.slot, task.generation))
-    newest: dict[int, Task] = {task.slot: task for task in tasks}
+    slots: dict[int, list[Task]] = defaultdict(list)
+    for task in tasks:
+        slots[task.slot].append(task)
+    last = {slot: restart.left_by(here) for slot, here in slots.items()}
     # A slot that is not served holds the rollout of the others up: that is what keeps them serving.
     served = {task.slot for task in tasks if task.counts and task.ready}
-    held_up = any(slot not in served for slot in newest)
+    held_up = any(slot not in served for slot in slots)
     found = []
     for task in tasks:
         found += _task(world, snapshot, service, task, held_up)
@@ -65,8 +68,8 @@ def _service(world: World, snapshot: Snapshot, name: str, service: Service) -> l
     found += [
         f"release {name}@{number} is kept for nothing" for number in sorted(snapshot.releases_of(name).keys() - used)
     ]
-    found += _everywhere(snapshot, service, tasks, newest) if service.spec.mode is Mode.GLOBAL else []
-    found += _every_slot(snapshot, service, tasks, newest) if service.spec.mode is not Mode.GLOBAL else []
+    found += _everywhere(snapshot, service, tasks, last) if service.spec.mode is Mode.GLOBAL else []
+    found += _every_slot(snapshot, service, tasks, last) if service.spec.mode is not Mode.GLOBAL else []
     return found
 
 
@@ -108,11 +111,11 @@ def _stands_by(snapshot: Snapshot, task: Task) -> bool:
     return any(not one.live and restart.again(one, service.spec) is None for one in newest)
 
 
-def _everywhere(snapshot: Snapshot, service: Service, tasks: list[Task], newest: dict[int, Task]) -> list[str]:
+def _everywhere(snapshot: Snapshot, service: Service, tasks: list[Task], by_slot: dict[int, Task]) -> list[str]:
     """A global service is on every node that it may be on."""
     wanted = {node.name for node in snapshot.nodes.values() if eligible(node, service.spec)}
     have = {task.pinned for task in tasks if task.counts}
-    last = {task.pinned: task for task in newest.values()}
+    last = {task.pinned: task for task in by_slot.values()}
     spent = {name for name, task in last.items() if not task.live and _is_over(snapshot, service, task)}
     waiting = {name for name in wanted - have if release_for(snapshot, service, last.get(name)) is None}
     kept = {
@@ -125,12 +128,12 @@ def _everywhere(snapshot: Snapshot, service: Service, tasks: list[Task], newest:
     return []
 
 
-def _every_slot(snapshot: Snapshot, service: Service, tasks: list[Task], newest: dict[int, Task]) -> list[str]:
+def _every_slot(snapshot: Snapshot, service: Service, tasks: list[Task], last: dict[int, Task]) -> list[str]:
     """Every slot has its task, or one that ended for good; no others count."""
     found = []
     filled = {task.slot for task in tasks if task.counts}
     for slot in range(1, service.spec.replicas + 1):
-        task = newest.get(slot)
+        task = last.get(slot)
         if slot in filled:
             continue  # what is newer failed to take it over
         if release_for(snapshot, service, task) is None:

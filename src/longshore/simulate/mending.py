@@ -171,18 +171,18 @@ def _slots(world: Snapshot, service: Service, now: float) -> Iterator[str]:
     if service.spec.mode is Mode.GLOBAL:
         return
     slots: dict[int, list[Task]] = defaultdict(list)
-    for task in world.tasks_of_service(service.name).values():
+    for task in sorted(world.tasks_of_service(service.name).values(), key=lambda one: one.generation):
         slots[task.slot].append(task)
     for slot in range(1, service.spec.replicas + 1):
         here = slots[slot]
         if any(task.live for task in here):
             continue
-        newest = max(here, key=lambda task: task.generation, default=None)
-        release = release_for(world, service, newest)
+        last = restart.left_by(here) if here else None
+        release = release_for(world, service, last)
         if release is None:
             continue  # it waits for what its service depends on
-        if newest is not None and newest.release == release.number:
-            at = restart.again(newest, service.spec if release.number == service.release else release.spec)
+        if last is not None and last.release == release.number:
+            at = restart.again(last, service.spec if release.number == service.release else release.spec)
             if at is None or at > now:
                 continue
         yield f"slot {service.name}.{slot} is not filled"
