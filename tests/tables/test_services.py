@@ -1,11 +1,14 @@
 """Which tasks should exist: situations in, changes out."""
 
+from typing import Any
+
 import pytest
 from msgspec.structs import replace
 
 from longshore.decide.services import decide
 from longshore.model.lifecycle import State, Wanted
 from longshore.model.objects import Availability, Kind, NodeStatus, Object, Release, ReleasePhase, Task
+from longshore.model.placing import PlacementRules
 from longshore.model.retention import TASKS_KEPT, Retention
 from longshore.model.snapshot import Snapshot
 from longshore.model.spec import Dependency, Mode, RestartOn, RestartPolicy, ServiceSpec
@@ -164,6 +167,30 @@ def test_a_slot_is_not_given_up_for_what_only_stood_by(condition: RestartOn, rel
     changes, _ = decide(world(web, lost, stood_by), "web", NOW)
     (task_made,) = [change.after for change in changes if isinstance(change.after, Task)]
     assert (task_made.id, task_made.attempt, task_made.message) == ("web.1.3", 0, f"replaces web.1.1: {lost.reason}")
+
+
+def waiting(before: Mode, after: Mode, replicas: int = 1, **spec: Any) -> list[Object]:
+    """A service whose second release waits for a service that is not there, and the first, which was done."""
+    former = Release(service="web", number=1, spec=service(mode=before, replicas=3).spec, phase=ReleasePhase.DONE)
+    return [service(release=2, mode=after, replicas=replicas, depends=(Dependency(service="db"),), **spec), former]
+
+
+@pytest.mark.parametrize(
+    ("records", "expected"),
+    [
+        pytest.param([*waiting(Mode.GLOBAL, Mode.GLOBAL, placement=PlacementRules(constraints=("node.labels.zone==a",))), task(1, pinned="n1"), task(2, on="n2", pinned="n2")], [], id="on other nodes"),
+        pytest.param([*waiting(Mode.GLOBAL, Mode.GLOBAL, placement=PlacementRules(constraints=("node.labels.zone==a",))), task(1, pinned="n1"), task(2, state=State.LOST, on="n2", pinned="n2")], ["+web.2.2"], id="on other nodes: a slot goes on with its release"),
+        pytest.param([*waiting(Mode.REPLICATED, Mode.GLOBAL), task(1), task(2, on="n2"), task(3)], [], id="on every node instead of some"),
+        pytest.param([*waiting(Mode.REPLICATED, Mode.GLOBAL), task(1), task(2, on="n2"), task(3, state=State.LOST)], ["+web.3.2"], id="on every node: a slot goes on as it was"),
+        pytest.param([*waiting(Mode.GLOBAL, Mode.REPLICATED), task(1, pinned="n1"), task(2, on="n2", pinned="n2")], [], id="on some nodes instead of every"),
+        pytest.param([*waiting(Mode.REPLICATED, Mode.JOB), task(1), task(2), task(3)], [], id="a job instead"),
+        pytest.param([*waiting(Mode.REPLICATED, Mode.REPLICATED), task(1), task(2)], ["web.2.1 wanted removed"], id="but how many there are is the newest wish"),
+        pytest.param([*waiting(Mode.REPLICATED, Mode.GLOBAL), task(1), task(4, on="n1", release=2, pinned="n1")], ["web.1.1 wanted removed"], id="not once the release has begun"),
+    ],
+)  # fmt: skip
+def test_what_runs_is_not_taken_down_by_a_release_that_waits(records: list[Object], expected: list[str]) -> None:
+    changes, _ = decide(world(node("n1", zone="a"), node("n2"), *records), "web", NOW)
+    assert said(changes) == expected
 
 
 def test_who_took_a_slot_over_and_failed_is_judged_although_the_former_ended_later() -> None:

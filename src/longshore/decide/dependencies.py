@@ -8,11 +8,14 @@ what is done about it is `services`' and `rollout`'s, and all who tell of it ask
 
 from collections.abc import Mapping
 
+from msgspec.structs import replace
+
 from longshore.decide.placement.constraints import eligible
 from longshore.model.errors import Invalid
 from longshore.model.lifecycle import State
 from longshore.model.objects import Release, ReleasePhase, Service, Task
 from longshore.model.ordering import cycle, flaws
+from longshore.model.signs import releases_of
 from longshore.model.snapshot import Snapshot
 from longshore.model.spec import Condition, Dependency, Mode, ServiceSpec
 
@@ -46,6 +49,18 @@ def release_for(world: Snapshot, service: Service, former: Task | None) -> Relea
         return current
     own = world.release(service.name, former.release) if former is not None else None
     return own if own is not None and own.spec.mode is service.spec.mode else None
+
+
+def meanwhile(world: Snapshot, service: Service) -> Service:
+    """The service as it goes on until its current release may start: as it was, if that has not begun and is of another
+    mode, by which there would be other slots than those that are filled."""
+    if not waits(world, service):
+        return service
+    numbers = {number for part in world.tasks_of_service(service.name).parts for number in releases_of(part)}
+    former = world.release(service.name, max(numbers)) if numbers and service.release not in numbers else None
+    if former is None or former.spec.mode is service.spec.mode:
+        return service
+    return replace(service, release=former.number, spec=former.spec)
 
 
 def _lacks(world: Snapshot, dependency: Dependency) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from msgspec.structs import replace
 
 from longshore.decide import moves, restart
-from longshore.decide.dependencies import release_for, waits
+from longshore.decide.dependencies import meanwhile, release_for, waits
 from longshore.decide.fence import is_fenced
 from longshore.decide.placement.constraints import eligible, gives_up
 from longshore.model.changes import Change, Guard, changed, on_node, raise_wanted
@@ -37,6 +37,7 @@ def decide(world: Snapshot, name: str, now: float) -> tuple[list[Change], Again]
     service = world.services.get(name)
     if service is None:
         return [], None
+    service = meanwhile(world, service)
     if not stirs(world, service):
         return [], None
     step = _Step(world, service, now)

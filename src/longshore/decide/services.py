@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from msgspec.structs import replace
 
 from longshore.decide import moves, restart
-from longshore.decide.dependencies import release_for
+from longshore.decide.dependencies import meanwhile, release_for
 from longshore.decide.placement.constraints import covers
 from longshore.model.changes import Change, changed, deleted, on_node, raise_wanted
 from longshore.model.lifecycle import Owner, State, Wanted
@@ -31,9 +31,11 @@ def decide(world: Snapshot, name: str, now: float, kept: Retention = KEPT) -> tu
     """Changes for the tasks and releases of service `name`, and when to look again. `kept` is of what is over."""
     service = world.services.get(name)
     tasks = world.tasks_of_service(name)
+    releases = _unused_releases(world, service, name, tasks, kept)
     over_at = _over_at(world, service, kept) if service is not None else None
     if service is not None and over_at is not None and over_at <= now:
         return [deleted(Kind.SERVICE, name, service.revision, Owner.SERVICES, Reason.KEPT_LONG_ENOUGH)], None
+    service = meanwhile(world, service) if service is not None else None
     again = None
     if service is None:
         stir = [task for part in tasks.parts if not signs(part).leaves_for_good for task in part.tasks.values()]
@@ -49,8 +51,7 @@ def decide(world: Snapshot, name: str, now: float, kept: Retention = KEPT) -> tu
         changes, again = _slots(world, service, _by_slot(stir), dict.fromkeys(slots, ""), now, kept)
     touched = {change.id for change in changes}
     changes += [change for change in _forgotten(world, stir) if change.id not in touched]
-    changes += _unused_releases(world, service, name, tasks, kept)
-    return changes, min((at for at in (again, over_at) if at is not None), default=None)
+    return changes + releases, min((at for at in (again, over_at) if at is not None), default=None)
 
 
 def _over_at(world: Snapshot, service: Service, kept: Retention) -> float | None:
@@ -141,9 +142,11 @@ def _slots_wanted(world: Snapshot, service: Service, by_slot: Mapping[int, list[
     return slots
 
 
-def _holds(world: Snapshot, service: Service, node: str, here: Iterable[Task]) -> bool:
-    """Whether a global service shall have a task on `node`. A paused node keeps what it has and gets nothing new."""
-    return covers(world.nodes[node], service.spec, has=any(task.counts for task in here))
+def _holds(world: Snapshot, service: Service, node: str, here: list[Task]) -> bool:
+    """Whether a global service shall have a task on `node`, whose slot's tasks are `here`: by the release that the slot
+    goes on with. A paused node keeps what it has and gets nothing new."""
+    turn = _turn(world, service, here)
+    return turn is not None and covers(world.nodes[node], turn.spec, has=any(task.counts for task in here))
 
 
 def _turn(world: Snapshot, service: Service, here: list[Task]) -> Service | None:

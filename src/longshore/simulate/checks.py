@@ -7,7 +7,7 @@ machines really run. Sentences only; nothing here mends. What must hold at every
 from collections import Counter, defaultdict
 
 from longshore.decide import moves, rebalance, restart
-from longshore.decide.dependencies import release_for, waits
+from longshore.decide.dependencies import meanwhile, release_for, waits
 from longshore.decide.placement import explain, place
 from longshore.decide.placement.constraints import covers, eligible, gives_up
 from longshore.model.containers import Status, fingerprint
@@ -68,9 +68,9 @@ def _service(world: World, snapshot: Snapshot, name: str, service: Service) -> l
     found += [
         f"release {name}@{number} is kept for nothing" for number in sorted(snapshot.releases_of(name).keys() - used)
     ]
-    found += _everywhere(snapshot, service, tasks, last) if service.spec.mode is Mode.GLOBAL else []
-    found += _every_slot(snapshot, service, tasks, last) if service.spec.mode is not Mode.GLOBAL else []
-    return found
+    service = meanwhile(snapshot, service)
+    wanted = _everywhere if service.spec.mode is Mode.GLOBAL else _every_slot
+    return found + wanted(snapshot, service, tasks, last)
 
 
 def _task(world: World, snapshot: Snapshot, service: Service, task: Task, held_up: bool) -> list[str]:

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 
 from longshore.decide import restart
-from longshore.decide.dependencies import release_for
+from longshore.decide.dependencies import meanwhile, release_for
 from longshore.decide.placement.ask import ask_of
 from longshore.decide.placement.constraints import gives_up
 from longshore.decide.placement.displacement.claims import hold_before
@@ -77,9 +77,10 @@ def amiss(world: Snapshot, now: float, calm: dict[str, _Seen]) -> Iterator[str]:
         if before is not None and all(one is other for one, other in zip(seen, before, strict=True)):
             continue
         calm.pop(name, None)
-        found = [sentence for task in tasks.values() for sentence in _task(world, service, task, now)]
-        if service is not None:
-            found += [*_slots(world, service, now), *_not_let_go(world, service)]
+        goes_on = meanwhile(world, service) if service is not None else None
+        found = [sentence for task in tasks.values() for sentence in _task(world, goes_on, task, now)]
+        if goes_on is not None:
+            found += [*_slots(world, goes_on, now), *_not_let_go(world, goes_on)]
         if service is not None and not found and _is_timeless(service, tasks.values()):
             calm[name] = seen
         yield from found
