@@ -56,6 +56,7 @@ def db(slot: int = 1, state: State = State.RUNNING, **fields: Any) -> Task:
         pytest.param(READY, [DB, db(relieves="db.1.0")], "db: 0 of 1 ready", id="nor what stands by"),
         pytest.param(READY, [service("db", replicas=3), db(1), db(3)], "db: 2 of 3 ready", id="every slot counts"),
         pytest.param(READY, [service("db", replicas=0)], "", id="and there may be none"),
+        pytest.param(READY, [service("db", replicas=2), db(1), db(3)], "db: 1 of 2 ready", id="but for one that is about to go"),
         pytest.param(READY, [DB2, db()], "db: 0 of 1 ready", id="an older release is not what is waited for"),
         pytest.param(READY, [DB2, db(release=2)], "", id="the current one is"),
         pytest.param(READY, [AGENT, node("a"), node("b"), db(on="a", pinned="a")], "db: 1 of 2 ready", id="global"),

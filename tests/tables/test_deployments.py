@@ -81,6 +81,17 @@ def test_a_job_is_done_when_it_has_finished() -> None:
     assert phases(decide(ended, "web", NOW)[0]) == {2: ReleasePhase.DONE}
 
 
+def test_a_job_is_not_done_by_a_slot_that_it_no_longer_has() -> None:
+    job = web(2, mode=Mode.JOB)
+    in_back_off = here(job, failed(1, attempt=0), new(2, State.FINISHED), new(3, State.FINISHED))
+    assert phases(decide(in_back_off, "web", NOW)[0]) == {}
+
+
+def test_a_job_that_is_come_back_to_is_not_done_before_it_has_run_again() -> None:
+    job = web(1, mode=Mode.JOB)
+    assert phases(decide(here(job, new(1, State.FINISHED), failed(1, generation=3, release=3)), "web", NOW)[0]) == {}
+
+
 @pytest.mark.parametrize(
     ("task", "counts"),
     [

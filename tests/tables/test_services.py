@@ -138,15 +138,31 @@ DONE_JOB = Release(service="web", number=1, spec=ServiceSpec(image="i", mode=Mod
 )
 def test_a_job_that_is_done_goes_after_a_while(kept: Retention, expected: list[str], look: float | None) -> None:
     job = service(replicas=1, mode=Mode.JOB)
-    here = Snapshot.restored(5, [(Kind.SERVICE, job), (Kind.RELEASE, DONE_JOB), (Kind.TASK, task(1, 1, State.FINISHED))], ["web", "web@1", "web.1.1"])  # fmt: skip
+    here = Snapshot.restored(5, [(Kind.SERVICE, job), (Kind.RELEASE, DONE_JOB), (Kind.TASK, task(1, 1, State.FINISHED, finished_at=NOW - 60.0))], ["web", "web@1", "web.1.1"])  # fmt: skip
     changes, again = decide(here, "web", NOW, kept)
     assert ([one.id for one in changes if one.kind is Kind.SERVICE and one.after is None], again) == (expected, look)
+
+
+@pytest.mark.parametrize(
+    ("second", "look"),
+    [
+        pytest.param(None, None, id="not begun"),
+        pytest.param(task(2), None, id="at work"),
+        pytest.param(task(2, state=State.FINISHED, finished_at=NOW - 20), NOW + 40, id="done later"),
+    ],
+)
+def test_a_job_that_was_scaled_up_once_done_is_kept_until_that_is_done(second: Task | None, look: float | None) -> None:
+    job = service(replicas=2, mode=Mode.JOB)
+    tasks = [task(1, state=State.FINISHED, finished_at=NOW - 60), *([second] if second is not None else [])]
+    changes, again = decide(world(job, DONE_JOB, *tasks), "web", NOW, Retention(jobs_s=60.0))
+    assert not [one for one in changes if one.kind is Kind.SERVICE]
+    assert again == look
 
 
 def test_a_job_that_others_wait_for_stays() -> None:
     job = service(replicas=1, mode=Mode.JOB)
     waiting = replace(service(), name="api", spec=ServiceSpec(image="i", depends=(Dependency(service="web"),)))
-    here = Snapshot.restored(5, [(Kind.SERVICE, job), (Kind.SERVICE, waiting), (Kind.RELEASE, DONE_JOB), (Kind.TASK, task(1, 1, State.FINISHED))], ["web", "api", "web@1", "web.1.1"])  # fmt: skip
+    here = Snapshot.restored(5, [(Kind.SERVICE, job), (Kind.SERVICE, waiting), (Kind.RELEASE, DONE_JOB), (Kind.TASK, task(1, 1, State.FINISHED, finished_at=NOW - 60.0))], ["web", "api", "web@1", "web.1.1"])  # fmt: skip
     assert decide(here, "web", NOW, Retention(jobs_s=0.0)) == ([], None)
 
 

@@ -73,7 +73,8 @@ def _lacks(world: Snapshot, dependency: Dependency) -> str:
     if condition is Condition.COMPLETED and service.spec.mode is not Mode.JOB:
         return f"{name}: it is no job, so it never completes"
     wanted = _slots(world, service)
-    there = len({task.slot for task in world.tasks_of_service(name).values() if _meets(service, task, condition)})
+    slots = {task.slot for task in world.tasks_of_service(name).values() if _meets(service, task, condition)}
+    there = len(slots) if service.spec.mode is Mode.GLOBAL else sum(slot <= wanted for slot in slots)
     holds = release.phase is ReleasePhase.DONE if condition is Condition.COMPLETED else there >= wanted
     return "" if holds else f"{name}: {there} of {wanted} {condition}"
 

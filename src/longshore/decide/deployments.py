@@ -16,7 +16,8 @@ from longshore.model.changes import Change
 from longshore.model.lifecycle import Owner, State
 from longshore.model.objects import Release, ReleasePhase, Service, Task
 from longshore.model.reasons import Reason
-from longshore.model.signs import Signs, signs
+from longshore.model.sharing import Part
+from longshore.model.signs import finished, signs
 from longshore.model.snapshot import Snapshot
 from longshore.model.spec import Mode, OnFailure
 
@@ -40,7 +41,7 @@ def decide(world: Snapshot, name: str, now: float) -> tuple[list[Change], Again]
         changes = _failure(world, service, after, tasks, now)
         if changes:
             return changes, None
-    done_at = _done_at(world, service, [signs(part) for part in parts])
+    done_at = _done_at(world, service, parts)
     if done_at is not None and done_at <= now:
         after = replace(after, phase=ReleasePhase.DONE, message="", finished_at=now)
         return [_change(release, after, Reason.ROLLOUT_DONE)], None
@@ -88,13 +89,13 @@ def _early(service: Service, task: Task) -> bool:
     return task.finished_at - task.started_at <= max(service.spec.update.monitor_s, service.spec.restart.window_s)
 
 
-def _done_at(world: Snapshot, service: Service, parts: Sequence[Signs]) -> Again:
+def _done_at(world: Snapshot, service: Service, parts: Sequence[Part]) -> Again:
     """When all slots will have been served by this release for the monitoring time; None while they are not."""
-    live = sum(seen.live for seen in parts)
+    live = sum(signs(part).live for part in parts)
     if service.spec.mode is Mode.JOB:
-        ended = sum(seen.finished.get(service.release, 0) for seen in parts)
-        return 0.0 if not live and ended >= service.spec.replicas else None
-    served = [seen.served.get(service.release, (0, 0.0)) for seen in parts]
+        ended = finished(parts, service.release, service.spec.replicas)
+        return 0.0 if not live and ended == service.spec.replicas else None
+    served = [signs(part).served.get(service.release, (0, 0.0)) for part in parts]
     serving = sum(count for count, _ in served)
     if serving != live or serving != _slots(world, service):
         return None

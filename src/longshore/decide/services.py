@@ -20,7 +20,7 @@ from longshore.model.objects import Kind, NodeStatus, ReleasePhase, Service, Tas
 from longshore.model.reasons import Reason
 from longshore.model.retention import Retention
 from longshore.model.sharing import Part, Slots
-from longshore.model.signs import releases_of, signs
+from longshore.model.signs import finished, releases_of, signs
 from longshore.model.snapshot import Snapshot
 from longshore.model.spec import Mode, drain_s_of
 
@@ -32,7 +32,7 @@ def decide(world: Snapshot, name: str, now: float, kept: Retention = KEPT) -> tu
     service = world.services.get(name)
     tasks = world.tasks_of_service(name)
     releases = _unused_releases(world, service, name, tasks, kept)
-    over_at = _over_at(world, service, kept) if service is not None else None
+    over_at = _over_at(world, service, tasks, kept) if service is not None else None
     if service is not None and over_at is not None and over_at <= now:
         return [deleted(Kind.SERVICE, name, service.revision, Owner.SERVICES, Reason.KEPT_LONG_ENOUGH)], None
     service = meanwhile(world, service) if service is not None else None
@@ -54,14 +54,17 @@ def decide(world: Snapshot, name: str, now: float, kept: Retention = KEPT) -> tu
     return changes + releases, min((at for at in (again, over_at) if at is not None), default=None)
 
 
-def _over_at(world: Snapshot, service: Service, kept: Retention) -> float | None:
-    """When a job that is done has been kept for long enough; None is never. One that others wait for stays."""
+def _over_at(world: Snapshot, service: Service, tasks: Slots, kept: Retention) -> float | None:
+    """When a job that is done has been kept for long enough; None is never. One that others wait for stays, and one
+    that was scaled up since is not done again before all its slots are."""
     release = world.release(service.name, service.release)
     if kept.jobs_s is None or service.spec.mode is not Mode.JOB or release is None or release.finished_at is None:
         return None
     if release.phase is not ReleasePhase.DONE or service.name in world.services.derive(_waited_for):
         return None
-    return release.finished_at + kept.jobs_s
+    if finished(tasks.parts, service.release, service.spec.replicas) < service.spec.replicas:
+        return None
+    return max([release.finished_at, *(task.finished_at or 0.0 for task in tasks.values())]) + kept.jobs_s
 
 
 def _waited_for(services: Mapping[str, Service]) -> frozenset[str]:

@@ -147,8 +147,8 @@ def _serves(task: Task) -> bool:
 
 def _is_done(service: Service, here: list[Task]) -> bool:
     """Whether a job's slot reached its end in this release."""
-    job = service.spec.mode is Mode.JOB
-    return job and any(task.state is State.FINISHED and task.release == service.release for task in here)
+    job = service.spec.mode is Mode.JOB and bool(here)
+    return job and here[-1].state is State.FINISHED and here[-1].release == service.release
 
 
 def _is_spent(service: Service, here: list[Task]) -> bool:

@@ -4,6 +4,7 @@ Worked out once for each part of a service (`sharing.Part`) and remembered with 
 a glance at their parts, and a closer one at those that changed. Knows tasks alone; not their service, not the time.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 
 import msgspec
@@ -44,7 +45,7 @@ class Signs(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     served: dict[int, tuple[int, float]]
     """How many serve, by release, and when the last of them came to run."""
     finished: dict[int, int]
-    """In how many slots one finished, by release."""
+    """In how many slots the newest finished, by release."""
     gives_way: bool
     """Whether one leaves, stands by or is to move."""
     pinned: bool
@@ -97,16 +98,13 @@ def _signs(tasks: Iterable[Task]) -> Signs:
         pending=sum(task.state is State.NEW for task in counting) if len(running) < len(counting) else 0,
         hindered=any(task.reason in _HINDERED and not task.ready for task in counting),
         slots=len(slots),
-        slot_last=max(slots),
+        slot_last=max(slots, default=0),
         done=len(done),
         done_releases=frozenset(task.release for task in done),
         releases=frozenset(task.release for task in counting),
         nodes=frozenset(task.node for task in counting),
         served=_served(serving),
-        finished={
-            release: len({task.slot for task in finished if task.release == release})
-            for release in {task.release for task in finished}
-        },
+        finished=_finished(every) if finished else {},
         gives_way=len(counting) < len(willing)
         or (len(willing) < len(live) and any(task.wanted is Wanted.LEAVING for task in live))
         or any(task.moves_to for task in live),
@@ -122,6 +120,25 @@ def _served(serving: Iterable[Task]) -> dict[int, tuple[int, float]]:
         count, latest = found.get(task.release, (0, 0.0))
         found[task.release] = count + 1, max(latest, task.started_at or 0.0)
     return found
+
+
+def _finished(tasks: Iterable[Task]) -> dict[int, int]:
+    newest: dict[int, Task] = {}
+    for task in tasks:
+        if task.slot not in newest or newest[task.slot].generation < task.generation:
+            newest[task.slot] = task
+    return dict(Counter(task.release for task in newest.values() if task.state is State.FINISHED))
+
+
+def finished(parts: Iterable[Part], release: int, slot_last: int) -> int:
+    """In how many slots up to `slot_last` the newest task is of a release, and finished."""
+    count = 0
+    for part in parts:
+        seen = signs(part)
+        if seen.slot_last > slot_last:
+            seen = _signs(task for task in part.tasks.values() if task.slot <= slot_last)
+        count += seen.finished.get(release, 0)
+    return count
 
 
 def _unready(task: Task) -> bool:
