@@ -7,7 +7,7 @@ import pytest
 from longshore.decide.deployments import decide
 from longshore.model.changes import Change
 from longshore.model.lifecycle import Owner, State, Wanted
-from longshore.model.objects import Object, Release, ReleasePhase, Service, Task
+from longshore.model.objects import Availability, Object, Release, ReleasePhase, Service, Task
 from longshore.model.reasons import Reason
 from longshore.model.snapshot import Snapshot
 from longshore.model.spec import Mode, OnFailure, RestartPolicy, UpdateRules
@@ -58,6 +58,7 @@ def phases(changes: list[Change]) -> dict[int, ReleasePhase]:
     [
         pytest.param([new(1), new(2)], True, None, id="all run it, and stayed ready"),
         pytest.param([new(1), new(2, started_at=NOW - 3)], False, NOW + 2, id="not for long enough yet"),
+        pytest.param([new(1), new(2, ready_changed_at=NOW - 3)], False, NOW + 2, id="however long it has run"),
         pytest.param([new(1), task(2)], False, None, id="one runs the former"),
         pytest.param([new(1)], False, None, id="a slot is empty"),
         pytest.param([new(1), new(2, ready=False)], False, NOW - 20 + 60, id="one is not ready"),
@@ -68,6 +69,14 @@ def phases(changes: list[Change]) -> dict[int, ReleasePhase]:
 def test_when_it_is_done(tasks: list[Task], done: bool, again: float | None) -> None:
     changes, look = decide(here(web(), *tasks), "web", NOW)
     assert (phases(changes), look) == ({2: ReleasePhase.DONE} if done else {}, again)
+
+
+def test_a_global_one_is_done_on_a_paused_node_too() -> None:
+    """It keeps its task there, which was given way to like any other."""
+    tasks = [new(1, on="n1", pinned="n1"), new(2, on="n2", pinned="n2")]
+    records = [node("n1"), node("n2", availability=Availability.PAUSED), web(mode=Mode.GLOBAL)]
+    ended = world(*records, of(web(mode=Mode.GLOBAL), 2, ReleasePhase.ROLLING), *tasks)
+    assert phases(decide(ended, "web", NOW)[0]) == {2: ReleasePhase.DONE}
 
 
 def test_nothing_to_run_is_done_at_once() -> None:
@@ -103,6 +112,17 @@ def test_a_job_that_is_come_back_to_is_not_done_before_it_has_run_again() -> Non
         pytest.param(failed(1, release=1), False, id="of the former release"),
         pytest.param(new(1, ready=False, started_at=NOW - 60), True, id="not ready for too long"),
         pytest.param(new(1, ready=False, started_at=NOW - 59), False, id="not ready yet"),
+        pytest.param(
+            new(1, ready=False, started_at=NOW - 900, ready_changed_at=NOW - 59),
+            False,
+            id="not ready for a moment after it was for long",
+        ),
+        pytest.param(
+            new(1, ready=False, started_at=NOW - 900, ready_changed_at=NOW - 60),
+            True,
+            id="no longer ready for too long",
+        ),
+        pytest.param(new(1, ready=False, started_at=NOW - 61, ready_changed_at=NOW - 2), True, id="ready now and then"),
         pytest.param(new(1, State.LOST), False, id="lost with its node"),
         pytest.param(new(1, State.REJECTED, attempt=1, started_at=None, finished_at=NOW), True, id="refused twice"),
     ],

@@ -52,7 +52,10 @@ def test_readiness_changes_without_a_move() -> None:
     record = after(task(1, ready=False), seen(State.RUNNING, ready=True, container_id="c-web.1.1"))
     assert record is not None
     assert record.ready
-    assert record.started_at == NOW - 100
+    assert (record.started_at, record.ready_changed_at) == (NOW - 100, NOW)
+    said_again = after(record, seen(State.RUNNING, ready=True, container_id="c-web.1.1", message="200"))
+    assert said_again is not None
+    assert said_again.ready_changed_at == NOW
 
 
 def test_an_ended_task_loses_its_container_and_nothing_else() -> None:

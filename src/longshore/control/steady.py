@@ -37,5 +37,6 @@ def latest(world: Snapshot) -> float:
     moments = [node.changed_at for node in world.nodes.values()]
     moments += [service.created_at for service in world.services.values()]
     for task in world.tasks():
-        moments += [task.created_at, task.started_at or 0.0, task.finished_at or 0.0, task.leaving_at or 0.0]
+        moments += [task.created_at, task.started_at or 0.0, task.finished_at or 0.0]
+        moments += [task.ready_changed_at or 0.0, task.leaving_at or 0.0]
     return max(moments, default=0.0)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from msgspec.structs import replace
 
 from longshore.decide import restart, wishes
-from longshore.decide.placement.constraints import eligible
+from longshore.decide.placement.constraints import covers
 from longshore.model.changes import Change
 from longshore.model.lifecycle import Owner, State
 from longshore.model.objects import Release, ReleasePhase, Service, Task
@@ -66,12 +66,19 @@ def _failed_slots(
         if task.state in _FAILED and _early(service, task) and _again_or_for_good(service, task):
             failed.add(task.slot)
         elif task.state is State.RUNNING and not task.ready and task.started_at is not None:
-            at = task.started_at + service.spec.update.ready_s
+            at = _unready_since(task, task.started_at, service.spec.update.ready_s) + service.spec.update.ready_s
             if at <= now:
                 failed.add(task.slot)
             else:
                 looks.append(at)
     return tuple(sorted(failed)), min(looks, default=None)
+
+
+def _unready_since(task: Task, started_at: float, ready_s: float) -> float:
+    """Since when a task that is not ready has to become so: a release may be rolled out for long, and one that served
+    all the while does not fail it by one check. One that never kept still is not given its time again."""
+    lost_at = task.ready_changed_at or started_at
+    return lost_at if lost_at - started_at >= ready_s else started_at
 
 
 def _again_or_for_good(service: Service, task: Task) -> bool:
@@ -105,7 +112,8 @@ def _done_at(world: Snapshot, service: Service, parts: Sequence[Part]) -> Again:
 def _slots(world: Snapshot, service: Service) -> int:
     if service.spec.mode is not Mode.GLOBAL:
         return service.spec.replicas
-    return sum(eligible(node, service.spec) for node in world.nodes.values())
+    has = frozenset[str]().union(*(signs(part).nodes for part in world.tasks_of_service(service.name).parts))
+    return sum(covers(node, service.spec, has=name in has) for name, node in world.nodes.items())
 
 
 def _failure(world: Snapshot, service: Service, release: Release, tasks: list[Task], now: float) -> list[Change]:

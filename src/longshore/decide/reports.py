@@ -38,13 +38,15 @@ def _moved(task: Task, seen: Observation, now: float) -> Task | None:
     if RANK[seen.state] < RANK[task.state] or seen.state is State.LOST:
         return None
     ended = seen.state in TERMINAL
+    ready = seen.ready and not ended
     started_at = task.started_at
     if started_at is None and seen.state is State.RUNNING:
         started_at = now
     return replace(
         task,
         state=seen.state,
-        ready=seen.ready and not ended,
+        ready=ready,
+        ready_changed_at=now if ready is not task.ready and not ended else task.ready_changed_at,
         container_id=seen.container_id,
         exit_code=seen.exit_code,
         exposed=seen.exposed or task.exposed,

@@ -256,6 +256,8 @@ class Task(Record, frozen=True, kw_only=True):
     """Writer: controllers (`lifecycle.WANTED_OWNERS`)."""
     ready: bool = False
     """Runs and passes its check. Writer: worker; cleared by whoever moves the task out of RUNNING."""
+    ready_changed_at: float | None = None
+    """When it last became ready, or ceased to be while it ran. Writer: worker."""
     container_id: str = ""
     """Writer: worker; empty again once the container is removed."""
     exit_code: int | None = None

@@ -43,7 +43,7 @@ class Signs(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     nodes: frozenset[str]
     """Of those that count."""
     served: dict[int, tuple[int, float]]
-    """How many serve, by release, and when the last of them came to run."""
+    """How many serve, by release, and when the last of them became ready."""
     finished: dict[int, int]
     """In how many slots the newest finished, by release."""
     gives_way: bool
@@ -118,7 +118,7 @@ def _served(serving: Iterable[Task]) -> dict[int, tuple[int, float]]:
     found: dict[int, tuple[int, float]] = {}
     for task in serving:
         count, latest = found.get(task.release, (0, 0.0))
-        found[task.release] = count + 1, max(latest, task.started_at or 0.0)
+        found[task.release] = count + 1, max(latest, task.ready_changed_at or task.started_at or 0.0)
     return found
 
 
