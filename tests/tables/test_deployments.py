@@ -74,7 +74,7 @@ def test_when_it_is_done(tasks: list[Task], done: bool, again: float | None) -> 
 def test_a_global_one_is_done_on_a_paused_node_too() -> None:
     """It keeps its task there, which was given way to like any other."""
     tasks = [new(1, on="n1", pinned="n1"), new(2, on="n2", pinned="n2")]
-    records = [node("n1"), node("n2", availability=Availability.PAUSED), web(mode=Mode.GLOBAL)]
+    records: list[Object] = [node("n1"), node("n2", availability=Availability.PAUSED), web(mode=Mode.GLOBAL)]
     ended = world(*records, of(web(mode=Mode.GLOBAL), 2, ReleasePhase.ROLLING), *tasks)
     assert phases(decide(ended, "web", NOW)[0]) == {2: ReleasePhase.DONE}
 

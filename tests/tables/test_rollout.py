@@ -228,7 +228,7 @@ def test_a_move(records: list[Object], expected: list[str], again: float | None)
 
 def test_what_was_given_up_in_a_drain_does_not_keep_a_task_from_moving() -> None:
     once = replace(web(1, release=1), spec=replace(web(1).spec, restart=RestartPolicy(condition=RestartOn.NONE)))
-    records = [once, Release(service="web", number=1, spec=once.spec, phase=ReleasePhase.DONE)]
+    records: list[Object] = [once, Release(service="web", number=1, spec=once.spec, phase=ReleasePhase.DONE)]
     given_up = relief(release=1, state=State.FAILED, on="n3", reason=Reason.EXITED)
     changes, _ = decide(world(node("n1"), node("n2"), *records, moving(), given_up), "web", NOW)
     assert said(changes) == ["+web.1.3"]

@@ -220,7 +220,7 @@ def test_who_took_a_slot_over_and_failed_is_judged_although_the_former_ended_lat
 def test_a_slot_is_one_nodes_wherever_its_tasks_were_sent_while_the_service_was_not_global() -> None:
     """Else the two nodes would share it, and one of them be without a task for as long as its records are kept."""
     agent = service(release=3, mode=Mode.GLOBAL)
-    records = [
+    records: list[Object] = [
         node("n1"),
         node("n2"),
         node("n3"),

@@ -6,7 +6,7 @@ rules allow. Then it is rolled back to the last one that was done, or stops wher
 `rollout`'s: a release that is paused or failed is taken no further there.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from msgspec.structs import replace
 
@@ -96,7 +96,7 @@ def _early(service: Service, task: Task) -> bool:
     return task.finished_at - task.started_at <= max(service.spec.update.monitor_s, service.spec.restart.window_s)
 
 
-def _done_at(world: Snapshot, service: Service, parts: Sequence[Part]) -> Again:
+def _done_at(world: Snapshot, service: Service, parts: Iterable[Part]) -> Again:
     """When all slots will have been served by this release for the monitoring time; None while they are not."""
     live = sum(signs(part).live for part in parts)
     if service.spec.mode is Mode.JOB:
