@@ -267,6 +267,7 @@ WILLING = PlacementRules(rebalance=True)
         pytest.param([node("n2")], [*done(web(2, placement=WILLING)), task(1, moves_to="n2"), task(2)], [], NOW + STEADY_S, id="one thing at a time"),
         pytest.param([node("n2")], [*done(web(2, placement=WILLING)), *spread("11", ready=False)], [], NOW + STEADY_S, id="not while one is not ready; later"),
         pytest.param([node("n2")], [*done(web(2, placement=WILLING)), *spread("11", move_ended_at=NOW - 1)], [], NOW - 1 + COOL_DOWN_S, id="when the cool-down is over"),
+        pytest.param([node("n2")], [*done(web(2, placement=WILLING)), *spread("11", avoids={"n2": NOW + 9})], [], NOW + 9, id="when a node is no longer avoided"),
         pytest.param([node("n2")], [*done(web(2, placement=WILLING)), *spread("12")], [], None, id="nothing to do"),
     ],
 )  # fmt: skip

@@ -199,6 +199,8 @@ def waiting(before: Mode, after: Mode, replicas: int = 1, **spec: Any) -> list[O
         pytest.param([*waiting(Mode.REPLICATED, Mode.GLOBAL), task(1), task(2, on="n2"), task(3)], [], id="on every node instead of some"),
         pytest.param([*waiting(Mode.REPLICATED, Mode.GLOBAL), task(1), task(2, on="n2"), task(3, state=State.LOST)], ["+web.3.2"], id="on every node: a slot goes on as it was"),
         pytest.param([*waiting(Mode.GLOBAL, Mode.REPLICATED), task(1, pinned="n1"), task(2, on="n2", pinned="n2")], [], id="on some nodes instead of every"),
+        pytest.param([*waiting(Mode.REPLICATED, Mode.GLOBAL), *(task(slot) for slot in range(1, 6))], [], id="on every node: those too that it was scaled to"),
+        pytest.param([*waiting(Mode.REPLICATED, Mode.GLOBAL), task(1), task(1, 2, State.FAILED, release=3, relieves="web.1.1"), task(2), task(3, state=State.FAILED, release=3), task(3, 2)], [], id="on every node: whatever was tried meanwhile"),
         pytest.param([*waiting(Mode.REPLICATED, Mode.JOB), task(1), task(2), task(3)], [], id="a job instead"),
         pytest.param([*waiting(Mode.REPLICATED, Mode.REPLICATED), task(1), task(2)], ["web.2.1 wanted removed"], id="but how many there are is the newest wish"),
         pytest.param([*waiting(Mode.REPLICATED, Mode.GLOBAL), task(1), task(4, on="n1", release=2, pinned="n1")], ["web.1.1 wanted removed"], id="not once the release has begun"),

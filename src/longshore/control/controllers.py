@@ -6,7 +6,7 @@ The only place that knows all decisions together; they do not know one another.
 from collections.abc import Callable, Iterable, Sequence
 
 from longshore.control.census import Census
-from longshore.control.dependents import Dependents, global_names, services_named
+from longshore.control.dependents import Dependents, names_by_node, services_named
 from longshore.control.liveness import Liveness
 from longshore.decide import deployments, nodes, rebalance, rollout, services
 from longshore.decide.placement import place
@@ -99,7 +99,7 @@ def _service_keys(events: Sequence[Event], world: Snapshot) -> Iterable[str]:
     for event in events:
         if event.kind is Kind.NODE:
             here = {task.service for task in world.tasks_of_node(event.id).values()}
-            keys.update(dict.fromkeys(sorted(here.union(world.services.derive(global_names)))))
+            keys.update(dict.fromkeys(sorted(here.union(world.services.derive(names_by_node)))))
     return keys
 
 

@@ -26,7 +26,7 @@ class Dependents:
         names = services_named(events)
         if any(event.kind is Kind.NODE for event in events):
             # A global service has as many slots as there are nodes that it may be on.
-            names.update(dict.fromkeys(world.services.derive(global_names)))
+            names.update(dict.fromkeys(world.services.derive(names_by_node)))
         self._follow(world.services)
         waiting = (one for name in names for one in sorted(self._of.get(name, ())))
         return [one for one in waiting if _may_wait(world, one)]
@@ -55,9 +55,9 @@ def services_named(events: Sequence[Event]) -> dict[str, None]:
     return named
 
 
-def global_names(services: Mapping[str, Service]) -> tuple[str, ...]:
-    """Of those with a task on every node."""
-    return tuple(name for name, service in services.items() if service.spec.mode is Mode.GLOBAL)
+def names_by_node(services: Mapping[str, Service]) -> tuple[str, ...]:
+    """Of those with a task on every node, now or for as long as they wait."""
+    return tuple(name for name, service in services.items() if service.spec.mode is Mode.GLOBAL or service.spec.depends)
 
 
 def _may_wait(world: Snapshot, name: str) -> bool:

@@ -6,16 +6,17 @@ an earlier release never waits. Meanwhile a slot goes on with the release it has
 what is done about it is `services`' and `rollout`'s, and all who tell of it ask here.
 """
 
+from collections import defaultdict
 from collections.abc import Mapping
 
 from msgspec.structs import replace
 
+from longshore.decide import restart
 from longshore.decide.placement.constraints import eligible
 from longshore.model.errors import Invalid
-from longshore.model.lifecycle import State
+from longshore.model.lifecycle import State, Wanted
 from longshore.model.objects import Release, ReleasePhase, Service, Task
 from longshore.model.ordering import cycle, flaws
-from longshore.model.signs import releases_of
 from longshore.model.snapshot import Snapshot
 from longshore.model.spec import Condition, Dependency, Mode, ServiceSpec
 
@@ -53,14 +54,19 @@ def release_for(world: Snapshot, service: Service, former: Task | None) -> Relea
 
 def meanwhile(world: Snapshot, service: Service) -> Service:
     """The service as it goes on until its current release may start: as it was, if that has not begun and is of another
-    mode, by which there would be other slots than those that are filled."""
+    mode, by which there would be other slots than those that are filled. These stay, however many there came to be."""
     if not waits(world, service):
         return service
-    numbers = {number for part in world.tasks_of_service(service.name).parts for number in releases_of(part)}
-    former = world.release(service.name, max(numbers)) if numbers and service.release not in numbers else None
-    if former is None or former.spec.mode is service.spec.mode:
+    slots: dict[int, list[Task]] = defaultdict(list)
+    for task in sorted(world.tasks_of_service(service.name).values(), key=lambda one: one.generation):
+        slots[task.slot].append(task)
+    last = [task for here in slots.values() if (task := restart.left_by(here)).wanted is not Wanted.REMOVED]
+    releases = [one for task in last if (one := world.release(service.name, task.release)) is not None]
+    former = max(releases, key=lambda one: one.number, default=None)
+    if former is None or service.release in {one.number for one in releases} or former.spec.mode is service.spec.mode:
         return service
-    return replace(service, release=former.number, spec=former.spec)
+    spec = replace(former.spec, replicas=max(task.slot for task in last))
+    return replace(service, release=former.number, spec=spec)
 
 
 def _lacks(world: Snapshot, dependency: Dependency) -> str:

@@ -135,9 +135,10 @@ def decide(world: Snapshot, now: float, policy: str) -> tuple[list[Change], Agai
         return mark(world, planned, Owner.REBALANCE), now + STEADY_S
     if any(left.reason in (ROLLING, UNREADY) for left in planned.left_out):
         return [], now + STEADY_S
-    cool = [task.move_ended_at for task in world.tasks() if task.counts and task.move_ended_at is not None]
-    later = [at + COOL_DOWN_S for at in cool if at + COOL_DOWN_S > now]
-    return [], min(later, default=None)
+    counting = [task for task in world.tasks() if task.counts]
+    later = [task.move_ended_at + COOL_DOWN_S for task in counting if task.move_ended_at is not None]
+    later += [until for task in counting for until in task.avoids.values()]
+    return [], min((at for at in later if at > now), default=None)
 
 
 class _Rules:

@@ -12,7 +12,7 @@ from longshore.decide.placement import explain, place
 from longshore.decide.placement.constraints import covers, eligible, gives_up
 from longshore.model.containers import Status, fingerprint
 from longshore.model.lifecycle import State, Wanted
-from longshore.model.objects import Availability, NodeStatus, ReleasePhase, Service, Task
+from longshore.model.objects import Availability, NodeStatus, Release, ReleasePhase, Service, Task
 from longshore.model.reasons import Reason
 from longshore.model.retention import RELEASES_KEPT, TASKS_KEPT
 from longshore.model.snapshot import Snapshot
@@ -85,8 +85,10 @@ def _task(world: World, snapshot: Snapshot, service: Service, task: Task, held_u
         found.append(f"{task.id} has not finished")
     if task.live and task.wanted is not Wanted.RUNNING:
         found.append(f"{task.id} is to go, but is {task.state}")
-    own = snapshot.release(task.service, task.release)
-    left = node is not None and gives_up(node, own.spec if own is not None else service.spec)
+    # A global service has its tasks on the nodes that it covers, by the release that it goes on with there.
+    every = service.spec.mode is Mode.GLOBAL
+    own = release_for(snapshot, service, task) if every else snapshot.release(task.service, task.release)
+    left = node is not None and gives_up(node, _spec_of(service, own))
     if task.live and node is not None and left and not _stands_by(snapshot, task):
         found.append(f"{task.id} is on {node.name}, which is drained or tainted")
     if task.counts and (task.moves_to or moves.was_sent(task, service)):
@@ -112,18 +114,20 @@ def _stands_by(snapshot: Snapshot, task: Task) -> bool:
 
 
 def _everywhere(snapshot: Snapshot, service: Service, tasks: list[Task], by_slot: dict[int, Task]) -> list[str]:
-    """A global service is on every node that it may be on."""
-    wanted = {node.name for node in snapshot.nodes.values() if eligible(node, service.spec)}
-    have = {task.pinned for task in tasks if task.counts}
+    """A global service is on every node that it may be on, by the release that it goes on with there."""
     last = {task.pinned: task for task in by_slot.values()}
+    following = {name: release_for(snapshot, service, last.get(name)) for name in snapshot.nodes}
+    spec_of = {name: _spec_of(service, one) for name, one in following.items() if one is not None}
+    wanted = {name for name, spec in spec_of.items() if eligible(snapshot.nodes[name], spec)}
+    have = {task.pinned for task in tasks if task.counts}
     spent = {name for name, task in last.items() if not task.live and _is_over(snapshot, service, task)}
-    waiting = {name for name in wanted - have if release_for(snapshot, service, last.get(name)) is None}
     kept = {
         node.name
         for node in snapshot.nodes.values()
-        if node.availability is Availability.PAUSED or covers(node, service.spec, has=True)
+        if node.availability is Availability.PAUSED
+        or (node.name in spec_of and covers(node, spec_of[node.name], has=True))
     }
-    if not wanted <= have | spent | waiting or not have <= wanted | kept:
+    if not wanted <= have | spent or not have <= wanted | kept:
         return [f"{service.name} is on {sorted(have)}, not on {sorted(wanted)}"]
     return []
 
@@ -148,8 +152,12 @@ def _every_slot(snapshot: Snapshot, service: Service, tasks: list[Task], last: d
 def _is_over(snapshot: Snapshot, service: Service, task: Task) -> bool:
     """Whether nothing follows a task that ended, by the rules of the release that would."""
     following = release_for(snapshot, service, task)
-    earlier = following is not None and following.number != service.release
-    return restart.again(task, following.spec if following is not None and earlier else service.spec) is None
+    return restart.again(task, _spec_of(service, following)) is None
+
+
+def _spec_of(service: Service, release: Release | None) -> ServiceSpec:
+    """What a task of a release runs by: of the current one, what was wished since too."""
+    return release.spec if release is not None and release.number != service.release else service.spec
 
 
 def _waiting(world: World, snapshot: Snapshot, task: Task) -> list[str]:

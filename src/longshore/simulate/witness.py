@@ -8,7 +8,7 @@ story as it goes. What must be true only in the end is in `simulate.checks`.
 import hashlib
 import math
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
@@ -92,7 +92,8 @@ class Witness:
         self._looked_at = self.world.read()
         """The snapshot in which everything was looked at last."""
         self._open_at: dict[tuple[str, int], float] = {}
-        """By service and release: when it last had nothing to wait for, by the true time."""
+        self._shut_at: dict[tuple[str, int], float] = {}
+        """By service and release: when it last had nothing to wait for, and when something, by the true time."""
         self._forgotten: list[Task] = []
         """Tasks whose records the commit that is looked at deleted: it was decided with them."""
         self._made: dict[tuple[str, int], deque[float]] = defaultdict(lambda: deque(maxlen=TASKS_PER_WINDOW_MAX))
@@ -174,9 +175,9 @@ class Witness:
     def _landed(self, batch: Batch) -> None:
         self._events.update(msgspec.json.encode(batch))
         snapshot = self.world.read()
-        # Who had nothing to wait for had nothing to wait for until now.
-        free = (one for one in self._looked_at.services.values() if not waits(self._looked_at, one))
-        self._open_at |= {(one.name, one.release): self.world.clock.monotonic() for one in free}
+        for one in self._looked_at.services.values():  # who waited did so until now, and who did not neither
+            since = self._shut_at if waits(self._looked_at, one) else self._open_at
+            since[one.name, one.release] = self.world.clock.monotonic()
         gone = (self._known.get((event.kind, event.id)) for event in batch.events if event.after is None)
         self._forgotten = [one for one in gone if isinstance(one, Task)]
         for event in batch.events:
@@ -292,9 +293,13 @@ class Witness:
         known = [*snapshot.tasks_of_service(task.service).values(), *self._forgotten]
         slot = [one for one in known if (one.service, one.slot) == (task.service, task.slot)]
         first = all(one.release != task.release or one.generation >= task.generation for one in slot)
-        open_at = self._open_at.get((service.name, service.release), -math.inf)
-        if first and self.world.clock.monotonic() - open_at > self._unaware_s():
+        if first and not self._was_lately(self._open_at, service):
             self.note(f"{task.id} is started, although it waits for {'; '.join(lacks)}")
+
+    def _was_lately(self, since: Mapping[tuple[str, int], float], service: Service) -> bool:
+        """Whether who decided may have seen the current release of a service so, open or shut."""
+        at = since.get((service.name, service.release), -math.inf)
+        return self.world.clock.monotonic() - at <= self._unaware_s()
 
     def _check_end(self, after: Task) -> None:
         """A task is lost, or its container gone, only where that is so."""
@@ -362,25 +367,29 @@ class Witness:
             self.note(f"{task.id} is taken out although it serves and is wanted: {event.reason}")
         # Until the current release may start, the one that a task runs says how it gives way. And nobody runs beside a
         # single writer, whatever follows it.
-        own = snapshot.release(task.service, task.release) if waits(snapshot, service) else None
-        first = starts_first(own.spec if own is not None else service.spec) and not is_fenced(snapshot, task)
-        # Who decided may have seen it just before it had to wait again.
-        open_at = self._open_at.get((service.name, service.release), -math.inf)
-        if own is not None and self.world.clock.monotonic() - open_at <= self._unaware_s():
-            first = first and starts_first(service.spec)
+        own, shut = snapshot.release(task.service, task.release), bool(waits(snapshot, service))
+        rules = [service.spec] if not shut or self._was_lately(self._open_at, service) else []
+        if own is not None and (shut or self._was_lately(self._shut_at, service)):
+            rules.append(own.spec)
+        first = all(starts_first(one) for one in rules) and not is_fenced(snapshot, task)
         if event.by is Owner.ROLLOUT and first and "nothing fits beside it" not in event.message:
             self.note(f"{task.id} is taken out before another serves in its place")
 
     def _wants(self, service: Service, task: Task, snapshot: Snapshot) -> bool:
         """Whether a service still wants something in the place of `task`, and does not wait with it for others."""
-        if waits(snapshot, service) and release_for(snapshot, service, task) is None:
-            return False
+        following, own = release_for(snapshot, service, task), snapshot.release(task.service, task.release)
+        other = own is not None and own.spec.mode is not service.spec.mode
+        if following is None or (other and self._was_lately(self._shut_at, service)):
+            return False  # it went on as what it was before, by that mode's rules
         if service.spec.mode is not Mode.GLOBAL:
-            return task.slot <= service.spec.replicas
+            slots = {one.slot for one in snapshot.tasks_of_service(service.name).values()}
+            return task.slot <= service.spec.replicas and task.slot in slots  # else it was gone in between
         node = snapshot.nodes.get(task.pinned)
-        # Who decided may have seen the node just before it came back.
+        # Who decided may have seen the node just before it came back, and the release before it had to wait.
         long = self.world.clock.monotonic() - self._node_changed.get(task.pinned, 0.0) > self._unaware_s()
-        return long and node is not None and eligible(node, service.spec)
+        turned = bool(waits(snapshot, service)) and self._was_lately(self._open_at, service)
+        spec = service.spec if following.number == service.release else following.spec
+        return long and not turned and node is not None and eligible(node, spec)
 
     def _may_be_over(self, site: Site) -> bool:
         """Whether a worker had reason to think that it has no manager, now or just before it heard of one again."""
@@ -426,6 +435,8 @@ def _doubled(snapshot: Snapshot, services: Iterable[str]) -> list[str]:
 
 
 def _is_alone(snapshot: Snapshot, task: Task) -> bool:
-    """Whether no other task of its slot may run beside it, by its own release."""
-    release = snapshot.release(task.service, task.release)
+    """Whether no other task of its slot may run beside it, by its own release and what was wished since."""
+    release, service = snapshot.release(task.service, task.release), snapshot.services.get(task.service)
+    if service is not None and service.release == task.release and starts_first(service.spec):
+        return False
     return release is not None and not starts_first(release.spec)
