@@ -17,11 +17,13 @@ from longshore.decide.placement.place import Kept, decide
 from longshore.model.changes import Change
 from longshore.model.invariants import broken
 from longshore.model.lifecycle import Owner, State, Wanted
-from longshore.model.objects import Availability, Kind, NodeStatus, Object, Release, Service, Task
+from longshore.model.objects import Availability, Kind, NodeStatus, Object, Release, ReleasePhase, Service, Task
 from longshore.model.placing import Affinity, Spread
 from longshore.model.reasons import Reason
 from longshore.model.snapshot import Snapshot
 from longshore.model.spec import (
+    Condition,
+    Dependency,
     Mode,
     PlacementRules,
     Port,
@@ -35,7 +37,7 @@ from longshore.model.spec import (
 )
 from longshore.model.views import ServiceWish
 from tests import situations
-from tests.situations import GIB, NOW, node, world
+from tests.situations import GIB, NOW, node, said, world
 from tests.tables.build import placed, published, service, task
 from tests.tables.naive_preemption import Pass
 
@@ -394,6 +396,33 @@ def test_the_place_of_a_task_that_ended_is_held_until_its_slot_is_filled_again()
     never = high(restart=RestartPolicy(condition=RestartOn.NONE))
     assert placed(node("n1"), low(replicas=4), never, ended, *others)["web.4.1"] == "n1"
     assert placed(node("n1"), low(replicas=4), high(priority=0), ended, *others)["web.4.1"] == "n1"
+    stood_by = task("db", 1, generation=2, on="gone", state=State.FAILED, relieves="db.1.1", finished_at=NOW)
+    assert "not enough cpu" in placed(node("n1"), low(replicas=4), high(), ended, stood_by, *others)["web.4.1"]
+
+
+@pytest.mark.parametrize(
+    ("state", "fields", "former", "again", "held"),
+    [
+        pytest.param(State.FINISHED, {"mode": Mode.JOB}, {}, [], False, id="a job that is done is not run again meanwhile"),
+        pytest.param(State.FAILED, {"restart": RestartPolicy(attempts_max=0)}, {}, [], False, id="nor what was given up"),
+        pytest.param(State.FAILED, {}, {}, ["+db.1.2"], True, id="what failed is"),
+        pytest.param(State.FAILED, {"restart": RestartPolicy(attempts_max=0)}, {"restart": RestartPolicy()}, ["+db.1.2"], True, id="by its own rules"),
+        pytest.param(State.FAILED, {}, {"resources": Resources(cpu=1.0)}, ["+db.1.2"], False, id="with what its own release needs"),
+        pytest.param(State.FAILED, {"resources": Resources(cpu=1.0)}, {"resources": Resources(cpu=3.0)}, ["+db.1.2"], True, id="be it more"),
+        pytest.param(State.FINISHED, {"mode": Mode.JOB}, {"mode": Mode.REPLICATED}, ["+db.1.2"], True, id="also where the next one is a job"),
+    ],
+)  # fmt: skip
+def test_while_a_release_waits_room_is_held_for_what_fills_the_slot_meanwhile(
+    state: State, fields: dict[str, Any], former: dict[str, Any], again: list[str], held: bool
+) -> None:
+    ended = task("db", 1, on="n1", state=state, started_at=NOW - 1.0, finished_at=NOW)
+    never = (Dependency(service="never", condition=Condition.READY),)
+    spec: dict[str, Any] = {"priority": 10, "resources": Resources(cpu=3.0)} | fields
+    two = situations.service("db", release=2, depends=never, **spec)
+    one = Release(service="db", number=1, spec=replace(two.spec, depends=(), **former), phase=ReleasePhase.DONE)
+    records: list[Object] = [node("n1"), two, one, low(cpu=2.0), ended, task("web")]
+    assert said(services.decide(world(*records), "db", NOW)[0]) == again
+    assert ("not enough cpu" in placed(*records)["web.1.1"]) is held
 
 
 def test_nobody_is_near_one_for_whom_room_is_only_held() -> None:

@@ -63,6 +63,15 @@ def meanwhile(world: Snapshot, service: Service) -> Service:
     return replace(service, release=former.number, spec=former.spec)
 
 
+def service_for(world: Snapshot, service: Service, former: Task | None) -> Service | None:
+    """`service` as the next task is to see it in a slot that `former` filled last: while the current release has to
+    wait, as it was at the one that the slot has; None if there is to be none."""
+    release = release_for(world, service, former)
+    if release is None or release.number == service.release:
+        return service if release is not None else None
+    return replace(service, release=release.number, spec=release.spec)
+
+
 def _lacks(world: Snapshot, dependency: Dependency) -> str:
     """What is missing of a condition; empty if it holds."""
     name, condition = dependency.service, dependency.condition
