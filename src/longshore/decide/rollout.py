@@ -147,7 +147,7 @@ class _Step:
             elif at is not None:
                 self.looks.append(at)
         for task in every:
-            if task.counts and moves.was_sent(task, self._service):
+            if task.counts and moves.was_sent(self._world, self._service, task):
                 if task.state is State.RUNNING:
                     self._change(task, self._taken_over(task), Reason.MOVED, f"runs on {task.node}")
                 elif task.state is State.NEW and task.reason is Reason.NO_NODE:
@@ -166,7 +166,7 @@ class _Step:
 
     def _taken_over(self, task: Task) -> Task:
         """`task` once it fills its slot, wherever it was sent to."""
-        if not moves.was_sent(task, self._service):
+        if not moves.was_sent(self._world, self._service, task):
             return replace(task, relieves="")
         return replace(task, relieves="", pinned="", move_ended_at=self._now)
 
