@@ -36,6 +36,7 @@ from longshore.model.spec import (
     UpdateRules,
 )
 from longshore.model.views import ServiceWish
+from longshore.simulate.displacing import Displacing
 from tests import situations
 from tests.situations import GIB, NOW, node, said, world
 from tests.tables.build import placed, published, service, task
@@ -65,7 +66,7 @@ def random_world(rng: Random) -> Snapshot:
     services = [random_service(rng, name) for name in rng.sample(["api", "db", "web", "zap"], rng.choice([2, 3, 4]))]
     for one in services:
         records.append(one)
-        for slot in range(1, one.spec.replicas + 1):
+        for slot in range(1, one.spec.replicas + rng.choice([0, 0, 0, 1, 2]) + 1):
             if rng.random() < (0.9 if one.spec.priority <= 0 else 0.4):
                 records.append(random_task(rng, one, slot, rng.choice(nodes).name))
             else:
@@ -199,7 +200,8 @@ class Life:
         assert service.spec.priority < by.spec.priority
         most = service.spec.update.parallelism
         if task.ready and most and service.spec.mode is not Mode.GLOBAL:
-            ready = sum(one.counts and one.ready for one in self.world.tasks_of_service(task.service).values())
+            tasks = self.world.tasks_of_service(task.service).values()
+            ready = sum(one.counts and one.ready and one.slot <= service.spec.replicas for one in tasks)
             assert ready >= service.spec.replicas - most, f"{task.service} has {ready} of {service.spec.replicas}"
 
     def work(self, late: float) -> bool:
@@ -448,6 +450,59 @@ def test_whom_a_task_has_to_be_near_is_not_displaced_for_it() -> None:
     one = situations.service("db", resources=Resources(cpu=1.0), placement=near, priority=10)
     changes, _ = decide(world(node("n1"), low(replicas=4), one, *full(), task("db")), NOW, "spread")
     assert not any(change.reason is Reason.DISPLACED for change in changes)
+
+
+@pytest.mark.parametrize(
+    ("there", "parallelism", "needs", "gone"),
+    [
+        pytest.param([1, 2, 3, 4, 5], 1, 3.0, [], id="scaled down to three, it spares one, not three"),
+        pytest.param([1, 2, 3, 4, 5], 1, 1.0, ["web.3.1"], id="which goes"),
+        pytest.param([1, 2, 3, 4, 5], 2, 2.0, ["web.3.1", "web.2.1"], id="or two"),
+        pytest.param([1, 2, 4, 5], 1, 1.0, [], id="none if one of the three is not served"),
+        pytest.param([1, 2, 4, 5], 2, 1.0, ["web.2.1"], id="or one"),
+        pytest.param([1, 2, 3], 1, 1.0, ["web.3.1"], id="as ever"),
+    ],
+)
+def test_what_is_about_to_go_as_well_makes_up_for_nobody(
+    there: list[int], parallelism: int, needs: float, gone: list[str]
+) -> None:
+    """At a scale down, `services` removes the tasks that are too many in the same moment."""
+    some = [task("web", slot, on="n1" if slot <= 3 else "n2", ready=True, created_at=float(slot)) for slot in there]
+    web = low(replicas=3, update=UpdateRules(parallelism=parallelism))
+    full_up = node("n1", cpu=float(sum(slot <= 3 for slot in there)))
+    db = high(cpu=needs, constraints=("node.name==n1",))
+    changes, _ = decide(world(full_up, node("n2"), web, db, *some, task("db")), NOW, "spread")
+    assert [change.id for change in changes if change.reason is Reason.DISPLACED] == gone
+
+
+@pytest.mark.parametrize(
+    ("before", "displaced", "wrong"),
+    [
+        pytest.param({"replicas": 5}, [3], False, id="one of those that stay"),
+        pytest.param({"replicas": 5}, [2, 3], True, id="two of them, which neither wish spared"),
+        pytest.param({"replicas": 5, "parallelism": 2}, [2, 3], False, id="the former one did"),
+        pytest.param({"replicas": 2}, [2], False, id="what is more now nobody knew of"),
+        pytest.param({"replicas": 3}, [2], True, id="though a slot had been empty for long"),
+        pytest.param(None, [1, 2, 3], False, id="who decided took them for nobody's"),
+    ],
+)
+def test_the_witness_of_a_displacement_knows_what_was_wished_when_it_was_decided(
+    before: dict[str, int] | None, displaced: list[int], wrong: bool
+) -> None:
+    def web(replicas: int = 3, parallelism: int = 1) -> Service:
+        return low(replicas=replicas, update=UpdateRules(parallelism=parallelism))
+
+    seen, empty = Displacing(), before is not None and before["replicas"] <= 3
+    serving = [task("web", slot, on="n1", ready=True) for slot in (1, 2, 3)]
+    after = [replace(one, wanted=Wanted.STOPPED) if one.slot in displaced else one for one in serving]
+    if empty:
+        after[2] = replace(serving[2], state=State.FAILED, ready=False)
+        seen.see(after[2], serving[2], Reason.EXITED, NOW - 100.0)
+    seen.wished(web(**before or {}), web() if before else None, NOW)
+    for slot in displaced:
+        seen.see(after[slot - 1], serving[slot - 1], Reason.DISPLACED, NOW)
+    snapshot, last = world(node("n1"), web(), high(), *after, task("db", claims="n1")), displaced[-1] - 1
+    assert bool(seen.wrong(after[last], serving[last], snapshot, NOW, 2.5)) is wrong
 
 
 def test_who_serves_leaves_the_rotation_first() -> None:
