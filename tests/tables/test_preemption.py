@@ -39,7 +39,7 @@ from longshore.model.views import ServiceWish
 from longshore.simulate.displacing import Displacing
 from tests import situations
 from tests.situations import GIB, NOW, node, said, world
-from tests.tables.build import placed, published, service, task
+from tests.tables.build import placed, port, published, service, task
 from tests.tables.naive_preemption import Pass
 
 WORLDS = 3000
@@ -87,7 +87,7 @@ def random_service(rng: Random, name: str) -> Service:
             disk=rng.choice([0, 0, 0, 0, 40]) * GIB,
             named=rng.choice([{}] * 5 + [{"gpu": 1}]),
         ),
-        ports=rng.choice([(), (), (), (Port(container=80, host=8080),)]),
+        ports=rng.choice([(), (), (Port(container=80, host=8080),), (Port(container=80),)]),
         placement=PlacementRules(
             constraints=rng.choice([(), (), (), ("node.labels.zone==a",)]),
             per_node_max=rng.choice([None, None, None, 2]),
@@ -109,7 +109,7 @@ def random_task(rng: Random, one: Service, slot: int, on: str) -> Task:
         ready=state is State.RUNNING and rng.random() < 0.8,
         wanted=rng.choice([Wanted.RUNNING] * 8 + [Wanted.STOPPED, Wanted.LEAVING]),
         created_at=rng.choice([1.0, 2.0, 3.0]),
-        ports=published(*(port.host for port in one.spec.ports if port.host is not None)),
+        ports=published(*(port.host or rng.choice([8080, 8081]) for port in one.spec.ports)),
     )
 
 
@@ -358,11 +358,11 @@ def test_a_port_that_nobody_could_give_up_is_tried_again_in_time(
     own: dict[str, Any], pinned: str, again: float | None
 ) -> None:
     """Where others would give way but for that, it is looked at again by itself: nobody is told when a program ends."""
-    port = Port(container=80, host=8080)
+    fixed = port(80, 8080)
     refused = task("db", state=State.REJECTED, on="n1", reason=Reason.PORT_TAKEN, ports=published(8080))
     refused = replace(refused, finished_at=NOW - 10.0)
     waits = task("db", generation=2, pinned=pinned)
-    one = high(**({"ports": (port,), "mode": Mode.GLOBAL if pinned else Mode.REPLICATED} | own))
+    one = high(**({"ports": (fixed,), "mode": Mode.GLOBAL if pinned else Mode.REPLICATED} | own))
     records: list[Object] = [node("n1"), node("n2", cpu=0.5), low(replicas=4), one, *full(), refused, waits]
     changes, at = decide(world(*records), NOW, "spread")
     assert not any(change.reason is Reason.DISPLACED for change in changes)
@@ -505,6 +505,27 @@ def test_the_witness_of_a_displacement_knows_what_was_wished_when_it_was_decided
     assert bool(seen.wrong(after[last], serving[last], snapshot, NOW, 2.5)) is wrong
 
 
+@pytest.mark.parametrize(
+    ("parallelism", "needs", "gone"),
+    [
+        pytest.param(1, 1.0, ["web.1.1"], id="who has the port has the cpu too"),
+        pytest.param(1, 2.0, [], id="one that has the port and another one are two"),
+        pytest.param(2, 2.0, ["web.3.1", "web.1.1"], id="if the service can spare them"),
+        pytest.param(2, 3.0, [], id="and no more"),
+        pytest.param(0, 3.0, ["web.3.1", "web.2.1", "web.1.1"], id="all of them, if it can spare them"),
+    ],
+)
+def test_what_a_service_spares_it_spares_of_all_its_tasks_whatever_ports_they_have(
+    parallelism: int, needs: float, gone: list[str]
+) -> None:
+    web = low(replicas=3, ports=(port(80),), update=UpdateRules(parallelism=parallelism))
+    some = [replace(one, ports=published(8079 + one.slot)) for one in full(count=3)]
+    db = high(cpu=needs, ports=(port(80, 8080),))
+    changes, again = decide(world(node("n1", cpu=3.0), web, db, *some, task("db")), NOW, "spread")
+    assert [change.id for change in changes if change.reason is Reason.DISPLACED] == gone
+    assert (again is not None) is (not gone), "whether it is looked at again by itself"
+
+
 def test_who_serves_leaves_the_rotation_first() -> None:
     draining = low(replicas=4, update=UpdateRules(parallelism=0, drain_s=5.0))
     changes, _ = decide(world(node("n1"), draining, high(), *full(), task("db")), NOW, "spread")
@@ -562,9 +583,18 @@ def test_the_arithmetic_of_the_fewest(steps: int, monkeypatch: pytest.MonkeyPatc
             key=lambda one: -one.priority,
         )
         lacks = (rng.randint(-1, 8), rng.randint(0, 4))
-        every = [way for way in product(*(range(one.count + 1) for one in groups)) if _makes_up(groups, way, lacks)]
-        found = fewest.fewest(groups, lacks)
-        assert (found is None) is (not every)
+        some = tuple(place for place in range(len(groups)) if rng.random() < 0.5)
+        limits = [fewest.Limit(some, rng.randint(0, 4))] if rng.random() < 0.5 else []
+        every = [
+            way
+            for way in product(*(range(one.count + 1) for one in groups))
+            if _makes_up(groups, way, lacks)
+            and all(sum(way[place] for place in limit.places) <= limit.most for limit in limits)
+        ]
+        found = fewest.fewest(groups, lacks, limits)
+        assert found is None or every
+        if steps or not limits:
+            assert found is not None or not every
         if found is None:
             continue
         best = min(_price(groups, way) for way in every)
