@@ -429,6 +429,34 @@ def test_a_node_is_called_healthy_or_not(before: Availability, healthy: bool, af
         assert found == ([after] if after is not before else [])
 
 
+@pytest.mark.parametrize(
+    ("before", "healthy", "kept"),
+    [
+        (Availability.DRAINED, False, True),
+        (Availability.LEAVING, False, True),
+        (Availability.DRAINED, True, False),
+        (Availability.LEAVING, True, False),
+        (Availability.ACTIVE, True, False),
+        (Availability.PAUSED, False, False),
+    ],
+)
+def test_a_deadline_ends_with_the_drain_that_it_was_given_for(before: Availability, healthy: bool, kept: bool) -> None:
+    here = world(replace(node("n1", availability=before), drain_by=NOW))
+    for changes in (wishes.mark_node(here, "n1", healthy), wishes.register_node(here, "n1", healthy, "", NOW)):
+        found = [one.after.drain_by for one in changes if isinstance(one.after, Node)]
+        assert found == ([] if kept else [None])
+
+
+@pytest.mark.parametrize(
+    ("before", "kept"), [(Availability.ACTIVE, False), (Availability.PAUSED, False), (Availability.DRAINED, True)]
+)
+def test_who_is_dismissed_has_the_deadline_of_the_drain_that_goes_on(before: Availability, kept: bool) -> None:
+    """Another would be over long ago, and have every task stopped at once."""
+    (change,) = wishes.dismiss_node(world(replace(node("n1", availability=before), drain_by=NOW)), "n1")
+    assert isinstance(change.after, Node)
+    assert change.after.drain_by == (NOW if kept else None)
+
+
 def test_a_node_that_is_registered_again_keeps_its_address_until_another_is_given() -> None:
     known = replace(BY_HAND, dial="10.0.0.9:7441")
     assert wishes.register_node(world(known), "n9", True, "", NOW) == []

@@ -273,7 +273,7 @@ def register_node(world: Snapshot, name: str, healthy: bool, dial: str, now: flo
     node = world.nodes.get(name)
     marked = _marked(node.availability if node else Availability.ACTIVE, healthy)
     if node is not None:
-        after = replace(node, availability=marked, dial=dial or node.dial)
+        after = replace(_turned(node, marked), dial=dial or node.dial)
         return [] if after == node else [_node_change(node, after, Reason.NODE_CHANGED, f"marked {_word(healthy)}")]
     made = Node(
         name=name,
@@ -290,7 +290,7 @@ def register_node(world: Snapshot, name: str, healthy: bool, dial: str, now: flo
 def mark_node(world: Snapshot, name: str, healthy: bool) -> list[Change]:
     """Take a node out of placement, or back in; its tasks stay. What the cluster finds out itself stands beside it."""
     node = _node(world, name)
-    after = replace(node, availability=_marked(node.availability, healthy))
+    after = _turned(node, _marked(node.availability, healthy))
     return [] if after == node else [_node_change(node, after, Reason.NODE_CHANGED, f"marked {_word(healthy)}")]
 
 
@@ -299,6 +299,12 @@ def _marked(before: Availability, healthy: bool) -> Availability:
     if healthy:
         return Availability.ACTIVE
     return before if before.gives_up else Availability.PAUSED
+
+
+def _turned(node: Node, to: Availability) -> Node:
+    """A node of another availability. It has no deadline but that of a drain which goes on."""
+    goes_on = node.availability.gives_up and to.gives_up
+    return replace(node, availability=to, drain_by=node.drain_by if goes_on else None)
 
 
 def _word(healthy: bool) -> str:
@@ -313,7 +319,7 @@ def dismiss_node(world: Snapshot, name: str) -> list[Change]:
         return remove_node(world, name)
     if node.availability is Availability.LEAVING:
         return []
-    after = replace(node, availability=Availability.LEAVING)
+    after = _turned(node, Availability.LEAVING)
     return [_node_change(node, after, Reason.NODE_CHANGED, f"{node.availability} to {after.availability}")]
 
 
