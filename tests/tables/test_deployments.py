@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from longshore.decide.deployments import decide
 from longshore.model.changes import Change
@@ -130,6 +131,15 @@ def test_a_job_that_is_come_back_to_is_not_done_before_it_has_run_again() -> Non
 def test_what_counts_as_failed(task: Task, counts: bool) -> None:
     changes, _ = decide(here(web(), task), "web", NOW)
     assert (phases(changes).get(2) is ReleasePhase.FAILED) is counts
+
+
+def test_it_goes_back_to_nothing_of_a_service_that_was_removed() -> None:
+    """One of its name was made anew while its tasks were on their way out."""
+    anew = replace(web(), created_at=BEGUN)
+    removed = replace(of(web(), 1, ReleasePhase.DONE, finished_at=1.0), created_at=BEGUN - 1)
+    records: list[Object] = [node("n1"), anew, of(anew, 2, ReleasePhase.ROLLING), removed]
+    changes, _ = decide(world(*records, failed(1), task(2, wanted=Wanted.REMOVED)), "web", NOW)
+    assert not any(isinstance(one.after, Service) for one in changes)
 
 
 def test_it_goes_back_to_the_last_that_was_done() -> None:

@@ -124,7 +124,7 @@ def test_a_release_keeps_its_spec_when_only_the_count_changes() -> None:
 
 
 def test_an_update_keeps_when_the_service_was_created() -> None:
-    (change,) = apply(world(WEB), wish(replicas=4))
+    (change,) = apply(world(replace(WEB, created_at=1.0)), wish(replicas=4))
     assert isinstance(change.after, Service)
     assert (change.before, change.after.created_at, change.after.updated_at) == (1, 1.0, NOW)
 
@@ -533,6 +533,8 @@ def release(number: int, phase: ReleasePhase = ReleasePhase.DONE, **fields: Any)
 
 
 THIRD = replace(WEB, release=3, spec=replace(WEB.spec, image="web:3", replicas=7))
+ANEW = replace(THIRD, created_at=NOW)
+"""Of a name whose service was removed a moment ago, with two releases whose tasks still go."""
 KEPT = (release(1, finished_at=1.0), release(2, finished_at=2.0), release(3, ReleasePhase.FAILED))
 
 
@@ -553,6 +555,8 @@ def test_back_to_a_release_that_was_done(to: int | None, image: str, number: int
         ((THIRD, *KEPT), 9, NotFound, "kept are 1, 2"),
         ((THIRD, *KEPT), 3, Invalid, "at release 3 already"),
         ((), None, NotFound, "no service"),
+        ((ANEW, *KEPT[:2], release(3, created_at=NOW)), None, Conflict, "kept are none"),
+        ((ANEW, *KEPT[:2], release(3, created_at=NOW)), 2, NotFound, "kept are none"),
     ],
 )
 def test_what_cannot_be_gone_back_to(records: Any, to: int | None, failure: type[Failure], words: str) -> None:

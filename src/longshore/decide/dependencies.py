@@ -47,7 +47,7 @@ def release_for(world: Snapshot, service: Service, former: Task | None) -> Relea
         return current
     if not waits(world, service):
         return current
-    own = world.release(service.name, former.release) if former is not None else None
+    own = world.own_releases(service).get(former.release) if former is not None else None
     return own if own is not None and own.spec.mode is service.spec.mode else None
 
 
@@ -56,8 +56,9 @@ def meanwhile(world: Snapshot, service: Service) -> Service:
     mode, by which there would be other slots than those that are filled."""
     if not waits(world, service):
         return service
-    numbers = {number for part in world.tasks_of_service(service.name).parts for number in releases_of(part)}
-    former = world.release(service.name, max(numbers)) if numbers and service.release not in numbers else None
+    own, parts = world.own_releases(service), world.tasks_of_service(service.name).parts
+    numbers = {number for part in parts for number in releases_of(part) if number in own}
+    former = own[max(numbers)] if numbers and service.release not in numbers else None
     if former is None or former.spec.mode is service.spec.mode:
         return service
     return replace(service, release=former.number, spec=former.spec)

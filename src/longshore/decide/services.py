@@ -247,7 +247,7 @@ def _unused_releases(
 ) -> list[Change]:
     """Delete releases that neither the service nor any task names, and that are too old to go back to."""
     releases = world.releases_of(name)
-    used = {service.release, *sorted(releases)[-kept.releases :]} if service is not None else set()
+    used = {service.release, *sorted(world.own_releases(service))[-kept.releases :]} if service is not None else set()
     if used >= releases.keys():
         return []
     used |= {number for part in tasks.parts for number in releases_of(part)}

@@ -124,7 +124,7 @@ def restart(world: Snapshot, name: str, now: float, *, author: str = "") -> list
 def roll_back(world: Snapshot, name: str, to: int | None, now: float) -> list[Change]:
     """Back to an earlier release: number `to`, else the last one that was done."""
     service = _service(world, name)
-    releases = world.releases_of(name)
+    releases = world.own_releases(service)
     kept = ", ".join(str(number) for number in sorted(releases) if number != service.release) or "none"
     if to is not None:
         target = releases.get(to)
@@ -143,7 +143,7 @@ def roll_back(world: Snapshot, name: str, to: int | None, now: float) -> list[Ch
 
 def last_good(world: Snapshot, service: Service) -> Release | None:
     """The release before the current one that was done last."""
-    releases = world.releases_of(service.name)
+    releases = world.own_releases(service)
     done = [one for one in releases.values() if one.phase is ReleasePhase.DONE and one.number != service.release]
     return max(done, key=lambda one: (one.finished_at or 0.0, one.number), default=None)
 
