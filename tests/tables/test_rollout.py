@@ -129,11 +129,19 @@ def test_a_release_that_fits_nowhere_beside_the_former(age_s: float, rules: Any,
     assert said(changes) == expected
 
 
-def test_one_look_empties_no_more_slots_than_may_be_empty() -> None:
+@pytest.mark.parametrize(
+    ("parallelism", "expected"),
+    [
+        pytest.param(1, [], id="none beside one that is not served"),
+        pytest.param(2, ["-web.1.2", "web.1.1 wanted stopped"], id="no more than may be"),
+        pytest.param(0, ["-web.1.2", "web.1.1 wanted stopped", "-web.3.2", "web.3.1 wanted stopped"], id="all may be"),
+    ],
+)
+def test_one_look_empties_no_more_slots_than_may_be_empty(parallelism: int, expected: list[str]) -> None:
     waits = [relief(slot, state=State.NEW, on=None, created_at=NOW - NO_ROOM_S, **WAITS) for slot in (1, 3)]
     unserved = task(2, 2, State.NEW, release=2, on=None, **WAITS)
-    changes, _ = decide(world(node("n1"), web(3, parallelism=2), task(1), unserved, task(3), *waits), "web", NOW)
-    assert said(changes) == ["-web.1.2", "web.1.1 wanted stopped"]
+    situation = world(node("n1"), web(3, parallelism=parallelism), task(1), unserved, task(3), *waits)
+    assert said(decide(situation, "web", NOW)[0]) == expected
 
 
 def test_the_former_is_let_go_before_the_other_counts() -> None:
