@@ -137,8 +137,7 @@ def roll_back(world: Snapshot, name: str, to: int | None, now: float) -> list[Ch
         if last is None:
             raise Conflict(f"no other release of {name} was ever done; name one with --to (kept are {kept})")
         target = last
-    check_claims({name: target.spec}, {key: one.spec for key, one in world.services.items() if key != name})
-    return go_back(service, target, now, by=Owner.USER, message="asked")
+    return go_back(world, service, target, now, by=Owner.USER, message="asked")
 
 
 def last_good(world: Snapshot, service: Service) -> Release | None:
@@ -148,10 +147,11 @@ def last_good(world: Snapshot, service: Service) -> Release | None:
     return max(done, key=lambda one: (one.finished_at or 0.0, one.number), default=None)
 
 
-def go_back(service: Service, target: Release, now: float, *, by: Owner, message: str) -> list[Change]:
+def go_back(world: Snapshot, service: Service, target: Release, now: float, *, by: Owner, message: str) -> list[Change]:
     """Make an earlier release the current one again, in as many tasks as there are to be now. Tasks that still run it
-    stay."""
+    stay. Raises Invalid or Conflict if it may not be wished any more."""
     spec = admit(replace(target.spec, replicas=service.spec.replicas))
+    check_claims({service.name: spec}, {key: one.spec for key, one in world.services.items() if key != service.name})
     after = replace(service, spec=spec, release=target.number, updated_at=now)
     words = f"release {service.release} back to {target.number}: {message}"
     again = replace(
