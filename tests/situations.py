@@ -67,7 +67,6 @@ def service(
         app=app,
         spec=ServiceSpec(image=f"{name}:{release}", mode=mode, **spec),
         release=release,
-        created_at=1.0,
     )
 
 

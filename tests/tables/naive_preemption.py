@@ -115,7 +115,7 @@ class Pass:
                 return 0
         serving = [task for task in counting if task.ready and task.id not in self.gone]
         before = [task for task in counting if task.ready]
-        left = most - (service.spec.replicas - len(before))
+        left = most - (service.spec.replicas - sum(task.slot <= service.spec.replicas for task in before))
         return max(max(left, 0) - (len(before) - len(serving)), 0)
 
     # -- nodes

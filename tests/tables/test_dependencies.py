@@ -142,6 +142,19 @@ def test_a_slot_of_another_mode_is_not_filled_with_what_it_was() -> None:
     assert release_for(situation, ROLLING2, ended) is None
 
 
+@pytest.mark.parametrize("mode", [Mode.REPLICATED, Mode.JOB])
+def test_a_service_that_is_made_anew_goes_on_with_nothing_of_the_removed_one(mode: Mode) -> None:
+    anew = replace(ROLLING2, created_at=NOW)
+    one = replace(of(service(mode=mode), ReleasePhase.DONE, 1), created_at=1.0)
+    goes = task(1, wanted=Wanted.REMOVED)
+    records: list[Object] = [anew, replace(of(anew, ReleasePhase.ROLLING), created_at=NOW), one]
+    for former in (goes, replace(goes, state=State.STOPPED, ready=False, finished_at=NOW)):
+        situation = world(*records, former)
+        assert release_for(situation, anew, former) is None
+        assert said(services.decide(situation, "web", NOW)[0]) == ([] if former.live else ["-web.1.1"])
+        assert rollout.decide(situation, "web", NOW)[0] == []
+
+
 # -- who tells of it
 
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from longshore.decide.deployments import decide
 from longshore.model.changes import Change
@@ -10,10 +11,11 @@ from longshore.model.lifecycle import Owner, State, Wanted
 from longshore.model.objects import Availability, Object, Release, ReleasePhase, Service, Task
 from longshore.model.reasons import Reason
 from longshore.model.snapshot import Snapshot
-from longshore.model.spec import Mode, OnFailure, RestartPolicy, UpdateRules
+from longshore.model.spec import Ingress, Mode, OnFailure, Port, RestartPolicy, UpdateRules
 from tests.situations import NOW, node, service, task, world
 
 BEGUN = NOW - 50
+LISTENS = (Port(container=80, ingress=Ingress.HTTP, listen=8080),)
 MONITOR_S = 5.0
 
 
@@ -132,6 +134,15 @@ def test_what_counts_as_failed(task: Task, counts: bool) -> None:
     assert (phases(changes).get(2) is ReleasePhase.FAILED) is counts
 
 
+def test_it_goes_back_to_nothing_of_a_service_that_was_removed() -> None:
+    """One of its name was made anew while its tasks were on their way out."""
+    anew = replace(web(), created_at=BEGUN)
+    removed = replace(of(web(), 1, ReleasePhase.DONE, finished_at=1.0), created_at=BEGUN - 1)
+    records: list[Object] = [node("n1"), anew, of(anew, 2, ReleasePhase.ROLLING), removed]
+    changes, _ = decide(world(*records, failed(1), task(2, wanted=Wanted.REMOVED)), "web", NOW)
+    assert not any(isinstance(one.after, Service) for one in changes)
+
+
 def test_it_goes_back_to_the_last_that_was_done() -> None:
     changes, _ = decide(here(web(), failed(1)), "web", NOW)
     assert phases(changes) == {2: ReleasePhase.FAILED, 1: ReleasePhase.ROLLING}
@@ -162,6 +173,25 @@ def test_it_goes_back_to_the_last_that_was_done() -> None:
 )  # fmt: skip
 def test_what_follows(world: Snapshot, expected: dict[int, ReleasePhase]) -> None:
     assert phases(decide(world, "web", NOW)[0]) == expected
+
+
+@pytest.mark.parametrize(
+    ("former", "others", "words"),
+    [
+        pytest.param({"image": "OLD"}, [], "'OLD' is no image reference", id="admission refuses it now"),
+        pytest.param({"ports": LISTENS}, [service("api", ports=LISTENS)], "port 8080 of the entries is service api's", id="another service has its port now"),
+    ],
+)  # fmt: skip
+def test_what_may_not_be_wished_any_more_is_not_gone_back_to(
+    former: dict[str, Any], others: list[Service], words: str
+) -> None:
+    earlier = replace(of(web(), 1, ReleasePhase.DONE, finished_at=1.0), spec=replace(web().spec, **former))
+    records: list[Object] = [web(), of(web(), 2, ReleasePhase.ROLLING), earlier, *others]
+    (change,) = decide(world(*records, failed(1), task(2)), "web", NOW)[0]
+    assert isinstance(change.after, Release)
+    assert (change.after.number, change.after.phase) == (2, ReleasePhase.PAUSED)
+    assert change.message.startswith("a task of it failed: web.1.2: exited: exit code 1; release 1 may not be wished")
+    assert words in change.message
 
 
 def test_a_slot_that_is_given_up_has_failed() -> None:

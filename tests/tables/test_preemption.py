@@ -17,11 +17,13 @@ from longshore.decide.placement.place import Kept, decide
 from longshore.model.changes import Change
 from longshore.model.invariants import broken
 from longshore.model.lifecycle import Owner, State, Wanted
-from longshore.model.objects import Availability, Kind, NodeStatus, Object, Release, Service, Task
+from longshore.model.objects import Availability, Kind, NodeStatus, Object, Release, ReleasePhase, Service, Task
 from longshore.model.placing import Affinity, Spread
 from longshore.model.reasons import Reason
 from longshore.model.snapshot import Snapshot
 from longshore.model.spec import (
+    Condition,
+    Dependency,
     Mode,
     PlacementRules,
     Port,
@@ -34,9 +36,10 @@ from longshore.model.spec import (
     UpdateRules,
 )
 from longshore.model.views import ServiceWish
+from longshore.simulate.displacing import Displacing
 from tests import situations
-from tests.situations import GIB, NOW, node, world
-from tests.tables.build import placed, published, service, task
+from tests.situations import GIB, NOW, node, said, world
+from tests.tables.build import placed, port, published, service, task
 from tests.tables.naive_preemption import Pass
 
 WORLDS = 3000
@@ -63,7 +66,7 @@ def random_world(rng: Random) -> Snapshot:
     services = [random_service(rng, name) for name in rng.sample(["api", "db", "web", "zap"], rng.choice([2, 3, 4]))]
     for one in services:
         records.append(one)
-        for slot in range(1, one.spec.replicas + 1):
+        for slot in range(1, one.spec.replicas + rng.choice([0, 0, 0, 1, 2]) + 1):
             if rng.random() < (0.9 if one.spec.priority <= 0 else 0.4):
                 records.append(random_task(rng, one, slot, rng.choice(nodes).name))
             else:
@@ -84,7 +87,7 @@ def random_service(rng: Random, name: str) -> Service:
             disk=rng.choice([0, 0, 0, 0, 40]) * GIB,
             named=rng.choice([{}] * 5 + [{"gpu": 1}]),
         ),
-        ports=rng.choice([(), (), (), (Port(container=80, host=8080),)]),
+        ports=rng.choice([(), (), (Port(container=80, host=8080),), (Port(container=80),)]),
         placement=PlacementRules(
             constraints=rng.choice([(), (), (), ("node.labels.zone==a",)]),
             per_node_max=rng.choice([None, None, None, 2]),
@@ -106,7 +109,7 @@ def random_task(rng: Random, one: Service, slot: int, on: str) -> Task:
         ready=state is State.RUNNING and rng.random() < 0.8,
         wanted=rng.choice([Wanted.RUNNING] * 8 + [Wanted.STOPPED, Wanted.LEAVING]),
         created_at=rng.choice([1.0, 2.0, 3.0]),
-        ports=published(*(port.host for port in one.spec.ports if port.host is not None)),
+        ports=published(*(port.host or rng.choice([8080, 8081]) for port in one.spec.ports)),
     )
 
 
@@ -197,7 +200,8 @@ class Life:
         assert service.spec.priority < by.spec.priority
         most = service.spec.update.parallelism
         if task.ready and most and service.spec.mode is not Mode.GLOBAL:
-            ready = sum(one.counts and one.ready for one in self.world.tasks_of_service(task.service).values())
+            tasks = self.world.tasks_of_service(task.service).values()
+            ready = sum(one.counts and one.ready and one.slot <= service.spec.replicas for one in tasks)
             assert ready >= service.spec.replicas - most, f"{task.service} has {ready} of {service.spec.replicas}"
 
     def work(self, late: float) -> bool:
@@ -354,11 +358,11 @@ def test_a_port_that_nobody_could_give_up_is_tried_again_in_time(
     own: dict[str, Any], pinned: str, again: float | None
 ) -> None:
     """Where others would give way but for that, it is looked at again by itself: nobody is told when a program ends."""
-    port = Port(container=80, host=8080)
+    fixed = port(80, 8080)
     refused = task("db", state=State.REJECTED, on="n1", reason=Reason.PORT_TAKEN, ports=published(8080))
     refused = replace(refused, finished_at=NOW - 10.0)
     waits = task("db", generation=2, pinned=pinned)
-    one = high(**({"ports": (port,), "mode": Mode.GLOBAL if pinned else Mode.REPLICATED} | own))
+    one = high(**({"ports": (fixed,), "mode": Mode.GLOBAL if pinned else Mode.REPLICATED} | own))
     records: list[Object] = [node("n1"), node("n2", cpu=0.5), low(replicas=4), one, *full(), refused, waits]
     changes, at = decide(world(*records), NOW, "spread")
     assert not any(change.reason is Reason.DISPLACED for change in changes)
@@ -394,6 +398,33 @@ def test_the_place_of_a_task_that_ended_is_held_until_its_slot_is_filled_again()
     never = high(restart=RestartPolicy(condition=RestartOn.NONE))
     assert placed(node("n1"), low(replicas=4), never, ended, *others)["web.4.1"] == "n1"
     assert placed(node("n1"), low(replicas=4), high(priority=0), ended, *others)["web.4.1"] == "n1"
+    stood_by = task("db", 1, generation=2, on="gone", state=State.FAILED, relieves="db.1.1", finished_at=NOW)
+    assert "not enough cpu" in placed(node("n1"), low(replicas=4), high(), ended, stood_by, *others)["web.4.1"]
+
+
+@pytest.mark.parametrize(
+    ("state", "fields", "former", "again", "held"),
+    [
+        pytest.param(State.FINISHED, {"mode": Mode.JOB}, {}, [], False, id="a job that is done is not run again meanwhile"),
+        pytest.param(State.FAILED, {"restart": RestartPolicy(attempts_max=0)}, {}, [], False, id="nor what was given up"),
+        pytest.param(State.FAILED, {}, {}, ["+db.1.2"], True, id="what failed is"),
+        pytest.param(State.FAILED, {"restart": RestartPolicy(attempts_max=0)}, {"restart": RestartPolicy()}, ["+db.1.2"], True, id="by its own rules"),
+        pytest.param(State.FAILED, {}, {"resources": Resources(cpu=1.0)}, ["+db.1.2"], False, id="with what its own release needs"),
+        pytest.param(State.FAILED, {"resources": Resources(cpu=1.0)}, {"resources": Resources(cpu=3.0)}, ["+db.1.2"], True, id="be it more"),
+        pytest.param(State.FINISHED, {"mode": Mode.JOB}, {"mode": Mode.REPLICATED}, ["+db.1.2"], True, id="also where the next one is a job"),
+    ],
+)  # fmt: skip
+def test_while_a_release_waits_room_is_held_for_what_fills_the_slot_meanwhile(
+    state: State, fields: dict[str, Any], former: dict[str, Any], again: list[str], held: bool
+) -> None:
+    ended = task("db", 1, on="n1", state=state, started_at=NOW - 1.0, finished_at=NOW)
+    never = (Dependency(service="never", condition=Condition.READY),)
+    spec: dict[str, Any] = {"priority": 10, "resources": Resources(cpu=3.0)} | fields
+    two = situations.service("db", release=2, depends=never, **spec)
+    one = Release(service="db", number=1, spec=replace(two.spec, depends=(), **former), phase=ReleasePhase.DONE)
+    records: list[Object] = [node("n1"), two, one, low(cpu=2.0), ended, task("web")]
+    assert said(services.decide(world(*records), "db", NOW)[0]) == again
+    assert ("not enough cpu" in placed(*records)["web.1.1"]) is held
 
 
 def test_nobody_is_near_one_for_whom_room_is_only_held() -> None:
@@ -419,6 +450,80 @@ def test_whom_a_task_has_to_be_near_is_not_displaced_for_it() -> None:
     one = situations.service("db", resources=Resources(cpu=1.0), placement=near, priority=10)
     changes, _ = decide(world(node("n1"), low(replicas=4), one, *full(), task("db")), NOW, "spread")
     assert not any(change.reason is Reason.DISPLACED for change in changes)
+
+
+@pytest.mark.parametrize(
+    ("there", "parallelism", "needs", "gone"),
+    [
+        pytest.param([1, 2, 3, 4, 5], 1, 3.0, [], id="scaled down to three, it spares one, not three"),
+        pytest.param([1, 2, 3, 4, 5], 1, 1.0, ["web.3.1"], id="which goes"),
+        pytest.param([1, 2, 3, 4, 5], 2, 2.0, ["web.3.1", "web.2.1"], id="or two"),
+        pytest.param([1, 2, 4, 5], 1, 1.0, [], id="none if one of the three is not served"),
+        pytest.param([1, 2, 4, 5], 2, 1.0, ["web.2.1"], id="or one"),
+        pytest.param([1, 2, 3], 1, 1.0, ["web.3.1"], id="as ever"),
+    ],
+)
+def test_what_is_about_to_go_as_well_makes_up_for_nobody(
+    there: list[int], parallelism: int, needs: float, gone: list[str]
+) -> None:
+    """At a scale down, `services` removes the tasks that are too many in the same moment."""
+    some = [task("web", slot, on="n1" if slot <= 3 else "n2", ready=True, created_at=float(slot)) for slot in there]
+    web = low(replicas=3, update=UpdateRules(parallelism=parallelism))
+    full_up = node("n1", cpu=float(sum(slot <= 3 for slot in there)))
+    db = high(cpu=needs, constraints=("node.name==n1",))
+    changes, _ = decide(world(full_up, node("n2"), web, db, *some, task("db")), NOW, "spread")
+    assert [change.id for change in changes if change.reason is Reason.DISPLACED] == gone
+
+
+@pytest.mark.parametrize(
+    ("before", "displaced", "wrong"),
+    [
+        pytest.param({"replicas": 5}, [3], False, id="one of those that stay"),
+        pytest.param({"replicas": 5}, [2, 3], True, id="two of them, which neither wish spared"),
+        pytest.param({"replicas": 5, "parallelism": 2}, [2, 3], False, id="the former one did"),
+        pytest.param({"replicas": 2}, [2], False, id="what is more now nobody knew of"),
+        pytest.param({"replicas": 3}, [2], True, id="though a slot had been empty for long"),
+        pytest.param(None, [1, 2, 3], False, id="who decided took them for nobody's"),
+    ],
+)
+def test_the_witness_of_a_displacement_knows_what_was_wished_when_it_was_decided(
+    before: dict[str, int] | None, displaced: list[int], wrong: bool
+) -> None:
+    def web(replicas: int = 3, parallelism: int = 1) -> Service:
+        return low(replicas=replicas, update=UpdateRules(parallelism=parallelism))
+
+    seen, empty = Displacing(), before is not None and before["replicas"] <= 3
+    serving = [task("web", slot, on="n1", ready=True) for slot in (1, 2, 3)]
+    after = [replace(one, wanted=Wanted.STOPPED) if one.slot in displaced else one for one in serving]
+    if empty:
+        after[2] = replace(serving[2], state=State.FAILED, ready=False)
+        seen.see(after[2], serving[2], Reason.EXITED, NOW - 100.0)
+    seen.wished(web(**before or {}), web() if before else None, NOW)
+    for slot in displaced:
+        seen.see(after[slot - 1], serving[slot - 1], Reason.DISPLACED, NOW)
+    snapshot, last = world(node("n1"), web(), high(), *after, task("db", claims="n1")), displaced[-1] - 1
+    assert bool(seen.wrong(after[last], serving[last], snapshot, NOW, 2.5)) is wrong
+
+
+@pytest.mark.parametrize(
+    ("parallelism", "needs", "gone"),
+    [
+        pytest.param(1, 1.0, ["web.1.1"], id="who has the port has the cpu too"),
+        pytest.param(1, 2.0, [], id="one that has the port and another one are two"),
+        pytest.param(2, 2.0, ["web.3.1", "web.1.1"], id="if the service can spare them"),
+        pytest.param(2, 3.0, [], id="and no more"),
+        pytest.param(0, 3.0, ["web.3.1", "web.2.1", "web.1.1"], id="all of them, if it can spare them"),
+    ],
+)
+def test_what_a_service_spares_it_spares_of_all_its_tasks_whatever_ports_they_have(
+    parallelism: int, needs: float, gone: list[str]
+) -> None:
+    web = low(replicas=3, ports=(port(80),), update=UpdateRules(parallelism=parallelism))
+    some = [replace(one, ports=published(8079 + one.slot)) for one in full(count=3)]
+    db = high(cpu=needs, ports=(port(80, 8080),))
+    changes, again = decide(world(node("n1", cpu=3.0), web, db, *some, task("db")), NOW, "spread")
+    assert [change.id for change in changes if change.reason is Reason.DISPLACED] == gone
+    assert (again is not None) is (not gone), "whether it is looked at again by itself"
 
 
 def test_who_serves_leaves_the_rotation_first() -> None:
@@ -478,9 +583,18 @@ def test_the_arithmetic_of_the_fewest(steps: int, monkeypatch: pytest.MonkeyPatc
             key=lambda one: -one.priority,
         )
         lacks = (rng.randint(-1, 8), rng.randint(0, 4))
-        every = [way for way in product(*(range(one.count + 1) for one in groups)) if _makes_up(groups, way, lacks)]
-        found = fewest.fewest(groups, lacks)
-        assert (found is None) is (not every)
+        some = tuple(place for place in range(len(groups)) if rng.random() < 0.5)
+        limits = [fewest.Limit(some, rng.randint(0, 4))] if rng.random() < 0.5 else []
+        every = [
+            way
+            for way in product(*(range(one.count + 1) for one in groups))
+            if _makes_up(groups, way, lacks)
+            and all(sum(way[place] for place in limit.places) <= limit.most for limit in limits)
+        ]
+        found = fewest.fewest(groups, lacks, limits)
+        assert found is None or every
+        if steps or not limits:
+            assert found is not None or not every
         if found is None:
             continue
         best = min(_price(groups, way) for way in every)

@@ -11,6 +11,8 @@ from longshore.model.lifecycle import State, Wanted
 from longshore.model.objects import Availability, Object, Release, ReleasePhase, Service, Task
 from longshore.model.reasons import Reason
 from longshore.model.spec import (
+    Condition,
+    Dependency,
     Mode,
     Mount,
     MountKind,
@@ -127,11 +129,19 @@ def test_a_release_that_fits_nowhere_beside_the_former(age_s: float, rules: Any,
     assert said(changes) == expected
 
 
-def test_one_look_empties_no_more_slots_than_may_be_empty() -> None:
+@pytest.mark.parametrize(
+    ("parallelism", "expected"),
+    [
+        pytest.param(1, [], id="none beside one that is not served"),
+        pytest.param(2, ["-web.1.2", "web.1.1 wanted stopped"], id="no more than may be"),
+        pytest.param(0, ["-web.1.2", "web.1.1 wanted stopped", "-web.3.2", "web.3.1 wanted stopped"], id="all may be"),
+    ],
+)
+def test_one_look_empties_no_more_slots_than_may_be_empty(parallelism: int, expected: list[str]) -> None:
     waits = [relief(slot, state=State.NEW, on=None, created_at=NOW - NO_ROOM_S, **WAITS) for slot in (1, 3)]
     unserved = task(2, 2, State.NEW, release=2, on=None, **WAITS)
-    changes, _ = decide(world(node("n1"), web(3, parallelism=2), task(1), unserved, task(3), *waits), "web", NOW)
-    assert said(changes) == ["-web.1.2", "web.1.1 wanted stopped"]
+    situation = world(node("n1"), web(3, parallelism=parallelism), task(1), unserved, task(3), *waits)
+    assert said(decide(situation, "web", NOW)[0]) == expected
 
 
 def test_the_former_is_let_go_before_the_other_counts() -> None:
@@ -180,6 +190,17 @@ def done(replicas: int = 2, phase: ReleasePhase = ReleasePhase.DONE, **rules: An
     return [one, Release(service="web", number=1, spec=one.spec, phase=phase)]
 
 
+def held_up(*, mode: Mode = Mode.REPLICATED, phase: ReleasePhase = ReleasePhase.ROLLING) -> list[Object]:
+    """A second release that goes no further: it waits for what never comes, and may be held besides."""
+    never = (Dependency(service="never", condition=Condition.READY),)
+    two = service(release=2, replicas=2, mode=mode, depends=() if phase is ReleasePhase.PAUSED else never)
+    return [two, Release(service="web", number=2, spec=two.spec, phase=phase), *done()[1:]]
+
+
+def was_global() -> Release:
+    return Release(service="web", number=0, spec=web(mode=Mode.GLOBAL).spec, phase=ReleasePhase.DONE)
+
+
 STOPS_FIRST: dict[str, Any] = {"order": UpdateOrder.STOP_FIRST}
 STAYS = "web.1.1 running"
 
@@ -215,7 +236,13 @@ STAYS = "web.1.1 running"
         pytest.param([*done(**STOPS_FIRST), moving(wanted=Wanted.STOPPED), moving(2)], [], None, id="stop-first: one at a time"),
         pytest.param([*done(**STOPS_FIRST), task(1, 2, release=1, pinned="n2", on="n2"), moving(2)], ["web.1.2 running"], None, id="stop-first: once it runs there it has moved"),
         pytest.param([*done(**STOPS_FIRST), task(1, 2, State.NEW, release=1, pinned="n2", on=None, **WAITS), task(2)], ["web.1.2 new"], None, id="stop-first: without room there it goes anywhere"),
-        pytest.param([*done(), task(1, release=0, pinned="n1"), task(2)], ["+web.1.2"], None, id="a pin of a time when it was global is not touched"),
+        pytest.param([*held_up(), task(1, 2, State.NEW, pinned="n2", **WAITS), task(2)], ["web.1.2 new"], None, id="also while the next release waits"),
+        pytest.param([*held_up(mode=Mode.JOB), task(1, 1, State.NEW, pinned="n2", **WAITS), task(2)], ["web.1.1 new"], None, id="be it a job's"),
+        pytest.param([*held_up(phase=ReleasePhase.PAUSED), task(1, 2, State.NEW, pinned="n2", **WAITS), task(2)], ["web.1.2 new"], None, id="or is held"),
+        pytest.param([*held_up(mode=Mode.GLOBAL), task(1, 2, State.NEW, pinned="n2", **WAITS), task(2)], ["web.1.2 new"], None, id="or is of another mode"),
+        pytest.param([*held_up(), task(1, 2, pinned="n2", on="n2"), task(2)], ["web.1.2 running"], None, id="and once it runs there it has moved, whatever comes next"),
+        pytest.param([*done(), was_global(), task(1, release=0, pinned="n1"), task(2)], ["+web.1.2"], None, id="a pin of a time when it was global is not touched"),
+        pytest.param([web(mode=Mode.GLOBAL), task(1, pinned="n1"), task(2, pinned="n2", on="n2"), task(3, pinned="n4", on="n4")], ["+web.1.2"], None, id="nor is one that may be of a time when it was not"),
         pytest.param([web(1, mode=Mode.JOB, release=1), moving()], [STAYS], None, id="a job moves nothing"),
         pytest.param([*done(1, drain_s=5.0), moving(), sent(wanted=Wanted.LEAVING, leaving_at=NOW - 5), sent(generation=3, state=State.NEW, created_at=NOW - 5, **WAITS)], ["web.1.2 wanted stopped", STAYS, "-web.1.3"], None, id="what was displaced there and has left is stopped as it is given up"),
     ],
@@ -242,6 +269,17 @@ def test_what_moved_is_bound_to_no_node_and_left_alone_for_a_while() -> None:
     assert isinstance(latter, Task)
     assert (former.moves_to, latter.pinned, latter.move_ended_at) == ("", "", NOW)
     assert changes[1].reason is Reason.MOVED
+
+
+@pytest.mark.parametrize("held", [True, False], ids=["held up", "rolling"])
+def test_who_was_sent_and_takes_over_at_once_is_bound_to_no_node_whatever_release_comes(held: bool) -> None:
+    """Its former ended in the moment in which another release was wished."""
+    sent_ahead = sent(state=State.NEW, **WAITS)
+    records = held_up() if held else [web(2), *done()[1:]]
+    changes, _ = decide(world(*records, task(1, state=State.FAILED, moves_to="n2"), sent_ahead, task(2)), "web", NOW)
+    (latter,) = (change.after for change in changes)
+    assert isinstance(latter, Task)
+    assert (latter.relieves, latter.pinned) == ("", "")
 
 
 def test_what_was_given_up_says_why_and_is_left_alone_for_a_while() -> None:

@@ -18,6 +18,7 @@ WEB3 = service(replicas=3)
 AGENT = service(mode=Mode.GLOBAL)
 JOB = service(mode=Mode.JOB, replicas=2)
 GONE = releases(service())
+ANEW = replace(service(release=2), created_at=5.0)
 
 
 def failed(generation: int, **fields: object) -> Task:
@@ -51,6 +52,8 @@ def failed(generation: int, **fields: object) -> Task:
         pytest.param([service(release=2), task(1, release=2)], [], id="a release that nothing names is kept for a while"),
         pytest.param([service(release=12), task(1, release=12)], ["-web@1", "-web@2"], id="ten releases are kept"),
         pytest.param([service(release=12), task(1, release=1)], ["-web@2"], id="and those that a task runs"),
+        pytest.param([ANEW, task(1, release=2)], ["-web@1"], id="none of a removed service is, once one of its name was made"),
+        pytest.param([ANEW, task(1, release=2), task(2, wanted=Wanted.REMOVED)], [], id="but while its tasks go"),
         pytest.param([service(), task(1), task(1, 2, State.STARTING, relieves="web.1.1")], [], id="one that stands by is left alone"),
         pytest.param([service(), task(1, state=State.FAILED), task(1, 2, State.STARTING, relieves="web.1.1")], [], id="also once it is alone in its slot"),
         pytest.param([service(), task(1, wanted=Wanted.LEAVING)], [], id="a slot is not filled again before its task has left"),

@@ -124,7 +124,7 @@ def test_a_release_keeps_its_spec_when_only_the_count_changes() -> None:
 
 
 def test_an_update_keeps_when_the_service_was_created() -> None:
-    (change,) = apply(world(WEB), wish(replicas=4))
+    (change,) = apply(world(replace(WEB, created_at=1.0)), wish(replicas=4))
     assert isinstance(change.after, Service)
     assert (change.before, change.after.created_at, change.after.updated_at) == (1, 1.0, NOW)
 
@@ -429,6 +429,34 @@ def test_a_node_is_called_healthy_or_not(before: Availability, healthy: bool, af
         assert found == ([after] if after is not before else [])
 
 
+@pytest.mark.parametrize(
+    ("before", "healthy", "kept"),
+    [
+        (Availability.DRAINED, False, True),
+        (Availability.LEAVING, False, True),
+        (Availability.DRAINED, True, False),
+        (Availability.LEAVING, True, False),
+        (Availability.ACTIVE, True, False),
+        (Availability.PAUSED, False, False),
+    ],
+)
+def test_a_deadline_ends_with_the_drain_that_it_was_given_for(before: Availability, healthy: bool, kept: bool) -> None:
+    here = world(replace(node("n1", availability=before), drain_by=NOW))
+    for changes in (wishes.mark_node(here, "n1", healthy), wishes.register_node(here, "n1", healthy, "", NOW)):
+        found = [one.after.drain_by for one in changes if isinstance(one.after, Node)]
+        assert found == ([] if kept else [None])
+
+
+@pytest.mark.parametrize(
+    ("before", "kept"), [(Availability.ACTIVE, False), (Availability.PAUSED, False), (Availability.DRAINED, True)]
+)
+def test_who_is_dismissed_has_the_deadline_of_the_drain_that_goes_on(before: Availability, kept: bool) -> None:
+    """Another would be over long ago, and have every task stopped at once."""
+    (change,) = wishes.dismiss_node(world(replace(node("n1", availability=before), drain_by=NOW)), "n1")
+    assert isinstance(change.after, Node)
+    assert change.after.drain_by == (NOW if kept else None)
+
+
 def test_a_node_that_is_registered_again_keeps_its_address_until_another_is_given() -> None:
     known = replace(BY_HAND, dial="10.0.0.9:7441")
     assert wishes.register_node(world(known), "n9", True, "", NOW) == []
@@ -505,6 +533,8 @@ def release(number: int, phase: ReleasePhase = ReleasePhase.DONE, **fields: Any)
 
 
 THIRD = replace(WEB, release=3, spec=replace(WEB.spec, image="web:3", replicas=7))
+ANEW = replace(THIRD, created_at=NOW)
+"""Of a name whose service was removed a moment ago, with two releases whose tasks still go."""
 KEPT = (release(1, finished_at=1.0), release(2, finished_at=2.0), release(3, ReleasePhase.FAILED))
 
 
@@ -525,6 +555,8 @@ def test_back_to_a_release_that_was_done(to: int | None, image: str, number: int
         ((THIRD, *KEPT), 9, NotFound, "kept are 1, 2"),
         ((THIRD, *KEPT), 3, Invalid, "at release 3 already"),
         ((), None, NotFound, "no service"),
+        ((ANEW, *KEPT[:2], release(3, created_at=NOW)), None, Conflict, "kept are none"),
+        ((ANEW, *KEPT[:2], release(3, created_at=NOW)), 2, NotFound, "kept are none"),
     ],
 )
 def test_what_cannot_be_gone_back_to(records: Any, to: int | None, failure: type[Failure], words: str) -> None:

@@ -48,7 +48,7 @@ def release_for(world: Snapshot, service: Service, former: Task | None) -> Relea
         return current
     if not waits(world, service):
         return current
-    own = world.release(service.name, former.release) if former is not None else None
+    own = world.own_releases(service).get(former.release) if former is not None else None
     return own if own is not None and own.spec.mode is service.spec.mode else None
 
 
@@ -61,12 +61,22 @@ def meanwhile(world: Snapshot, service: Service) -> Service:
     for task in sorted(world.tasks_of_service(service.name).values(), key=lambda one: one.generation):
         slots[task.slot].append(task)
     last = [task for here in slots.values() if (task := restart.left_by(here)).wanted is not Wanted.REMOVED]
-    releases = [one for task in last if (one := world.release(service.name, task.release)) is not None]
-    former = max(releases, key=lambda one: one.number, default=None)
-    if former is None or service.release in {one.number for one in releases} or former.spec.mode is service.spec.mode:
+    own = world.own_releases(service)
+    numbers = {task.release for task in last} & own.keys()
+    former = own[max(numbers)] if numbers and service.release not in numbers else None
+    if former is None or former.spec.mode is service.spec.mode:
         return service
     spec = replace(former.spec, replicas=max(task.slot for task in last))
     return replace(service, release=former.number, spec=spec)
+
+
+def service_for(world: Snapshot, service: Service, former: Task | None) -> Service | None:
+    """`service` as the next task is to see it in a slot that `former` filled last: while the current release has to
+    wait, as it was at the one that the slot has; None if there is to be none."""
+    release = release_for(world, service, former)
+    if release is None or release.number == service.release:
+        return service if release is not None else None
+    return replace(service, release=release.number, spec=release.spec)
 
 
 def _lacks(world: Snapshot, dependency: Dependency) -> str:

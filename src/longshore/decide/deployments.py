@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from longshore.decide import restart, wishes
 from longshore.decide.placement.constraints import covers
 from longshore.model.changes import Change
+from longshore.model.errors import Conflict, Invalid
 from longshore.model.lifecycle import Owner, State
 from longshore.model.objects import Release, ReleasePhase, Service, Task
 from longshore.model.reasons import Reason
@@ -125,10 +126,12 @@ def _failure(world: Snapshot, service: Service, release: Release, tasks: list[Ta
     words = _words(service, release, tasks)
     if rule is OnFailure.ROLLBACK and good is not None and not release.rolls_back:
         after = replace(release, phase=ReleasePhase.FAILED, message=words, finished_at=now)
-        return [
-            _change(release, after, Reason.ROLLOUT_FAILED),
-            *wishes.go_back(service, good, now, by=Owner.DEPLOYMENTS, message=words),
-        ]
+        try:
+            back = wishes.go_back(world, service, good, now, by=Owner.DEPLOYMENTS, message=words)
+        except (Invalid, Conflict) as refusal:
+            words = f"{words}; release {good.number} may not be wished any more: {refusal}"
+        else:
+            return [_change(release, after, Reason.ROLLOUT_FAILED), *back]
     if not any(task.counts and task.release != release.number for task in tasks):
         return []  # there is nothing to be spared from it
     if rule is OnFailure.ROLLBACK and good is None:

@@ -12,7 +12,7 @@ def history(world: Snapshot, name: str) -> list[ReleaseView]:
     service = world.services.get(name)
     if service is None:
         raise NotFound(f"there is no service {name}")
-    releases = sorted(world.releases_of(name).items(), reverse=True)
+    releases = sorted(world.own_releases(service).items(), reverse=True)
     return [_view(world, service, release) for _, release in releases]
 
 

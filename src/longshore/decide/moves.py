@@ -38,16 +38,19 @@ def under_way(world: Snapshot) -> list[Task]:
     return sorted(found, key=lambda task: (task.moves_turn, task.service, task.slot))
 
 
-def was_sent(task: Task, service: Service) -> bool:
-    """Whether it was started for a move, and is bound to its node for that. A task of another release may be of a time
-    when the service was global."""
-    return bool(task.pinned) and task.release == service.release and service.spec.mode is Mode.REPLICATED
+def was_sent(world: Snapshot, service: Service, task: Task) -> bool:
+    """Whether it was started for a move, and is bound to its node for that: not as one of a service that is global, or
+    was at its release."""
+    if not task.pinned or service.spec.mode is Mode.GLOBAL:
+        return False
+    own = world.release(task.service, task.release)
+    return own is not None and own.spec.mode is Mode.REPLICATED
 
 
 def _arrives(world: Snapshot, task: Task) -> bool:
     """Whether it fills its slot, which was emptied for its move, and has not come to its node yet."""
     service = world.services.get(task.service)
-    return task.counts and service is not None and was_sent(task, service)
+    return task.counts and service is not None and was_sent(world, service, task)
 
 
 def whose_turn(world: Snapshot) -> list[str]:
@@ -80,7 +83,7 @@ def why_stays(
     relief = next((one for one in reliefs if one.wanted is Wanted.RUNNING), None)
     if relief is not None:
         return _fails(service, relief, bool(turn) and task.id == next(iter(turn)), now)
-    empty = _unserved(service, tasks)
+    empty = _unserved(world, service, tasks)
     return (f"{service.name}.{empty[0]} is not served", None) if empty else ("", None)
 
 
@@ -112,10 +115,12 @@ def _fails(service: Service, relief: Task, first: bool, now: float) -> tuple[str
     return (words, None) if at is not None and at <= now else ("", at)
 
 
-def _unserved(service: Service, tasks: Iterable[Task]) -> list[int]:
+def _unserved(world: Snapshot, service: Service, tasks: Iterable[Task]) -> list[int]:
     """Slots that nobody serves, but for those that were emptied for a move."""
     served = {task.slot for task in tasks if task.counts and task.ready}
     moving = {
-        task.slot for task in tasks if task.live and ((task.moves_to and not task.counts) or was_sent(task, service))
+        task.slot
+        for task in tasks
+        if task.live and ((task.moves_to and not task.counts) or was_sent(world, service, task))
     }
     return sorted(set(range(1, service.spec.replicas + 1)) - served - moving)

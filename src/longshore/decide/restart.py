@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 
 from longshore.model.lifecycle import State
-from longshore.model.objects import Task
+from longshore.model.objects import Service, Task
 from longshore.model.reasons import Reason
 from longshore.model.spec import Mode, RestartOn, ServiceSpec
 
@@ -33,8 +33,14 @@ def left_by(here: Sequence[Task]) -> Task:
     return next((task for task in reversed(here) if not task.relieves), here[-1])
 
 
+def next_at(task: Task, service: Service) -> float | None:
+    """When the slot that `task`, which ended, was the last to fill may get the next of `service`; None is never. A new
+    release starts afresh, whatever became of the old one; a job applied anew runs again."""
+    return again(task, service.spec) if task.release == service.release else 0.0
+
+
 def again(task: Task, spec: ServiceSpec) -> float | None:
-    """When the slot that `task`, which ended, was the last to fill may be filled again; None is never."""
+    """The same for the release that the task ran."""
     if task.state in (State.STOPPED, State.LOST):
         return task.finished_at or 0.0
     policy = spec.restart

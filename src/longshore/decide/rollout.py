@@ -7,6 +7,7 @@ and `services` fills the slot anew. What serves nobody gives way at once. Which 
 on, is `deployments`' business; where a task goes is placement's.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -86,6 +87,8 @@ class _Step:
         self._world = world
         self._service = service
         self._rules = service.spec.update
+        self._at_once = self._rules.parallelism or math.inf
+        """Slots that may be worked on side by side."""
         self._now = now
         self._waits = bool(waits(world, service))
         """Whether nothing may give way to the current release yet. What it has begun goes on."""
@@ -147,7 +150,7 @@ class _Step:
             elif at is not None:
                 self.looks.append(at)
         for task in every:
-            if task.counts and moves.was_sent(task, self._service):
+            if task.counts and moves.was_sent(self._world, self._service, task):
                 if task.state is State.RUNNING:
                     self._change(task, self._taken_over(task), Reason.MOVED, f"runs on {task.node}")
                 elif task.state is State.NEW and task.reason is Reason.NO_NODE:
@@ -166,7 +169,7 @@ class _Step:
 
     def _taken_over(self, task: Task) -> Task:
         """`task` once it fills its slot, wherever it was sent to."""
-        if not moves.was_sent(task, self._service):
+        if not moves.was_sent(self._world, self._service, task):
             return replace(task, relieves="")
         return replace(task, relieves="", pinned="", move_ended_at=self._now)
 
@@ -239,7 +242,7 @@ class _Step:
         if not unplaced or self._waits or self._rules.order is not None or former is None:
             return False
         unserved = self._unready() | self._emptied
-        if self._cause(former) is not Reason.OUTDATED or len(unserved) >= max(self._rules.parallelism, 1):
+        if self._cause(former) is not Reason.OUTDATED or len(unserved) >= self._at_once:
             return False
         at = relief.created_at + NO_ROOM_S
         if at > self._now:
@@ -290,10 +293,9 @@ class _Step:
         if not ready or self._must_pause():
             return
         first = all(self._goes_first(task) for task in ready)
-        at_once = self._rules.parallelism or len(self._slots)
         # A slot that nobody serves is being worked on as well: none is emptied beside it, and a new release that does
         # not run goes no further. To start a task elsewhere takes nothing from anybody.
-        careful, free = at_once - len(self._unready().union(busy)), at_once - len(set(busy))
+        careful, free = self._at_once - len(self._unready().union(busy)), self._at_once - len(set(busy))
         gentle = free if first else careful
         room = {Reason.OUTDATED: careful, Reason.NODE_DRAINED: gentle, Reason.MOVED: gentle}
         # In turn, or one of a later turn waits here for room that the first would make, which waits for it to be done.

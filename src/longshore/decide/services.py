@@ -2,8 +2,8 @@
 
 Reads one service and its tasks; returns the changes that bring them nearer to the wish, and when to look again if a
 restart has to wait. Does not place tasks, does not pick which old release to replace next, and does not know why a
-task ended: `restart.again` says when its slot may be filled, `dependencies` with which release. Whatever is missing or
-doubled, the same function mends.
+task ended: `restart.next_at` says when its slot may be filled, `dependencies` with which release. Whatever is missing
+or doubled, the same function mends.
 """
 
 from collections import defaultdict
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from msgspec.structs import replace
 
 from longshore.decide import moves, restart
-from longshore.decide.dependencies import meanwhile, release_for
+from longshore.decide.dependencies import meanwhile, service_for
 from longshore.decide.placement.constraints import covers
 from longshore.model.changes import Change, changed, deleted, on_node, raise_wanted
 from longshore.model.lifecycle import Owner, State, Wanted
@@ -153,12 +153,8 @@ def _holds(world: Snapshot, service: Service, node: str, here: list[Task]) -> bo
 
 
 def _turn(world: Snapshot, service: Service, here: list[Task]) -> Service | None:
-    """The service as the next task of a slot is to see it: while its current release has to wait, as it was at the
-    release that the slot has; None if the slot has to wait."""
-    release = release_for(world, service, restart.left_by(here) if here else None)
-    if release is None or release.number == service.release:
-        return service if release is not None else None
-    return replace(service, release=release.number, spec=release.spec)
+    """The service as the next task of a slot is to see it; None if the slot has to wait."""
+    return service_for(world, service, restart.left_by(here) if here else None)
 
 
 def _fill_at(service: Service, here: list[Task]) -> float | None:
@@ -166,10 +162,7 @@ def _fill_at(service: Service, here: list[Task]) -> float | None:
     on its way out, the job's slot is done, or the restart policy gave up."""
     if any(task.live for task in here):
         return None
-    former = restart.left_by(here) if here else None
-    if former is None or former.release != service.release:
-        return 0.0  # a new release starts afresh, whatever became of the old one; a job applied anew runs again
-    return restart.again(former, service.spec)
+    return restart.next_at(restart.left_by(here), service) if here else 0.0
 
 
 def _new_task(service: Service, slot: int, pinned: str, here: list[Task], now: float) -> Change:
@@ -254,7 +247,7 @@ def _unused_releases(
 ) -> list[Change]:
     """Delete releases that neither the service nor any task names, and that are too old to go back to."""
     releases = world.releases_of(name)
-    used = {service.release, *sorted(releases)[-kept.releases :]} if service is not None else set()
+    used = {service.release, *sorted(world.own_releases(service))[-kept.releases :]} if service is not None else set()
     if used >= releases.keys():
         return []
     used |= {number for part in tasks.parts for number in releases_of(part)}

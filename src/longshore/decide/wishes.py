@@ -124,7 +124,7 @@ def restart(world: Snapshot, name: str, now: float, *, author: str = "") -> list
 def roll_back(world: Snapshot, name: str, to: int | None, now: float) -> list[Change]:
     """Back to an earlier release: number `to`, else the last one that was done."""
     service = _service(world, name)
-    releases = world.releases_of(name)
+    releases = world.own_releases(service)
     kept = ", ".join(str(number) for number in sorted(releases) if number != service.release) or "none"
     if to is not None:
         target = releases.get(to)
@@ -137,21 +137,21 @@ def roll_back(world: Snapshot, name: str, to: int | None, now: float) -> list[Ch
         if last is None:
             raise Conflict(f"no other release of {name} was ever done; name one with --to (kept are {kept})")
         target = last
-    check_claims({name: target.spec}, {key: one.spec for key, one in world.services.items() if key != name})
-    return go_back(service, target, now, by=Owner.USER, message="asked")
+    return go_back(world, service, target, now, by=Owner.USER, message="asked")
 
 
 def last_good(world: Snapshot, service: Service) -> Release | None:
     """The release before the current one that was done last."""
-    releases = world.releases_of(service.name)
+    releases = world.own_releases(service)
     done = [one for one in releases.values() if one.phase is ReleasePhase.DONE and one.number != service.release]
     return max(done, key=lambda one: (one.finished_at or 0.0, one.number), default=None)
 
 
-def go_back(service: Service, target: Release, now: float, *, by: Owner, message: str) -> list[Change]:
+def go_back(world: Snapshot, service: Service, target: Release, now: float, *, by: Owner, message: str) -> list[Change]:
     """Make an earlier release the current one again, in as many tasks as there are to be now. Tasks that still run it
-    stay."""
+    stay. Raises Invalid or Conflict if it may not be wished any more."""
     spec = admit(replace(target.spec, replicas=service.spec.replicas))
+    check_claims({service.name: spec}, {key: one.spec for key, one in world.services.items() if key != service.name})
     after = replace(service, spec=spec, release=target.number, updated_at=now)
     words = f"release {service.release} back to {target.number}: {message}"
     again = replace(
@@ -273,7 +273,7 @@ def register_node(world: Snapshot, name: str, healthy: bool, dial: str, now: flo
     node = world.nodes.get(name)
     marked = _marked(node.availability if node else Availability.ACTIVE, healthy)
     if node is not None:
-        after = replace(node, availability=marked, dial=dial or node.dial)
+        after = replace(_turned(node, marked), dial=dial or node.dial)
         return [] if after == node else [_node_change(node, after, Reason.NODE_CHANGED, f"marked {_word(healthy)}")]
     made = Node(
         name=name,
@@ -290,7 +290,7 @@ def register_node(world: Snapshot, name: str, healthy: bool, dial: str, now: flo
 def mark_node(world: Snapshot, name: str, healthy: bool) -> list[Change]:
     """Take a node out of placement, or back in; its tasks stay. What the cluster finds out itself stands beside it."""
     node = _node(world, name)
-    after = replace(node, availability=_marked(node.availability, healthy))
+    after = _turned(node, _marked(node.availability, healthy))
     return [] if after == node else [_node_change(node, after, Reason.NODE_CHANGED, f"marked {_word(healthy)}")]
 
 
@@ -299,6 +299,12 @@ def _marked(before: Availability, healthy: bool) -> Availability:
     if healthy:
         return Availability.ACTIVE
     return before if before.gives_up else Availability.PAUSED
+
+
+def _turned(node: Node, to: Availability) -> Node:
+    """A node of another availability. It has no deadline but that of a drain which goes on."""
+    goes_on = node.availability.gives_up and to.gives_up
+    return replace(node, availability=to, drain_by=node.drain_by if goes_on else None)
 
 
 def _word(healthy: bool) -> str:
@@ -313,7 +319,7 @@ def dismiss_node(world: Snapshot, name: str) -> list[Change]:
         return remove_node(world, name)
     if node.availability is Availability.LEAVING:
         return []
-    after = replace(node, availability=Availability.LEAVING)
+    after = _turned(node, Availability.LEAVING)
     return [_node_change(node, after, Reason.NODE_CHANGED, f"{node.availability} to {after.availability}")]
 
 

@@ -111,6 +111,11 @@ class Snapshot:
         """The kept releases of a service, by number; also of one that was removed and whose tasks still go."""
         return self._releases_by_service.get(service, _NO_RELEASE)
 
+    def own_releases(self, service: Service) -> Mapping[int, Release]:
+        """The same without those of a service of its name that was removed before it was made."""
+        releases = self.releases_of(service.name).items()
+        return {number: one for number, one in releases if one.created_at >= service.created_at}
+
     def task(self, task_id: str) -> Task | None:
         return self._tasks_by_service.get(service_of_task(task_id), _NO_SLOTS).get(task_id)
 

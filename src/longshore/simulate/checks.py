@@ -91,7 +91,7 @@ def _task(world: World, snapshot: Snapshot, service: Service, task: Task, held_u
     left = node is not None and gives_up(node, _spec_of(service, own))
     if task.live and node is not None and left and not _stands_by(snapshot, task):
         found.append(f"{task.id} is on {node.name}, which is drained or tainted")
-    if task.counts and (task.moves_to or moves.was_sent(task, service)):
+    if task.counts and (task.moves_to or moves.was_sent(snapshot, service, task)):
         found.append(f"{task.id} is still to move")
     if task.wanted is Wanted.REMOVED and (node is None or node.status is NodeStatus.READY):
         found.append(f"{task.id} is to be removed, and still known")

@@ -6,6 +6,7 @@ placement itself knows at once, and of the others only those that had been lost 
 heard of the rest.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Callable
 
@@ -28,10 +29,14 @@ class Displacing:
         """Those that were left so by displacement."""
         self._former: dict[str, list[tuple[float, ServiceSpec]]] = defaultdict(list)
         """By service: what was wished before, and when it gave way to another wish."""
+        self._removed_at: dict[str, float] = {}
+        """By service. What a removed one had belongs to nobody, and may be displaced; it may be wished again since."""
 
-    def wished(self, before: Service, now: float) -> None:
+    def wished(self, before: Service, after: Service | None, now: float) -> None:
         """A service is wished otherwise than `before`, or no more."""
         self._former[before.name].append((now, before.spec))
+        if after is None:
+            self._removed_at[before.name] = now
 
     def see(self, after: Task, before: Task, reason: Reason, now: float) -> None:
         """A task changed."""
@@ -47,10 +52,11 @@ class Displacing:
     def wrong(self, task: Task, before: Task, snapshot: Snapshot, now: float, unaware_s: float) -> list[str]:
         """What is wrong with the displacement of a task. `now` is the true time, and news may be
         so old as `unaware_s` when something is decided on them."""
-        service = snapshot.services.get(task.service)
-        if service is None:
+        removed_at = self._removed_at.get(task.service, -math.inf)
+        if task.service not in snapshot.services or removed_at > now - unaware_s:
             return []
-        own = min(spec.priority for spec in self._known(task.service, snapshot, now - unaware_s))
+        wishes = self._known(task.service, snapshot, now - unaware_s)
+        own = min(spec.priority for spec in wishes)
         by = [
             spec
             for name in snapshot.services_with_tasks
@@ -61,11 +67,12 @@ class Displacing:
         if not by:
             return [f"{task.id} is displaced on {task.node}, which nobody of higher priority claims"]
         below = any(spec.preemption is Preemption.BELOW_MINIMUM for spec in by)
-        most = service.spec.update.parallelism
-        if below or not most or not before.ready or service.spec.mode is not Mode.REPLICATED:
+        counted = all(spec.update.parallelism and spec.mode is Mode.REPLICATED for spec in wishes)
+        if below or not before.ready or not counted:
             return []
-        lost = self._lost(service, snapshot, lambda at: at <= now - unaware_s)
-        return [f"{task.id} is displaced, although {service.name} has lost {lost - 1}"] if lost > most else []
+        most, replicas = max(spec.update.parallelism for spec in wishes), min(spec.replicas for spec in wishes)
+        lost = self._lost(task.service, replicas, snapshot, lambda at: at <= now - unaware_s)
+        return [f"{task.id} is displaced, although {task.service} has lost {lost - 1}"] if lost > most else []
 
     def _known(self, name: str, snapshot: Snapshot, since: float) -> list[ServiceSpec]:
         """What a service was wished to be at any time since then."""
@@ -73,11 +80,10 @@ class Displacing:
         former = [spec for until, spec in self._former[name] if until > since]
         return [*former, service.spec] if service is not None else former
 
-    def _lost(self, service: Service, snapshot: Snapshot, long: Callable[[float], bool]) -> int:
-        """How many slots of a service were known to serve nobody."""
-        tasks = snapshot.tasks_of_service(service.name).values()
-        serving = {one.slot for one in tasks if one.counts and one.ready}
-        slots = [(service.name, slot) for slot in range(1, service.spec.replicas + 1) if slot not in serving]
+    def _lost(self, service: str, slot_last: int, snapshot: Snapshot, long: Callable[[float], bool]) -> int:
+        """How many slots of a service, up to one, were known to serve nobody."""
+        serving = {one.slot for one in snapshot.tasks_of_service(service).values() if one.counts and one.ready}
+        slots = [(service, slot) for slot in range(1, slot_last + 1) if slot not in serving]
         return sum(one in self._displaced or (one in self._lost_at and long(self._lost_at[one])) for one in slots)
 
 

@@ -224,7 +224,7 @@ class Witness:
         if isinstance(after, Node):
             self._node_changed[after.name] = self.world.clock.monotonic()
         if isinstance(before, Service):
-            self._displacing.wished(before, self.world.clock.monotonic())
+            self._displacing.wished(before, after if isinstance(after, Service) else None, self.world.clock.monotonic())
         if isinstance(after, Node) and isinstance(before, Node):
             self._check_node(after, before)
         elif isinstance(after, Service) and isinstance(before, Service) and event.by is Owner.DEPLOYMENTS:
@@ -352,9 +352,7 @@ class Witness:
         """Nobody gives way to others but for room that one of higher priority claims, nor more than may be spared."""
         now = self.world.clock.monotonic()
         self._displacing.see(after, before, event.reason, now)
-        service = snapshot.services.get(after.service)
-        lately = service is not None and self.world.now() - service.updated_at < self._unaware_s()
-        if event.reason is Reason.DISPLACED and event.revision == snapshot.revision and not lately:
+        if event.reason is Reason.DISPLACED and event.revision == snapshot.revision:
             for sentence in self._displacing.wrong(after, before, snapshot, now, self._unaware_s()):
                 self.note(sentence)
 

@@ -6,13 +6,14 @@ the same way, until it is filled again: what is of lower priority does not come 
 and what was taken and given up in it; not who is displaced, and for whom (`preemption`).
 """
 
+from collections import defaultdict
 from collections.abc import Container, Iterable, Iterator
 
 import msgspec
 import numpy as np
 
 from longshore.decide import restart
-from longshore.decide.dependencies import release_for
+from longshore.decide.dependencies import meanwhile, service_for
 from longshore.decide.minimum import spare
 from longshore.decide.placement.ask import Ask, HostPort, ask_of
 from longshore.decide.placement.displacement.priorities import Turn, lowest, priorities, turn
@@ -181,14 +182,17 @@ def held_for_slots(world: Snapshot) -> list[Hold]:
     above the lowest priority alone: between others nobody comes first."""
     floor, found = lowest(world), []
     for name in world.services if floor < 0 else priorities(world):
-        service = world.services[name]
-        if service.spec.priority <= floor:
+        if world.services[name].spec.priority <= floor:
             continue
+        service = meanwhile(world, world.services[name])
         parts = (part for part in world.tasks_of_service(name).parts if not _is_settled(service, signs(part)))
-        ended = [task for part in parts for task in part.derive(_emptied) if _is_followed(world, service, task)]
-        if ended:
-            ask = ask_of(name, service.spec)
-            found += [Hold(turn(world, task), task.node, ask) for task in ended]
+        asks: dict[int, Ask] = {}
+        for task in (task for part in parts for task in part.derive(_emptied)):
+            following = _following(world, service, task)
+            if following is not None:
+                ask = asks.get(following.release) or ask_of(name, following.spec)
+                asks[following.release] = ask
+                found.append(Hold(turn(world, task), task.node, ask))
     return sorted(found, key=lambda one: one.turn)
 
 
@@ -222,14 +226,12 @@ def _claiming(tasks: Iterable[Task]) -> tuple[Task, ...]:
 
 
 def _emptied(tasks: Iterable[Task]) -> tuple[Task, ...]:
-    """The newest of each slot in which none lives."""
-    newest: dict[int, Task] = {}
-    lives = set()
+    """Who filled each slot last in which none lives."""
+    slots: dict[int, list[Task]] = defaultdict(list)
     for task in tasks:  # in order of slot and generation
-        newest[task.slot] = task
-        if task.live:
-            lives.add(task.slot)
-    return tuple(task for slot, task in newest.items() if slot not in lives and task.node)
+        slots[task.slot].append(task)
+    left = (restart.left_by(here) for here in slots.values() if not any(task.live for task in here))
+    return tuple(task for task in left if task.node)
 
 
 def _is_settled(service: Service, seen: Signs) -> bool:
@@ -237,10 +239,9 @@ def _is_settled(service: Service, seen: Signs) -> bool:
     return seen.alone and (not seen.done or (service.spec.mode is Mode.JOB and seen.done_releases == {service.release}))
 
 
-def _is_followed(world: Snapshot, service: Service, task: Task) -> bool:
-    """Whether the slot of a task that ended is filled again."""
+def _following(world: Snapshot, service: Service, task: Task) -> Service | None:
+    """The service as the task is to see it that fills the slot of one that ended; None if none does."""
     if task.wanted is Wanted.REMOVED or (service.spec.mode is not Mode.GLOBAL and task.slot > service.spec.replicas):
-        return False
-    if task.release == service.release and restart.again(task, service.spec) is None:
-        return False
-    return release_for(world, service, task) is not None
+        return None
+    following = service_for(world, service, task)
+    return following if following is not None and restart.next_at(task, following) is not None else None

@@ -31,6 +31,14 @@ class Group(msgspec.Struct, frozen=True):
     count: int
 
 
+class Limit(msgspec.Struct, frozen=True):
+    """How many may be taken of some groups in all."""
+
+    places: Numbers
+    """Of the groups, rising."""
+    most: int
+
+
 class Ways(msgspec.Struct, frozen=True):
     """The best there is."""
 
@@ -39,8 +47,9 @@ class Ways(msgspec.Struct, frozen=True):
     """How many of each group; several if they cost the same."""
 
 
-def fewest(groups: Sequence[Group], lacks: Numbers) -> Ways | None:
-    """The best ways to make up for what lacks; None if all together do not. `groups` have their priorities falling."""
+def fewest(groups: Sequence[Group], lacks: Numbers, limits: Sequence[Limit] = ()) -> Ways | None:
+    """The best ways to make up for what lacks; None if there is none. `groups` have their priorities falling; none is
+    in two `limits`."""
     if all(lack <= 0 for lack in lacks):
         return Ways((0, (), 0, 0), ((0,) * len(groups),))
     tops = _tops(groups, len(lacks))
@@ -51,19 +60,24 @@ def fewest(groups: Sequence[Group], lacks: Numbers) -> Ways | None:
     )
     steps = 0
     for number in range(at_least, most + 1):
-        search = _Search(groups, tops, steps)
+        search = _Search(groups, tops, limits, steps)
         search.look(0, number, lacks, (), 0, 0, ())
         if search.best is not None:
             return Ways((number, *search.best), tuple(search.ways))
         steps = search.steps
         if steps > STEPS_MAX:
-            return _spared(groups, lacks)
+            return _spared(groups, lacks, limits)
     return None
 
 
-def _spared(groups: Sequence[Group], lacks: Numbers) -> Ways | None:
-    """All of them, less those that can be spared, the dearest first."""
+def _spared(groups: Sequence[Group], lacks: Numbers, limits: Sequence[Limit]) -> Ways | None:
+    """All of them, or as many as may be of the last ones, less those that can be spared, the dearest first."""
     way = [group.count for group in groups]
+    for limit in limits:
+        left = limit.most
+        for place in reversed(limit.places):
+            way[place] = min(way[place], left)
+            left -= way[place]
     over = [
         sum(n * one.gives[sort] for n, one in zip(way, groups, strict=True)) - lack for sort, lack in enumerate(lacks)
     ]
@@ -98,9 +112,12 @@ def _tops(groups: Sequence[Group], sorts: int) -> list[list[list[int]]]:
 class _Search:
     """Of ways with one number of things."""
 
-    def __init__(self, groups: Sequence[Group], tops: list[list[list[int]]], steps: int) -> None:
+    def __init__(
+        self, groups: Sequence[Group], tops: list[list[list[int]]], limits: Sequence[Limit], steps: int
+    ) -> None:
         self._groups = groups
         self._tops = tops
+        self._limit_of = {place: limit for limit in limits for place in limit.places}
         self.steps = steps
         self.best: tuple[Numbers, int, int] | None = None
         self.ways: list[Numbers] = []
@@ -121,7 +138,11 @@ class _Search:
             self._found((priorities, cpu, memory), way + (0,) * (len(self._groups) - first))
             return
         one = self._groups[first]
-        for count in range(min(left, one.count) + 1):
+        most = min(left, one.count)
+        if first in self._limit_of:
+            limit = self._limit_of[first]
+            most = min(most, limit.most - sum(way[place] for place in limit.places if place < first))
+        for count in range(most + 1):
             self.look(
                 first + 1,
                 left - count,

@@ -7,6 +7,7 @@ whom a task has to be near is never displaced for it. Exact, and kept while one 
 again: a node is looked at anew only when it comes first. Knows claims and what may yield; changes nothing.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from heapq import heapify, heappop, heappush
 
@@ -14,7 +15,7 @@ import msgspec
 
 from longshore.decide.placement.ask import Ask
 from longshore.decide.placement.displacement.claims import Claims, Needs, Numbers, needs_of
-from longshore.decide.placement.displacement.fewest import Group, Price, Ways, fewest
+from longshore.decide.placement.displacement.fewest import Group, Limit, Price, Ways, fewest
 from longshore.decide.placement.displacement.priorities import priority_of
 from longshore.decide.placement.displacement.yielding import Aged, Here, Sort, Youth
 from longshore.decide.placement.filters import sieve
@@ -26,6 +27,9 @@ from longshore.model.objects import Task
 from longshore.model.snapshot import Snapshot
 
 Youths = tuple[Youth, ...]
+_Alike = tuple[int, Numbers, int, int, str]
+"""The priority, negated; what each gives of what is lacking; its cpu and memory; whose spare limits it, if that limits
+several groups."""
 _Entry = tuple[Price, Youths, int, int, int]
 """What a node comes to, its row, how much had been taken of it then, and how much had been spent."""
 
@@ -169,7 +173,8 @@ class Search:
 
     def _worked_out(self, here: Here, lacks: Numbers) -> _Answer:
         wanting = [place for place, lack in enumerate(lacks) if lack > 0]
-        members: dict[tuple[int, Numbers, int, int], list[tuple[Sort, int]]] = {}
+        members: dict[_Alike, list[tuple[Sort, int]]] = {}
+        parted = self._parted(here)
         for sort, those in sorted(here.kinds.items()) if wanting else ():
             release, priority = self._world.release(sort.service, sort.release), priority_of(self._world, sort.service)
             if priority >= self._priority or release is None or not those:
@@ -180,18 +185,34 @@ class Search:
             if count:
                 need = release.spec.resources
                 given = self._needs.given_by(need, sort.ports)
-                key = (-priority, tuple(given[place] for place in wanting), need.cpu_millis, need.memory)
-                members.setdefault(key, []).append((sort, count))
+                gives = tuple(given[place] for place in wanting)
+                limited = sort.service if sort.serves and sort.service in parted else ""
+                members.setdefault((-priority, gives, need.cpu_millis, need.memory, limited), []).append((sort, count))
         keys = sorted(members)
-        groups = [Group(-key[0], key[1], key[2], key[3], sum(count for _, count in members[key])) for key in keys]
-        ways = fewest(groups, tuple(lacks[place] for place in wanting))
+        groups = [Group(-key[0], *key[1:4], sum(count for _, count in members[key])) for key in keys]
+        limits = []
+        for service in parted:
+            places = tuple(place for place, key in enumerate(keys) if key[4] == service)
+            limits.append(Limit(places, self._spared(service, sum(groups[place].count for place in places))))
+        ways = fewest(groups, tuple(lacks[place] for place in wanting), limits)
         return _Answer(ways, tuple(tuple(members[key]) for key in keys))
+
+    def _parted(self, here: Here) -> list[str]:
+        """Services whose tasks that serve are of several kinds: what they can spare, they spare of all together."""
+        if not self._needs.ports or self._below_minimum:
+            return []
+        kinds = Counter(sort.service for sort in here.kinds if sort.serves)
+        return sorted(service for service, count in kinds.items() if count > 1)
 
     def _count(self, sort: Sort, count: int) -> int:
         """How many of a kind may go."""
         if not sort.serves or self._below_minimum:
             return count
-        spare = self._claims.spare(sort.service)
+        return self._spared(sort.service, count)
+
+    def _spared(self, service: str, count: int) -> int:
+        """How many of so many that serve a service may go."""
+        spare = self._claims.spare(service)
         self.starved = self.starved or spare < count
         return min(count, spare)
 
