@@ -218,6 +218,8 @@ class Runner:
         seen = self._containers_of(task)
         if assigned is not None and fingerprint(assigned.task) not in [one.fingerprint for one in seen]:
             seen = await self._make_sure(assigned)  # what a namesake left behind is not the task's own
+            if self._assigned.get(task) is not assigned:
+                return  # something else was said meanwhile, and the task is in line again
         if assigned is not None:
             self._end_fenced(assigned, seen)
             self._say(assigned, seen)

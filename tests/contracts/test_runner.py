@@ -1,0 +1,124 @@
+"""What a worker's runner makes of an engine whose answers come late or do not show everything, at exact moments.
+
+The engine is the fake one, in virtual time; what it answers was true when it said so.
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+
+import pytest
+
+from longshore.agent.fence import Fence
+from longshore.agent.runner import LIST_EVERY_S, Runner
+from longshore.engine.fake import FakeEngine, FakeMachine, FakeProber
+from longshore.model.containers import Assigned, Container
+from longshore.model.lifecycle import State
+from longshore.model.messages import Assignment, Observation
+from longshore.model.objects import Task
+from longshore.model.spec import ServiceSpec
+from longshore.simulate.clockwork import VirtualClock, run_in_virtual_time
+from longshore.simulate.guarding import SimulatedGuard
+from tests import situations
+from tests.engines import DEMO, NODE
+
+SOON_S = 5.0
+"""Enough for all that a task takes to run."""
+
+
+class LateEngine(FakeEngine):
+    """Its lists and its looks come once they are let through, and its lists may miss what is there."""
+
+    def __init__(self, machine: FakeMachine) -> None:
+        super().__init__(machine)
+        self.lists, self.looks = asyncio.Event(), asyncio.Event()
+        self.lists.set()
+        self.looks.set()
+        self.misses = False
+
+    async def containers(self, cluster: str, node: str) -> Sequence[Container]:
+        found = [] if self.misses else await super().containers(cluster, node)
+        await self.lists.wait()
+        return found
+
+    async def container(self, id: str) -> Container | None:
+        seen = await super().container(id)
+        await self.looks.wait()
+        return seen
+
+
+class Bench:
+    """A runner, its engine, and short words for what a test does with them."""
+
+    def __init__(self) -> None:
+        clock = VirtualClock()
+        self.machine = FakeMachine(random.Random(1), clock)
+        self.engine = LateEngine(self.machine)
+        self.guard = SimulatedGuard(self.machine, clock, lambda verb, box: None)
+        self.fence = Fence(clock, self.guard)
+        self.starts = asyncio.Semaphore(1)
+        self.runner = Runner(
+            self.engine, FakeProber(self.machine), self.fence, cluster="c", node=NODE, starts=self.starts
+        )
+
+    def assign(self, *held: Assigned) -> None:
+        self.runner.assign(Assignment(revision=1, full=True, put=held))
+
+    def change(self, *put: Assigned, removed: tuple[str, ...] = ()) -> None:
+        self.runner.assign(Assignment(revision=2, full=False, put=put, removed=removed))
+
+    def said(self) -> Observation:
+        said = self.runner.outbox.said("web.1.1")
+        assert said is not None
+        return said
+
+    def containers(self) -> list[str]:
+        return self.machine.of_task("web.1.1")
+
+
+def at_a_bench(main: Callable[[Bench], Awaitable[None]]) -> None:
+    async def run() -> None:
+        bench = Bench()
+        running = asyncio.create_task(bench.runner.run())
+        try:
+            await main(bench)
+        finally:
+            running.cancel()
+            with suppress(asyncio.CancelledError):
+                await running
+
+    run_in_virtual_time(run())
+
+
+def held(task: Task, **spec: object) -> Assigned:
+    return Assigned(task=task, spec=ServiceSpec(image=DEMO, **spec))  # type: ignore[arg-type]
+
+
+TASK = situations.task(state=State.PLACED)
+NAMESAKE = situations.task(state=State.PLACED, created_at=TASK.created_at + 100.0)
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_what_was_asked_for_a_task_taken_back_meanwhile_says_nothing_of_its_namesake(later: bool) -> None:
+    async def main(bench: Bench) -> None:
+        bench.assign(held(TASK))
+        await asyncio.sleep(SOON_S)
+        before = bench.containers()
+        assert len(before) == 1
+        bench.engine.misses = True
+        bench.engine.looks.clear()
+        await asyncio.sleep(LIST_EVERY_S)  # a list misses it, so it is asked for
+        bench.engine.misses = False
+        bench.change(*(() if later else (held(NAMESAKE),)), removed=(TASK.id,) if later else ())
+        bench.engine.looks.set()
+        if later:
+            await asyncio.sleep(1)
+            assert bench.runner.outbox.said(TASK.id) is None
+            bench.change(held(NAMESAKE))
+        await asyncio.sleep(LIST_EVERY_S)
+        said = bench.said()
+        assert (said.created_at, said.state) == (NAMESAKE.created_at, State.RUNNING)
+        assert bench.containers() == [said.container_id] != before
+
+    at_a_bench(main)
