@@ -9,11 +9,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
 import pytest
+from msgspec.structs import replace
 
 from longshore.agent.fence import Fence
 from longshore.agent.runner import LIST_EVERY_S, Runner
 from longshore.engine.fake import FakeEngine, FakeMachine, FakeProber
-from longshore.model.containers import Assigned, Container
+from longshore.model.containers import Assigned, Container, order_for
 from longshore.model.lifecycle import State
 from longshore.model.messages import Assignment, Observation
 from longshore.model.objects import Task
@@ -120,5 +121,26 @@ def test_what_was_asked_for_a_task_taken_back_meanwhile_says_nothing_of_its_name
         said = bench.said()
         assert (said.created_at, said.state) == (NAMESAKE.created_at, State.RUNNING)
         assert bench.containers() == [said.container_id] != before
+
+    at_a_bench(main)
+
+
+def test_what_has_run_while_its_start_waited_for_a_turn_is_not_started_once_more() -> None:
+    """A killed worker had asked for its start, and the engine was slow."""
+
+    async def main(bench: Bench) -> None:
+        job = held(replace(TASK, state=State.PREPARING), command=("true",))
+        made = await FakeEngine(bench.machine).create(order_for(job, cluster="c", node=NODE))
+        bench.machine.slow(20.0)
+        bench.machine.start(made.id)
+        bench.machine.slow(1.0)
+        await bench.starts.acquire()  # others have all the turns
+        bench.assign(job)
+        await asyncio.sleep(20)
+        assert bench.machine.boxes[made.id].runs == 1
+        bench.starts.release()
+        await asyncio.sleep(SOON_S)
+        assert bench.machine.boxes[made.id].runs == 1
+        assert bench.said().state is State.FINISHED
 
     at_a_bench(main)

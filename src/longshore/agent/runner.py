@@ -331,9 +331,12 @@ class Runner:
 
     async def _start(self, of: Assigned | None, container_id: str) -> None:
         """Unless the task was taken back, or is to end, while it waited for its turn or its container was made: by then
-        another may run in its place, and no lease covers this one."""
-        assigned = self._still(of)
+        another may run in its place, and no lease covers this one. Nor if its container has run meanwhile, or is gone:
+        a killed worker's start may still have been on its way."""
+        assigned, seen = self._still(of), self._containers.get(container_id)
         if assigned is None or not assigned.task.live or assigned.task.wanted in (Wanted.STOPPED, Wanted.REMOVED):
+            return
+        if seen is None or seen.status is not Status.CREATED:
             return
         if assigned.spec.single_writer:
             await self._fence.cover()
