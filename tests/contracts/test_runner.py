@@ -18,7 +18,8 @@ from longshore.model.containers import Assigned, Container, order_for
 from longshore.model.lifecycle import State
 from longshore.model.messages import Assignment, Observation
 from longshore.model.objects import Task
-from longshore.model.spec import ServiceSpec
+from longshore.model.reasons import Reason
+from longshore.model.spec import HealthCheck, ServiceSpec
 from longshore.simulate.clockwork import VirtualClock, run_in_virtual_time
 from longshore.simulate.guarding import SimulatedGuard
 from tests import situations
@@ -37,10 +38,13 @@ class LateEngine(FakeEngine):
         self.lists.set()
         self.looks.set()
         self.misses = False
+        self.listed = asyncio.Event()
 
     async def containers(self, cluster: str, node: str) -> Sequence[Container]:
+        lists = self.lists
         found = [] if self.misses else await super().containers(cluster, node)
-        await self.lists.wait()
+        self.listed.set()
+        await lists.wait()
         return found
 
     async def container(self, id: str) -> Container | None:
@@ -142,5 +146,79 @@ def test_what_has_run_while_its_start_waited_for_a_turn_is_not_started_once_more
         await asyncio.sleep(SOON_S)
         assert bench.machine.boxes[made.id].runs == 1
         assert bench.said().state is State.FINISHED
+
+    at_a_bench(main)
+
+
+CHECKED = held(TASK, health=HealthCheck(test=("CMD", "true"), interval_s=1.0))
+
+
+async def listing(bench: Bench) -> None:
+    """Until a list is under way that says what is true now, and comes later."""
+    bench.engine.lists = asyncio.Event()
+    bench.engine.listed.clear()
+    await bench.engine.listed.wait()
+
+
+async def end_of_list(bench: Bench) -> None:
+    bench.engine.lists.set()
+    await asyncio.sleep(SOON_S)
+
+
+def test_a_list_that_was_long_on_its_way_does_not_undo_what_was_seen_since() -> None:
+    async def main(bench: Bench) -> None:
+        bench.assign(CHECKED)
+        await asyncio.sleep(SOON_S)
+        (id,) = bench.containers()
+        assert bench.said().ready
+        await listing(bench)
+        bench.machine.sicken(id, "ill")
+        await asyncio.sleep(1)
+        assert not bench.said().ready
+        await end_of_list(bench)
+        assert not bench.said().ready
+        await listing(bench)
+        bench.machine.vanish(id)
+        await asyncio.sleep(1)
+        await end_of_list(bench)
+        assert bench.runner.container_ids == ()
+        assert bench.said().reason is Reason.CONTAINER_GONE
+
+    at_a_bench(main)
+
+
+def test_of_two_lists_the_one_that_was_asked_for_last_counts() -> None:
+    async def main(bench: Bench) -> None:
+        bench.assign(CHECKED)
+        await asyncio.sleep(SOON_S)
+        (id,) = bench.containers()
+        await listing(bench)
+        first, bench.engine.lists = bench.engine.lists, asyncio.Event()
+        bench.machine.down()  # its events are heard anew, which begins with a list
+        bench.machine.sicken(id, "ill")
+        bench.machine.heal()
+        bench.engine.lists.set()
+        await asyncio.sleep(1)
+        assert not bench.said().ready
+        first.set()
+        await asyncio.sleep(SOON_S)
+        assert not bench.said().ready
+
+    at_a_bench(main)
+
+
+def test_a_look_that_finds_what_a_list_missed_meanwhile_is_believed() -> None:
+    async def main(bench: Bench) -> None:
+        bench.assign(held(TASK))
+        await asyncio.sleep(SOON_S)
+        (id,) = bench.containers()
+        bench.engine.misses = True
+        bench.engine.looks.clear()
+        for _ in range(2):
+            await listing(bench)
+            bench.engine.lists.set()
+        bench.engine.looks.set()
+        await asyncio.sleep(1)
+        assert (bench.said().state, bench.said().container_id) == (State.RUNNING, id)
 
     at_a_bench(main)

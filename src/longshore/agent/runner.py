@@ -8,6 +8,7 @@ slower, not faster.
 
 import asyncio
 from collections import defaultdict
+from itertools import count
 
 import structlog
 
@@ -66,6 +67,11 @@ class Runner:
         self._progress: dict[str, Progress] = {}
         self._containers: dict[str, Container] = {}
         self._of_task: dict[str, set[str]] = defaultdict(set)
+        self._questions = count(1)
+        """Numbers what the engine is asked: a list may take long, and others are asked and answered meanwhile."""
+        self._listed_by = 0
+        self._seen_by: dict[str, int] = {}
+        """By container: the question whose answer the picture shows, also where that was that it is gone."""
         self._writers: tuple[str, ...] = ()
         """Single writers that are assigned."""
         self._doubted: set[str] = set()
@@ -155,37 +161,44 @@ class Runner:
                 log.warning("could not list containers", node=self._node, reason=failure.message)
 
     async def _list(self) -> None:
-        found = {one.id: one for one in await self._engine.containers(self._cluster, self._node)}
-        tasks = set(self._of_task) | set(self._assigned or ())
-        self._containers = found
-        self._of_task.clear()
-        for one in found.values():
-            self._of_task[one.task].add(one.id)
-            tasks.add(one.task)
+        asked = next(self._questions)
+        found = await self._engine.containers(self._cluster, self._node)
+        if asked < self._listed_by:
+            return
+        self._listed_by = asked
+        for task in sorted({*self._of_task, *(self._assigned or ()), *(one.task for one in found)}):
+            self._queue.add(task)
+        for one in found:
+            self._learn(one.id, one, asked)
+        for id in [id for id, at in self._seen_by.items() if at < asked]:
+            self._learn(id, None, asked)
+            del self._seen_by[id]  # a look that was asked for before, and finds it, is believed all the same
         self._listed.set()
         self._tell_fence()
-        for task in sorted(tasks):
-            self._queue.add(task)
 
     async def _look_at(self, container_id: str) -> None:
         """Renew the picture of one container."""
+        asked = next(self._questions)
         seen = await self._engine.container(container_id)
         if seen is not None and seen.id != container_id:
             raise Unavailable(f"the engine was asked for {container_id}, and showed {seen.id}")
-        if seen is not None:
-            self._see(seen)
-            return
-        before = self._containers.pop(container_id, None)
-        if before is not None:
-            self._of_task[before.task].discard(container_id)
-            self._queue.add(before.task)
+        self._learn(container_id, seen, asked)
 
-    def _see(self, container: Container) -> None:
-        before = self._containers.get(container.id)
-        self._containers[container.id] = container
-        self._of_task[container.task].add(container.id)
-        if container != before:
-            self._queue.add(container.task)
+    def _learn(self, id: str, seen: Container | None, asked: int) -> None:
+        """Take an answer into the picture, unless a later question was answered before. That may yet be the older
+        answer; but what changed between the two has an event, and the look that follows it is later than both."""
+        if asked < self._seen_by.get(id, 0):
+            return
+        self._seen_by[id] = asked
+        before = self._containers.pop(id, None)
+        if before is not None:
+            self._of_task[before.task].discard(id)
+        if seen is not None:
+            self._containers[id] = seen
+            self._of_task[seen.task].add(id)
+        for one in (before, seen):
+            if one is not None and seen != before:
+                self._queue.add(one.task)
 
     def _containers_of(self, task: str) -> list[Container]:
         return [self._containers[id] for id in sorted(self._of_task.get(task, ()))]
@@ -306,8 +319,9 @@ class Runner:
                 case Create(order):
                     async with self._starts:
                         container = await self._engine.create(order)
-                        # Seen without asking again: were the engine to fall silent now, the task would seem gone.
-                        self._see(container)
+                        # Seen without asking again: were the engine to fall silent now, the task would seem gone. As
+                        # the newest: a list that is under way may know nothing of it yet.
+                        self._learn(container.id, container, next(self._questions))
                         if container.status is Status.CREATED:
                             self._advance(of, Progress(State.STARTING, Reason.STARTING, prepared=True))
                             await self._start(of, container.id)
