@@ -15,7 +15,7 @@ from longshore.model.lifecycle import Owner
 from longshore.model.messages import Assignment, Description, Farewell, Hello, Welcome
 from longshore.model.objects import Capacity, Cluster, EngineFacts, Kind, NodeStatus, Object, Role, Task, Token
 from longshore.model.reasons import Reason
-from longshore.ports import WorkerChannel
+from longshore.ports import ManagerChannel, WorkerChannel
 from longshore.simulate.clockwork import VirtualClock, run_in_virtual_time
 from longshore.simulate.unruly import CALM, StoreTroubles, UnrulyStore
 from longshore.store.memory import MemoryStore
@@ -25,20 +25,31 @@ SERVICE = situations.service("web", replicas=3)
 TOKEN = Token(id="node-n1", role=Role.NODE, sha256="0" * 64, node="n1", created_at=1.0)
 
 
+class SlowToClose:
+    """A manager's end whose other end is stuck or gone, which costs whoever closes it that time."""
+
+    def __init__(self, channel: ManagerChannel) -> None:
+        self.send, self.receive, self._close = channel.send, channel.receive, channel.close
+
+    async def close(self) -> None:
+        await asyncio.sleep(2.0)
+        await self._close()
+
+
 class Yard:
     """A manager's sessions, and a worker's end of one."""
 
     def __init__(self, store: UnrulyStore, sessions: Sessions, group: asyncio.TaskGroup) -> None:
         self.store = store
         self.worker: WorkerChannel
-        self._sessions = sessions
+        self.sessions = sessions
         self._group = group
         self.serving: list[asyncio.Task[bool]] = []
 
-    async def dial(self) -> WorkerChannel:
+    async def dial(self, around: Callable[[ManagerChannel], ManagerChannel] = lambda channel: channel) -> WorkerChannel:
         """A worker's end of a session of n1 whose hello is sent."""
         manager, worker = pipe()
-        self.serving.append(self._group.create_task(self._sessions.serve(manager, TOKEN)))
+        self.serving.append(self._group.create_task(self.sessions.serve(around(manager), TOKEN)))
         hello = Hello(node="n1", version="1", address="::1", capacity=Capacity(), engine=EngineFacts(id="e"))
         await worker.send(hello)
         return worker
@@ -161,5 +172,20 @@ def test_a_hello_that_the_store_held_up_does_not_end_the_session_after_it() -> N
         assert not answer.final
         await yard.put(replace(situations.task(1), node="n1", revision=0))
         assert [one.task.id for one in (await yard.told()).put] == ["web.1.1"]
+
+    in_a_yard(main)
+
+
+def test_a_session_that_ends_while_the_one_before_it_is_closed_is_over() -> None:
+    async def main(yard: Yard) -> None:
+        stuck = await yard.dial(SlowToClose)
+        assert isinstance(await stuck.receive(), Welcome)
+        await yard.dial()
+        await asyncio.sleep(1)
+        assert not yard.sessions.liveness.closed("n1")
+        yard.serving[-1].cancel()  # its connection is lost, too
+        await asyncio.sleep(5)
+        assert yard.sessions.connected() == 0
+        assert yard.sessions.liveness.closed("n1")
 
     in_a_yard(main)

@@ -250,13 +250,13 @@ class Sessions:
         node = session.node
         older = self._live.get(node)
         self._live[node] = session
-        if older is not None:
-            await older.channel.close()
-        self.liveness.heard(node)
-        log.info("worker connected", node=node)
-        cluster = self._store.read().cluster
-        assert cluster is not None
         try:
+            if older is not None:
+                await older.channel.close()
+            self.liveness.heard(node)
+            log.info("worker connected", node=node)
+            cluster = self._store.read().cluster
+            assert cluster is not None
             entry = self._entries.is_entry(node)
             await session.channel.send(
                 Welcome(
