@@ -222,3 +222,28 @@ def test_a_look_that_finds_what_a_list_missed_meanwhile_is_believed() -> None:
         assert (bench.said().state, bench.said().container_id) == (State.RUNNING, id)
 
     at_a_bench(main)
+
+
+@pytest.mark.parametrize("acknowledged", [False, True])
+def test_a_whole_assignment_that_knows_less_takes_no_container_from_its_task(acknowledged: bool) -> None:
+    """The record says nothing of the container: what was told of it did not land, or a backup was restored."""
+
+    async def main(bench: Bench) -> None:
+        bench.assign(held(TASK))
+        await asyncio.sleep(SOON_S)
+        (id,) = bench.containers()
+        if acknowledged:
+            bench.runner.outbox.acknowledge(await bench.runner.outbox.batch())
+        bench.engine.misses = True
+        await listing(bench)
+        bench.engine.lists.set()
+        bench.machine.down()  # before it can be asked for
+        await asyncio.sleep(1)
+        bench.assign(held(TASK))
+        await asyncio.sleep(1)
+        bench.machine.heal()
+        await asyncio.sleep(SOON_S)
+        assert (bench.said().state, bench.said().container_id) == (State.RUNNING, id)
+        assert await bench.runner.outbox.batch() == (bench.said(),), "it is told all the same"
+
+    at_a_bench(main)
