@@ -25,6 +25,7 @@ from longshore.simulate.guarding import SimulatedGuard
 from tests import situations
 from tests.engines import DEMO, NODE
 
+LEASE_S, BEAT_S = 9.0, 1.25
 SOON_S = 5.0
 """Enough for all that a task takes to run."""
 
@@ -245,5 +246,46 @@ def test_a_whole_assignment_that_knows_less_takes_no_container_from_its_task(ack
         await asyncio.sleep(SOON_S)
         assert (bench.said().state, bench.said().container_id) == (State.RUNNING, id)
         assert await bench.runner.outbox.batch() == (bench.said(),), "it is told all the same"
+
+    at_a_bench(main)
+
+
+def test_a_list_that_misses_a_single_writer_does_not_end_its_lease() -> None:
+    async def main(bench: Bench) -> None:
+        async def beat() -> None:
+            while True:
+                bench.fence.renew(asyncio.get_running_loop().time())
+                await asyncio.sleep(BEAT_S)
+
+        bench.fence.told(LEASE_S)
+        beating = asyncio.create_task(beat())
+        bench.assign(held(TASK, single_writer=True))
+        await asyncio.sleep(SOON_S)
+        (id,) = bench.containers()
+        bench.engine.misses = True
+        await listing(bench)
+        bench.engine.lists.set()
+        bench.machine.down()  # before it can be asked for
+        await asyncio.sleep(2 * BEAT_S)
+        assert set(bench.guard.lease.containers) == {id}
+        beating.cancel()
+        await asyncio.sleep(LEASE_S + SOON_S)
+        assert not bench.machine.boxes[id].running, "the guard ended it"
+
+    at_a_bench(main)
+
+
+def test_a_single_writer_whose_container_is_gone_is_under_no_lease() -> None:
+    async def main(bench: Bench) -> None:
+        bench.fence.told(LEASE_S)
+        bench.fence.renew(asyncio.get_running_loop().time())
+        bench.assign(held(TASK, single_writer=True))
+        await asyncio.sleep(2)
+        (id,) = bench.containers()
+        assert set(bench.guard.lease.containers) == {id}
+        bench.machine.vanish(id)
+        await asyncio.sleep(1)
+        bench.fence.renew(asyncio.get_running_loop().time())
+        assert not bench.guard.lease.containers
 
     at_a_bench(main)

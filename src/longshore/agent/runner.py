@@ -228,11 +228,11 @@ class Runner:
         if task in self._doubted:
             await self._look_again(task)
         assigned = self._assigned.get(task)
-        seen = self._containers_of(task)
-        if assigned is not None and fingerprint(assigned.task) not in [one.fingerprint for one in seen]:
-            seen = await self._make_sure(assigned)  # what a namesake left behind is not the task's own
+        if assigned is not None and (missed := self._missed(assigned)):
+            await self._look_at(missed)
             if self._assigned.get(task) is not assigned:
                 return  # something else was said meanwhile, and the task is in line again
+        seen = self._containers_of(task)
         if assigned is not None:
             self._end_fenced(assigned, seen)
             self._say(assigned, seen)
@@ -267,7 +267,8 @@ class Runner:
         if self._assigned is None or not self._listed.is_set():
             return None
         found = (self._containers_of(id) for id in self._writers)
-        return [one.id for here in found for one in here if one.status is not Status.EXITED]
+        shown = [one.id for here in found for one in here if one.status is not Status.EXITED]
+        return shown + [missed for id in self._writers if (missed := self._missed(self._assigned[id]))]
 
     def _tell_fence(self) -> None:
         """It need not look before a single writer is assigned, once that is known of all."""
@@ -285,16 +286,17 @@ class Runner:
             await self._look_at(id)
         self._doubted.discard(task)
 
-    async def _make_sure(self, assigned: Assigned) -> list[Container]:
-        """Ask for the container that a live task is known to have had: that a list does not show it is not enough to
-        call the task failed and have another one run beside it."""
-        task, said = assigned.task, self.outbox.said(assigned.task.id)
-        progress = self._progress.get(task.id)
+    def _missed(self, assigned: Assigned) -> str:
+        """Id of the container that a live task is known to have had, where the picture does not show it; else empty. A
+        list without it is not enough to call the task failed, and have another one run beside it."""
+        task, progress = assigned.task, self._progress.get(assigned.task.id)
         ended = progress is not None and RANK[progress.state] > RANK[State.RUNNING]
-        id = (said.container_id if said is not None else "") or task.container_id
-        if task.live and not ended and id:
-            await self._look_at(id)
-        return self._containers_of(task.id)
+        # What a namesake left behind is not the task's own.
+        shown = fingerprint(task) in [one.fingerprint for one in self._containers_of(task.id)]
+        if shown or ended or not task.live:
+            return ""
+        said = self.outbox.said(task.id)
+        return (said.container_id if said is not None else "") or task.container_id
 
     def _say(self, assigned: Assigned, seen: list[Container]) -> None:
         task = assigned.task.id
