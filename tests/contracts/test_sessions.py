@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from longshore.channel import pipe
 from longshore.control.sessions import WRITES_MAX, Sessions
+from longshore.decide.nodes import forgotten
 from longshore.model.changes import Change, deleted
 from longshore.model.errors import Unavailable
 from longshore.model.lifecycle import Owner
@@ -66,6 +67,14 @@ class Yard:
             changes.append(deleted(Kind.TASK, id, task.revision, Owner.SERVICES, Reason.CONTAINER_REMOVED))
         await self.store.commit(changes)
 
+    async def declare_down(self) -> None:
+        node = self.store.read().nodes["n1"]
+        down = replace(node, status=NodeStatus.DOWN)
+        change = Change(
+            kind=Kind.NODE, id="n1", before=node.revision, after=down, by=Owner.NODES, reason=Reason.NODE_SILENT
+        )
+        await self.store.commit([change])
+
     def _change(self, task: Task) -> Change:
         before = self.store.read().task(task.id)
         revision = before.revision if before is not None else 0
@@ -83,6 +92,7 @@ def in_a_yard(main: Callable[[Yard], Awaitable[None]]) -> None:
         store = UnrulyStore(MemoryStore(clock), random.Random(1), CALM)
         records: list[tuple[Kind, str, Object]] = [
             (Kind.CLUSTER, "c", Cluster(id="c", created_at=1.0)),
+            (Kind.TOKEN, TOKEN.id, TOKEN),
             (Kind.SERVICE, "web", SERVICE),
             *((Kind.RELEASE, one.id, one) for one in situations.releases(SERVICE)),
         ]
@@ -154,12 +164,7 @@ def test_a_worker_that_says_more_than_can_be_written_down_is_cut_off() -> None:
 def test_a_hello_that_the_store_held_up_does_not_end_the_session_after_it() -> None:
     async def main(yard: Yard) -> None:
         await yard.worker.close()
-        node = yard.store.read().nodes["n1"]
-        down = replace(node, status=NodeStatus.DOWN)
-        change = Change(
-            kind=Kind.NODE, id="n1", before=node.revision, after=down, by=Owner.NODES, reason=Reason.NODE_SILENT
-        )
-        await yard.store.commit([change])
+        await yard.declare_down()
         yard.store.troubles = StoreTroubles(land_s=(5.0, 5.0))
         late = await yard.dial()
         await asyncio.sleep(1)
@@ -187,5 +192,24 @@ def test_a_session_that_ends_while_the_one_before_it_is_closed_is_over() -> None
         await asyncio.sleep(5)
         assert yard.sessions.connected() == 0
         assert yard.sessions.liveness.closed("n1")
+
+    in_a_yard(main)
+
+
+def test_a_worker_whose_node_is_removed_while_it_says_hello_is_sent_away() -> None:
+    async def main(yard: Yard) -> None:
+        await yard.worker.close()
+        await yard.declare_down()
+        world = yard.store.read()
+        yard.store.troubles = StoreTroubles(land_s=(1.0, 1.0), lost_before=0.0, lost_after=0.0)
+        removing = asyncio.create_task(yard.store.commit(forgotten(world, world.nodes["n1"], Owner.NODES)))
+        await asyncio.sleep(0.5)
+        late = await yard.dial()
+        await removing
+        answer = await late.receive()
+        assert isinstance(answer, Farewell)
+        assert answer.final
+        assert "n1" not in yard.store.read().nodes
+        assert await yard.serving[-1] is False
 
     in_a_yard(main)
