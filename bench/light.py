@@ -18,6 +18,7 @@ from longshore.model.lifecycle import RANK, State, Wanted
 from longshore.model.messages import (
     Acknowledge,
     Assignment,
+    AssignmentPart,
     Down,
     Farewell,
     Heartbeat,
@@ -27,6 +28,7 @@ from longshore.model.messages import (
     Welcome,
 )
 from longshore.model.objects import Capacity, EngineFacts, NodeStats, Task
+from longshore.model.parts import Gathering
 from longshore.model.reasons import Reason
 
 _ENCODER = msgspec.json.Encoder()
@@ -92,10 +94,12 @@ class LightWorker:
         self._under_way: dict[str, Observation] = {}
         self._sent_at = 0.0
         self._seq = 0
+        self._gathering = Gathering()
 
     def hello(self) -> bytes:
         """The first frame of a session."""
         self._asked_at, self._seq, self._under_way, self.refusal = 0.0, 0, {}, ""
+        self._gathering = Gathering()
         message = Hello(
             node=self.name,
             version=__version__,
@@ -125,15 +129,10 @@ class LightWorker:
                 self._asked_at = 0.0
             return
         match _DECODER.decode(payload):
-            case Assignment(full=full, put=put, removed=removed):
-                if full:
-                    self.running = {}
-                for id in removed:
-                    self.running.pop(id, None)
-                    self._unacknowledged.pop(id, None)
-                for assigned in put:
-                    self._take(assigned, record)
-                self._report()
+            case AssignmentPart() | Assignment() as message:
+                whole = self._gathering.take(message)
+                if whole is not None:
+                    self._assign(whole, record)
             case Acknowledge(seq=seq) if seq == self._seq:
                 self._acknowledged(record)
             case Welcome():
@@ -151,6 +150,16 @@ class LightWorker:
         self._say(task, State.FAILED, Reason.EXITED, exit_code=1)
         self._report()
         return True
+
+    def _assign(self, message: Assignment, record: Record) -> None:
+        if message.full:
+            self.running = {}
+        for id in message.removed:
+            self.running.pop(id, None)
+            self._unacknowledged.pop(id, None)
+        for assigned in message.put:
+            self._take(assigned, record)
+        self._report()
 
     def _take(self, assigned: Assigned, record: Record) -> None:
         task = assigned.task

@@ -37,13 +37,15 @@ class Store(Protocol):
         """Apply all changes or none and return the new revision, once that is durable.
 
         Raises Conflict if a record moved since it was decided on or a guard does not hold, Illegal (a bug) if the
-        lifecycle forbids a change, Unavailable if the store cannot write now.
+        lifecycle forbids a change, Unavailable if the store cannot write now. Once a cancellation comes through, it has
+        landed, which `read` shows, or never will: whoever decides next is not overtaken by it.
         """
 
     async def commit_in_turn(self, parts: Sequence[Sequence[Change]], guards: Sequence[Guard] = ()) -> int:
         """The same of several parts, at least one, each all or nothing and in this order: none lands after one that did
         not. Parts may share a transaction, so it costs less than one after the other. Returns the revision of the last;
-        raises what the first that did not land was refused for: those before it hold."""
+        raises what the first that did not land was refused for: those before it hold. Of one that was cancelled, too,
+        those that have landed hold, and no more will."""
 
     def watch(self, after: int) -> AsyncIterator[Batch]:
         """Every batch with a revision greater than `after`, in order and without gaps, then each as it lands.

@@ -3,6 +3,7 @@
 No controllers run: what the store holds is what a test put there.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -24,9 +25,11 @@ from longshore.decide.placement import explain, place
 from longshore.main.clock import MachineClock
 from longshore.model.changes import Change
 from longshore.model.lifecycle import Owner
+from longshore.model.messages import Assignment, AssignmentPart
 from longshore.model.objects import Cluster, Kind, Object, Release, Role, Service, Task, Token
+from longshore.model.parts import Gathering
 from longshore.model.reasons import Reason
-from longshore.ports import Store
+from longshore.ports import Store, WorkerChannel
 from longshore.store.memory import MemoryStore
 
 POLICY = "spread"
@@ -151,6 +154,28 @@ def assemble(
         compat=compat,
         streams=streams or Streams(),
     )
+
+
+async def assigned(channel: WorkerChannel) -> Assignment:
+    """The next assignment, once all of it has come."""
+    gathering = Gathering()
+    while True:
+        message = await channel.receive()
+        assert isinstance(message, AssignmentPart | Assignment)
+        whole = gathering.take(message)
+        if whole is not None:
+            return whole
+
+
+@asynccontextmanager
+async def following(folder: Path, *records: Object) -> AsyncIterator[Manager]:
+    """One whose sessions follow its store."""
+    async with serving(folder, *records) as manager:
+        running = asyncio.create_task(manager.deps.sessions.run())
+        try:
+            yield manager
+        finally:
+            running.cancel()
 
 
 @asynccontextmanager

@@ -34,7 +34,7 @@ from longshore.model.messages import (
 from longshore.model.objects import Capacity, EngineFacts, Object
 from longshore.model.views import Problem
 from tests import situations
-from tests.contracts.serving import Manager, put, serving
+from tests.contracts.serving import Manager, assigned, following, put, serving
 from tests.contracts.sse import reading
 
 WEB = situations.service("web", replicas=3)
@@ -70,7 +70,7 @@ async def test_all_streams_end_at_once_when_the_manager_stops(tmp_path: Path) ->
 # -- sessions and logs
 
 
-async def _join(manager: Manager, http: ClientSession, who: str = "join") -> WebSocketChannel[Up, Down]:
+async def _welcomed(manager: Manager, http: ClientSession, who: str = "join") -> WebSocketChannel[Up, Down]:
     channel = worker_end(await dial(http, manager.url + SESSION_PATH, secret=manager.secrets[who]))
     await channel.send(
         Hello(
@@ -83,8 +83,25 @@ async def _join(manager: Manager, http: ClientSession, who: str = "join") -> Web
         )
     )
     assert isinstance(await channel.receive(), Welcome)
+    return channel
+
+
+async def _join(manager: Manager, http: ClientSession, who: str = "join") -> WebSocketChannel[Up, Down]:
+    channel = await _welcomed(manager, http, who)
     assert isinstance(await channel.receive(), Assignment)
     return channel
+
+
+async def test_an_assignment_that_is_larger_than_any_message_arrives(tmp_path: Path) -> None:
+    huge = situations.service("huge", env={f"TEXT_{i}": "x" * 60_000 for i in range(4)})
+    tasks = [situations.task(slot, of="huge", state=State.PLACED) for slot in range(1, 71)]
+    async with following(tmp_path, huge, *situations.releases(huge), *tasks) as manager, ClientSession() as http:
+        worker = await _welcomed(manager, http)
+        whole = await assigned(worker)
+        assert whole.full
+        assert len(msgspec.json.encode(whole)) > MESSAGE_BYTES_MAX
+        assert sorted(one.task.slot for one in whole.put) == list(range(1, 71))
+        await worker.close()
 
 
 async def test_a_session_opens_to_workers_tokens(manager: Manager) -> None:

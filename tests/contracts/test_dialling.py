@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from longshore.channel import SESSION_PATH, accept, worker_end
 from longshore.control.dialling import keep_dialling
 from longshore.control.joining import admitted, relied_on
+from longshore.decide.nodes import forgotten
 from longshore.model.changes import Change, deleted
 from longshore.model.errors import Conflict, Denied, Unavailable
 from longshore.model.lifecycle import Owner
@@ -229,3 +230,26 @@ async def test_those_who_join_with_one_token_do_not_wait_for_one_another(tmp_pat
         await commit([revoked])
         with pytest.raises(Conflict):
             await commit(join("n3"), relied_on(world, token))
+
+
+async def test_a_hello_that_was_on_its_way_does_not_bring_a_removed_node_back(tmp_path: Path) -> None:
+    async with serving(tmp_path, registered("n1")) as manager:
+        store, before = manager.store, manager.store.read()
+        token = next(one for one in before.tokens.values() if one.role is Role.NODE)
+
+        def returned(world: Snapshot) -> list[Change]:
+            return admitted(world, hello("n1"), token, now=0.0, connected=False, lease_s=9.0)
+
+        decided = returned(before)
+        await store.commit(forgotten(before, before.nodes["n1"], Owner.NODES))
+        # Of a node that is registered anew meanwhile, only its token tells.
+        await put(store, registered("n1"))
+        late = [replace(change, before=store.read().nodes["n1"].revision) for change in decided]
+        with pytest.raises(Conflict):
+            await store.commit(late, relied_on(before, token))
+        with pytest.raises(Denied, match="node n1 was removed from this cluster") as denied:
+            returned(store.read())
+        assert denied.value.known
+        await put(store, replace(token, sha256="b" * 64))
+        with pytest.raises(Denied, match="or has joined anew"):
+            returned(store.read())

@@ -9,13 +9,14 @@ from msgspec.structs import replace
 
 from longshore.channel import pipe
 from longshore.control.sessions import WRITES_MAX, Sessions
+from longshore.decide.nodes import forgotten
 from longshore.model.changes import Change, deleted
 from longshore.model.errors import Unavailable
 from longshore.model.lifecycle import Owner
 from longshore.model.messages import Assignment, Description, Farewell, Hello, Welcome
 from longshore.model.objects import Capacity, Cluster, EngineFacts, Kind, NodeStatus, Object, Role, Task, Token
 from longshore.model.reasons import Reason
-from longshore.ports import WorkerChannel
+from longshore.ports import ManagerChannel, WorkerChannel
 from longshore.simulate.clockwork import VirtualClock, run_in_virtual_time
 from longshore.simulate.unruly import CALM, StoreTroubles, UnrulyStore
 from longshore.store.memory import MemoryStore
@@ -25,20 +26,31 @@ SERVICE = situations.service("web", replicas=3)
 TOKEN = Token(id="node-n1", role=Role.NODE, sha256="0" * 64, node="n1", created_at=1.0)
 
 
+class SlowToClose:
+    """A manager's end whose other end is stuck or gone, which costs whoever closes it that time."""
+
+    def __init__(self, channel: ManagerChannel) -> None:
+        self.send, self.receive, self._close = channel.send, channel.receive, channel.close
+
+    async def close(self) -> None:
+        await asyncio.sleep(2.0)
+        await self._close()
+
+
 class Yard:
     """A manager's sessions, and a worker's end of one."""
 
     def __init__(self, store: UnrulyStore, sessions: Sessions, group: asyncio.TaskGroup) -> None:
         self.store = store
         self.worker: WorkerChannel
-        self._sessions = sessions
+        self.sessions = sessions
         self._group = group
         self.serving: list[asyncio.Task[bool]] = []
 
-    async def dial(self) -> WorkerChannel:
+    async def dial(self, around: Callable[[ManagerChannel], ManagerChannel] = lambda channel: channel) -> WorkerChannel:
         """A worker's end of a session of n1 whose hello is sent."""
         manager, worker = pipe()
-        self.serving.append(self._group.create_task(self._sessions.serve(manager, TOKEN)))
+        self.serving.append(self._group.create_task(self.sessions.serve(around(manager), TOKEN)))
         hello = Hello(node="n1", version="1", address="::1", capacity=Capacity(), engine=EngineFacts(id="e"))
         await worker.send(hello)
         return worker
@@ -54,6 +66,14 @@ class Yard:
             assert task is not None
             changes.append(deleted(Kind.TASK, id, task.revision, Owner.SERVICES, Reason.CONTAINER_REMOVED))
         await self.store.commit(changes)
+
+    async def declare_down(self) -> None:
+        node = self.store.read().nodes["n1"]
+        down = replace(node, status=NodeStatus.DOWN)
+        change = Change(
+            kind=Kind.NODE, id="n1", before=node.revision, after=down, by=Owner.NODES, reason=Reason.NODE_SILENT
+        )
+        await self.store.commit([change])
 
     def _change(self, task: Task) -> Change:
         before = self.store.read().task(task.id)
@@ -72,6 +92,7 @@ def in_a_yard(main: Callable[[Yard], Awaitable[None]]) -> None:
         store = UnrulyStore(MemoryStore(clock), random.Random(1), CALM)
         records: list[tuple[Kind, str, Object]] = [
             (Kind.CLUSTER, "c", Cluster(id="c", created_at=1.0)),
+            (Kind.TOKEN, TOKEN.id, TOKEN),
             (Kind.SERVICE, "web", SERVICE),
             *((Kind.RELEASE, one.id, one) for one in situations.releases(SERVICE)),
         ]
@@ -143,12 +164,7 @@ def test_a_worker_that_says_more_than_can_be_written_down_is_cut_off() -> None:
 def test_a_hello_that_the_store_held_up_does_not_end_the_session_after_it() -> None:
     async def main(yard: Yard) -> None:
         await yard.worker.close()
-        node = yard.store.read().nodes["n1"]
-        down = replace(node, status=NodeStatus.DOWN)
-        change = Change(
-            kind=Kind.NODE, id="n1", before=node.revision, after=down, by=Owner.NODES, reason=Reason.NODE_SILENT
-        )
-        await yard.store.commit([change])
+        await yard.declare_down()
         yard.store.troubles = StoreTroubles(land_s=(5.0, 5.0))
         late = await yard.dial()
         await asyncio.sleep(1)
@@ -161,5 +177,39 @@ def test_a_hello_that_the_store_held_up_does_not_end_the_session_after_it() -> N
         assert not answer.final
         await yard.put(replace(situations.task(1), node="n1", revision=0))
         assert [one.task.id for one in (await yard.told()).put] == ["web.1.1"]
+
+    in_a_yard(main)
+
+
+def test_a_session_that_ends_while_the_one_before_it_is_closed_is_over() -> None:
+    async def main(yard: Yard) -> None:
+        stuck = await yard.dial(SlowToClose)
+        assert isinstance(await stuck.receive(), Welcome)
+        await yard.dial()
+        await asyncio.sleep(1)
+        assert not yard.sessions.liveness.closed("n1")
+        yard.serving[-1].cancel()  # its connection is lost, too
+        await asyncio.sleep(5)
+        assert yard.sessions.connected() == 0
+        assert yard.sessions.liveness.closed("n1")
+
+    in_a_yard(main)
+
+
+def test_a_worker_whose_node_is_removed_while_it_says_hello_is_sent_away() -> None:
+    async def main(yard: Yard) -> None:
+        await yard.worker.close()
+        await yard.declare_down()
+        world = yard.store.read()
+        yard.store.troubles = StoreTroubles(land_s=(1.0, 1.0), lost_before=0.0, lost_after=0.0)
+        removing = asyncio.create_task(yard.store.commit(forgotten(world, world.nodes["n1"], Owner.NODES)))
+        await asyncio.sleep(0.5)
+        late = await yard.dial()
+        await removing
+        answer = await late.receive()
+        assert isinstance(answer, Farewell)
+        assert answer.final
+        assert "n1" not in yard.store.read().nodes
+        assert await yard.serving[-1] is False
 
     in_a_yard(main)

@@ -5,8 +5,6 @@ import asyncio
 import hashlib
 import socket
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import msgspec
@@ -21,7 +19,7 @@ from longshore.model.lifecycle import State
 from longshore.model.messages import Assignment, Down, Heartbeat, Hello, Welcome
 from longshore.model.objects import Capacity, EngineFacts, NodeStats, Task
 from tests import situations
-from tests.contracts.serving import Manager, put, serving
+from tests.contracts.serving import Manager, assigned, following, put, serving
 
 _DOWN: msgspec.json.Decoder[Down] = msgspec.json.Decoder(Down)
 SECRET = "secret of the worker"
@@ -93,17 +91,6 @@ def _tasks(node: str, first: int) -> list[Task]:
     return [situations.task(slot, state=State.PLACED, on=node) for slot in range(first, first + TASKS)]
 
 
-@asynccontextmanager
-async def following(tmp_path: Path) -> AsyncIterator[Manager]:
-    """A manager whose sessions follow its store."""
-    async with serving(tmp_path, LARGE, *situations.releases(LARGE)) as manager:
-        running = asyncio.create_task(manager.deps.sessions.run())
-        try:
-            yield manager
-        finally:
-            running.cancel()
-
-
 async def _until_gone(manager: Manager, others: int) -> None:
     for _ in range(1000):
         if manager.deps.sessions.connected() <= others:
@@ -113,7 +100,7 @@ async def _until_gone(manager: Manager, others: int) -> None:
 
 
 async def test_who_does_not_read_its_assignment_is_cut_off_and_has_it_all_when_it_comes_again(tmp_path: Path) -> None:
-    async with following(tmp_path) as manager, ClientSession() as http:
+    async with following(tmp_path, LARGE, *situations.releases(LARGE)) as manager, ClientSession() as http:
         deaf = await DeafWorker.connect(manager)
         other = worker_end(await dial(http, manager.url + SESSION_PATH, secret=manager.secrets["join"]))
         await other.send(replace(HELLO, node="n2", token_sha256=hashlib.sha256(b"n2").hexdigest()))
@@ -122,9 +109,7 @@ async def test_who_does_not_read_its_assignment_is_cut_off_and_has_it_all_when_i
         began = time.monotonic()
         await put(manager.store, *_tasks("n1", 1))
         await put(manager.store, *_tasks("n2", 1 + TASKS))
-        message = await other.receive()
-        assert isinstance(message, Assignment)
-        assert len(message.put) == TASKS
+        assert len((await assigned(other)).put) == TASKS
         await manager.told("GET", "/v1/nodes/n1", object)
         assert time.monotonic() - began < 0.5, "somebody waited for the one that does not read"
         await _until_gone(manager, 1)
@@ -134,8 +119,7 @@ async def test_who_does_not_read_its_assignment_is_cut_off_and_has_it_all_when_i
         again = worker_end(await dial(http, manager.url + SESSION_PATH, secret=SECRET))
         await again.send(HELLO)
         assert isinstance(await again.receive(), Welcome)
-        whole = await again.receive()
-        assert isinstance(whole, Assignment)
+        whole = await assigned(again)
         assert whole.full
         assert len(whole.put) == TASKS
         await again.close()

@@ -9,6 +9,8 @@ import sqlite3
 import stat
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -42,6 +44,18 @@ async def filled(path: Path, nodes: int = 20) -> None:
     await asyncio.gather(*(store.commit([put(node(f"n{i}"))]) for i in range(nodes)))
     await asyncio.gather(*(rename(store, f"n{i}", "10.0.0.1") for i in range(nodes)))
     await store.close()
+
+
+@contextmanager
+def held_up(path: Path) -> Iterator[None]:
+    """Nothing is written to the store meanwhile; it waits."""
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        other.execute("ROLLBACK")
+        other.close()
 
 
 async def refused(path: Path) -> str:
@@ -221,15 +235,56 @@ async def test_files_and_the_directory_made_for_them_are_private(path: Path) -> 
 
 async def test_a_shell_that_writes_is_waited_for(path: Path) -> None:
     store = await open_store(path)
-    other = sqlite3.connect(path, isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
-    landing = asyncio.create_task(store.commit([put(node("n1"))]))
-    await asyncio.sleep(0.05)  # not a hope: whether the thread is there already or not, the commit has to land
-    assert not landing.done()
-    other.execute("ROLLBACK")
-    other.close()
+    with held_up(path):
+        landing = asyncio.create_task(store.commit([put(node("n1"))]))
+        await asyncio.sleep(0.05)  # not a hope: whether the thread is there already or not, the commit has to land
+        assert not landing.done()
     assert await landing == 1
     await store.close()
+
+
+async def test_a_cancellation_comes_through_once_its_commit_is_decided(path: Path) -> None:
+    store = await open_store(path)
+    await store.commit([put(node("n1"))])
+    with held_up(path):
+        calls = [
+            asyncio.create_task(store.commit([put(node("n2"))])),
+            asyncio.create_task(store.commit([put(node("n1"))])),
+            asyncio.create_task(store.commit_in_turn([[put(node("n3"))], [put(node("n1"))], [put(node("n4"))]])),
+        ]
+        await asyncio.sleep(0)
+        for _ in range(3):
+            for call in calls:
+                call.cancel()
+            await asyncio.sleep(0.01)  # not a hope: until the disk is free none of them can be decided
+        assert not any(call.done() for call in calls)
+        assert set(store.read().nodes) == {"n1"}
+    outcomes = await asyncio.gather(*calls, return_exceptions=True)
+    assert [type(one) for one in outcomes] == [asyncio.CancelledError] * 3
+    assert set(store.read().nodes) == {"n1", "n2", "n3"}
+    await store.close()
+
+
+async def test_a_store_that_closes_waits_for_what_was_cancelled_and_for_what_was_not(path: Path) -> None:
+    store = await open_store(path)
+    with held_up(path):
+        calls = [asyncio.create_task(store.commit([put(node(f"n{i}"))])) for i in range(4)]
+        await asyncio.sleep(0)
+        calls[1].cancel()
+        closing = asyncio.create_task(store.close())
+        await asyncio.sleep(0)
+        calls[2].cancel()
+        await asyncio.sleep(0.01)  # as above
+        assert not any(call.done() for call in (closing, *calls))
+    outcomes = await asyncio.gather(*calls, return_exceptions=True)
+    await closing
+    assert [one if isinstance(one, int) else type(one) for one in outcomes] == [
+        1,
+        asyncio.CancelledError,
+        asyncio.CancelledError,
+        4,
+    ]
+    assert await _names(path) == {"n0", "n1", "n2", "n3"}
 
 
 def test_a_program_that_forgets_to_close_it_ends(path: Path) -> None:

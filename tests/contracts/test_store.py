@@ -254,6 +254,20 @@ async def test_a_caller_that_goes_away_stops_nobody_else(store: Store) -> None:
     assert store.read().revision == len(names)
 
 
+async def test_what_a_caller_that_went_away_left_behind_does_not_land_later(store: Store) -> None:
+    """Whoever decides once the cancellation came through sees all that is to come of it."""
+    calls = [asyncio.create_task(store.commit([put(node(f"n{i}"))])) for i in range(10)]
+    calls.append(asyncio.create_task(store.commit_in_turn([[put(node(f"m{i}"))] for i in range(3)])))
+    await asyncio.sleep(0)
+    for call in calls:
+        call.cancel()
+    outcomes = await asyncio.gather(*calls, return_exceptions=True)
+    assert [type(one) for one in outcomes] == [asyncio.CancelledError] * 11
+    seen = set(store.read().nodes)
+    await store.commit([put(node("next"))])
+    assert set(store.read().nodes) == {*seen, "next"}
+
+
 async def test_big_values_are_kept_whole(store: Store) -> None:
     text = 'ü\0🚢"\\\n' * 200_000
     await store.commit([put(service(env={"TEXT": text}))])

@@ -673,11 +673,7 @@ def what_was_never_used_is_told_from_the_last_task_alone(patch: pytest.MonkeyPat
 @mutant(caught_by=15)
 def a_list_that_misses_a_container_is_believed(patch: pytest.MonkeyPatch) -> None:
     """The task has failed, and its container runs on. (A real bug once.)"""
-
-    async def make_sure(self: Runner, assigned: Any) -> list[Any]:
-        return []
-
-    patch.setattr(Runner, "_make_sure", make_sure)
+    patch.setattr(Runner, "_missed", lambda self, assigned: "")
 
 
 @mutant(caught_by=52002)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from longshore.model import parts
 from longshore.simulate.many import mixed, play_all
 from longshore.simulate.run import Outcome, run_world
 from longshore.simulate.story import Voice
@@ -48,6 +49,12 @@ def test_a_world_that_once_broke_holds(kept: Kept) -> None:
 def test_a_world_comes_to_rest_as_wished(seed: int) -> None:
     size = mixed(seed)
     outcome = run_world(seed, nodes=size.nodes, steps=size.steps)
+    assert not outcome.broken, told(outcome)
+
+
+def test_a_world_in_which_tasks_are_assigned_one_by_one_comes_to_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parts, "PART_BYTES_MAX", 1)
+    outcome = run_world(7)
     assert not outcome.broken, told(outcome)
 
 

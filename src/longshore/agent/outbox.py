@@ -15,25 +15,29 @@ class Outbox:
 
     def __init__(self) -> None:
         self._unacknowledged: dict[str, Observation] = {}
-        self._said: dict[str, Observation] = {}
+        self._newest: dict[str, Observation] = {}
+        self._said: set[str] = set()
+        """Tasks whose newest observation need not be said again."""
         self._news = asyncio.Event()
 
     def say(self, observation: Observation) -> bool:
         """Have it delivered, unless it was said already; tells whether it is news."""
-        if self._said.get(observation.task) == observation:
+        task = observation.task
+        if task in self._said and self._newest[task] == observation:
             return False
-        self._said[observation.task] = observation
-        self._unacknowledged[observation.task] = observation
+        self._said.add(task)
+        self._newest[task] = self._unacknowledged[task] = observation
         self._news.set()
         return True
 
     def said(self, task: str) -> Observation | None:
-        """The newest observation of a task."""
-        return self._said.get(task)
+        """The newest observation of a task, whoever knows of it."""
+        return self._newest.get(task)
 
     def forget(self, task: str) -> None:
         """The task is no longer this node's: nothing more is to be said of it."""
-        self._said.pop(task, None)
+        self._said.discard(task)
+        self._newest.pop(task, None)
         self._unacknowledged.pop(task, None)
 
     def forget_said(self) -> None:

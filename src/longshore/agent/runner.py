@@ -8,6 +8,7 @@ slower, not faster.
 
 import asyncio
 from collections import defaultdict
+from itertools import count
 
 import structlog
 
@@ -66,6 +67,11 @@ class Runner:
         self._progress: dict[str, Progress] = {}
         self._containers: dict[str, Container] = {}
         self._of_task: dict[str, set[str]] = defaultdict(set)
+        self._questions = count(1)
+        """Numbers what the engine is asked: a list may take long, and others are asked and answered meanwhile."""
+        self._listed_by = 0
+        self._seen_by: dict[str, int] = {}
+        """By container: the question whose answer the picture shows, also where that was that it is gone."""
         self._writers: tuple[str, ...] = ()
         """Single writers that are assigned."""
         self._doubted: set[str] = set()
@@ -155,37 +161,44 @@ class Runner:
                 log.warning("could not list containers", node=self._node, reason=failure.message)
 
     async def _list(self) -> None:
-        found = {one.id: one for one in await self._engine.containers(self._cluster, self._node)}
-        tasks = set(self._of_task) | set(self._assigned or ())
-        self._containers = found
-        self._of_task.clear()
-        for one in found.values():
-            self._of_task[one.task].add(one.id)
-            tasks.add(one.task)
+        asked = next(self._questions)
+        found = await self._engine.containers(self._cluster, self._node)
+        if asked < self._listed_by:
+            return
+        self._listed_by = asked
+        for task in sorted({*self._of_task, *(self._assigned or ()), *(one.task for one in found)}):
+            self._queue.add(task)
+        for one in found:
+            self._learn(one.id, one, asked)
+        for id in [id for id, at in self._seen_by.items() if at < asked]:
+            self._learn(id, None, asked)
+            del self._seen_by[id]  # a look that was asked for before, and finds it, is believed all the same
         self._listed.set()
         self._tell_fence()
-        for task in sorted(tasks):
-            self._queue.add(task)
 
     async def _look_at(self, container_id: str) -> None:
         """Renew the picture of one container."""
+        asked = next(self._questions)
         seen = await self._engine.container(container_id)
         if seen is not None and seen.id != container_id:
             raise Unavailable(f"the engine was asked for {container_id}, and showed {seen.id}")
-        if seen is not None:
-            self._see(seen)
-            return
-        before = self._containers.pop(container_id, None)
-        if before is not None:
-            self._of_task[before.task].discard(container_id)
-            self._queue.add(before.task)
+        self._learn(container_id, seen, asked)
 
-    def _see(self, container: Container) -> None:
-        before = self._containers.get(container.id)
-        self._containers[container.id] = container
-        self._of_task[container.task].add(container.id)
-        if container != before:
-            self._queue.add(container.task)
+    def _learn(self, id: str, seen: Container | None, asked: int) -> None:
+        """Take an answer into the picture, unless a later question was answered before. That may yet be the older
+        answer; but what changed between the two has an event, and the look that follows it is later than both."""
+        if asked < self._seen_by.get(id, 0):
+            return
+        self._seen_by[id] = asked
+        before = self._containers.pop(id, None)
+        if before is not None:
+            self._of_task[before.task].discard(id)
+        if seen is not None:
+            self._containers[id] = seen
+            self._of_task[seen.task].add(id)
+        for one in (before, seen):
+            if one is not None and seen != before:
+                self._queue.add(one.task)
 
     def _containers_of(self, task: str) -> list[Container]:
         return [self._containers[id] for id in sorted(self._of_task.get(task, ()))]
@@ -215,9 +228,11 @@ class Runner:
         if task in self._doubted:
             await self._look_again(task)
         assigned = self._assigned.get(task)
+        if assigned is not None and (missed := self._missed(assigned)):
+            await self._look_at(missed)
+            if self._assigned.get(task) is not assigned:
+                return  # something else was said meanwhile, and the task is in line again
         seen = self._containers_of(task)
-        if assigned is not None and fingerprint(assigned.task) not in [one.fingerprint for one in seen]:
-            seen = await self._make_sure(assigned)  # what a namesake left behind is not the task's own
         if assigned is not None:
             self._end_fenced(assigned, seen)
             self._say(assigned, seen)
@@ -252,7 +267,8 @@ class Runner:
         if self._assigned is None or not self._listed.is_set():
             return None
         found = (self._containers_of(id) for id in self._writers)
-        return [one.id for here in found for one in here if one.status is not Status.EXITED]
+        shown = [one.id for here in found for one in here if one.status is not Status.EXITED]
+        return shown + [missed for id in self._writers if (missed := self._missed(self._assigned[id]))]
 
     def _tell_fence(self) -> None:
         """It need not look before a single writer is assigned, once that is known of all."""
@@ -270,16 +286,17 @@ class Runner:
             await self._look_at(id)
         self._doubted.discard(task)
 
-    async def _make_sure(self, assigned: Assigned) -> list[Container]:
-        """Ask for the container that a live task is known to have had: that a list does not show it is not enough to
-        call the task failed and have another one run beside it."""
-        task, said = assigned.task, self.outbox.said(assigned.task.id)
-        progress = self._progress.get(task.id)
+    def _missed(self, assigned: Assigned) -> str:
+        """Id of the container that a live task is known to have had, where the picture does not show it; else empty. A
+        list without it is not enough to call the task failed, and have another one run beside it."""
+        task, progress = assigned.task, self._progress.get(assigned.task.id)
         ended = progress is not None and RANK[progress.state] > RANK[State.RUNNING]
-        id = (said.container_id if said is not None else "") or task.container_id
-        if task.live and not ended and id:
-            await self._look_at(id)
-        return self._containers_of(task.id)
+        # What a namesake left behind is not the task's own.
+        shown = fingerprint(task) in [one.fingerprint for one in self._containers_of(task.id)]
+        if shown or ended or not task.live:
+            return ""
+        said = self.outbox.said(task.id)
+        return (said.container_id if said is not None else "") or task.container_id
 
     def _say(self, assigned: Assigned, seen: list[Container]) -> None:
         task = assigned.task.id
@@ -304,8 +321,9 @@ class Runner:
                 case Create(order):
                     async with self._starts:
                         container = await self._engine.create(order)
-                        # Seen without asking again: were the engine to fall silent now, the task would seem gone.
-                        self._see(container)
+                        # Seen without asking again: were the engine to fall silent now, the task would seem gone. As
+                        # the newest: a list that is under way may know nothing of it yet.
+                        self._learn(container.id, container, next(self._questions))
                         if container.status is Status.CREATED:
                             self._advance(of, Progress(State.STARTING, Reason.STARTING, prepared=True))
                             await self._start(of, container.id)
@@ -329,9 +347,12 @@ class Runner:
 
     async def _start(self, of: Assigned | None, container_id: str) -> None:
         """Unless the task was taken back, or is to end, while it waited for its turn or its container was made: by then
-        another may run in its place, and no lease covers this one."""
-        assigned = self._still(of)
+        another may run in its place, and no lease covers this one. Nor if its container has run meanwhile, or is gone:
+        a killed worker's start may still have been on its way."""
+        assigned, seen = self._still(of), self._containers.get(container_id)
         if assigned is None or not assigned.task.live or assigned.task.wanted in (Wanted.STOPPED, Wanted.REMOVED):
+            return
+        if seen is None or seen.status is not Status.CREATED:
             return
         if assigned.spec.single_writer:
             await self._fence.cover()

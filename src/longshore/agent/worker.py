@@ -25,6 +25,7 @@ from longshore.model.errors import Denied, NotFound, Unavailable
 from longshore.model.messages import (
     Acknowledge,
     Assignment,
+    AssignmentPart,
     Description,
     Entries,
     Farewell,
@@ -40,6 +41,7 @@ from longshore.model.messages import (
     Welcome,
 )
 from longshore.model.objects import Capacity, NodeStats
+from longshore.model.parts import Gathering
 from longshore.model.placing import Supply, Taint
 from longshore.ports import Clock, Engine, LeaseGuard, Prober, WorkerChannel
 
@@ -264,6 +266,7 @@ class _Session:
         self._beat_s = welcome.heartbeat_s
         self._said = said
         self._acknowledged = asyncio.Event()
+        self._gathering = Gathering()
         self._seq = 0
         self._beats: deque[float | None] = deque()
         """When each heartbeat that is not answered yet was sent; None for one that does not count as life."""
@@ -291,8 +294,10 @@ class _Session:
             except TimeoutError:
                 raise Unavailable("the manager is silent") from None
             match message:
-                case Assignment():
-                    self._worker.runner.assign(message)
+                case AssignmentPart() | Assignment():
+                    whole = self._gathering.take(message)
+                    if whole is not None:
+                        self._worker.runner.assign(whole)
                 case Entries():
                     self._worker.serve_entries(message)
                 case Acknowledge(seq=0):

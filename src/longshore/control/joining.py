@@ -49,6 +49,9 @@ def admitted(
     if token.role is Role.NODE:
         if token.node != hello.node:
             raise Denied(f"this token speaks for node {token.node}, not for {hello.node}", known=True)
+        current = world.tokens.get(token.id)
+        if current is None or current.sha256 != token.sha256:
+            raise Denied(f"node {hello.node} was removed from this cluster, or has joined anew", known=True)
         return _node_changes(node, hello, now, lease_s)
     if token.role is not Role.JOIN:
         raise Denied("a worker joins with a join token (longshore token create)", known=True)
@@ -65,10 +68,10 @@ def admitted(
 
 
 def relied_on(world: Snapshot, token: Token | None) -> tuple[Guard, ...]:
-    """A join token for any number of workers: it opens while it is there, and is not written, so that many may come in
-    at once."""
+    """A token that opens while it is there, and is not written: a node's own, or one with which any number of workers
+    join, many at once."""
     current = world.tokens.get(token.id) if token is not None else None
-    if current is None or current.role is not Role.JOIN or current.uses_left is not None:
+    if current is None or current.uses_left is not None:
         return ()
     return (Guard(kind=Kind.TOKEN, id=current.id, revision=current.revision),)
 

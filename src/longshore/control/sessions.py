@@ -40,6 +40,7 @@ from longshore.model.messages import (
     Welcome,
 )
 from longshore.model.objects import Kind, Node, NodeStats, NodeStatus, Task, Token
+from longshore.model.parts import cut
 from longshore.model.snapshot import Snapshot
 from longshore.ports import Clock, ManagerChannel, Store
 
@@ -250,13 +251,13 @@ class Sessions:
         node = session.node
         older = self._live.get(node)
         self._live[node] = session
-        if older is not None:
-            await older.channel.close()
-        self.liveness.heard(node)
-        log.info("worker connected", node=node)
-        cluster = self._store.read().cluster
-        assert cluster is not None
         try:
+            if older is not None:
+                await older.channel.close()
+            self.liveness.heard(node)
+            log.info("worker connected", node=node)
+            cluster = self._store.read().cluster
+            assert cluster is not None
             entry = self._entries.is_entry(node)
             await session.channel.send(
                 Welcome(
@@ -303,7 +304,8 @@ class Sessions:
                 # Before it is sent: what changes while it is under way is measured against what it says.
                 session.sent = {id: _wish(task) for id, task in tasks.items()}
                 full = False
-                await session.channel.send(message)
+                for part in cut(message):
+                    await session.channel.send(part)
             await session.changed.wait()
             await self.slices.place()
 

@@ -114,6 +114,13 @@ class Welcome(_Message, frozen=True, kw_only=True):
     """Whether the node is an entry: then Entries follow, and until they do whatever it serves from before stays."""
 
 
+class AssignmentPart(_Message, frozen=True, kw_only=True):
+    """Tasks of the assignment that follows, where they would be too much for one message: see `model.parts`. A message
+    of its own, so that who does not know it ends the session, and never takes what is left for the whole."""
+
+    put: tuple[Assigned, ...]
+
+
 class Assignment(_Message, frozen=True, kw_only=True):
     """The tasks that the node shall hold. `full` replaces what was there before; otherwise it changes it."""
 
@@ -183,4 +190,4 @@ class LogsUnwanted(_Message, frozen=True, kw_only=True):
     request: int
 
 
-Down = Welcome | Assignment | Entries | Acknowledge | Farewell | LogsWanted | LogsUnwanted
+Down = Welcome | AssignmentPart | Assignment | Entries | Acknowledge | Farewell | LogsWanted | LogsUnwanted

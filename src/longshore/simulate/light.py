@@ -14,6 +14,7 @@ from longshore.model.lifecycle import State, Wanted
 from longshore.model.messages import (
     Acknowledge,
     Assignment,
+    AssignmentPart,
     Down,
     Farewell,
     Heartbeat,
@@ -24,6 +25,7 @@ from longshore.model.messages import (
     Welcome,
 )
 from longshore.model.objects import Capacity, EngineFacts, NodeStats
+from longshore.model.parts import Gathering
 from longshore.model.reasons import Reason
 from longshore.simulate.wire import End
 
@@ -44,6 +46,7 @@ class LightWorker:
         self._rng = rng
         self._capacity = capacity
         self._beat_s = 1.0
+        self._gathering = Gathering()
         self._held: dict[str, Assigned] = {}
         self._to_say: dict[str, Observation] = {}
         self._news = asyncio.Event()
@@ -72,8 +75,10 @@ class LightWorker:
     async def _listen(self) -> None:
         while True:
             message = await self._channel.receive()
-            if isinstance(message, Assignment):
-                self._assign(message)
+            if isinstance(message, AssignmentPart | Assignment):
+                whole = self._gathering.take(message)
+                if whole is not None:
+                    self._assign(whole)
             elif isinstance(message, Acknowledge) and message.seq == self._seq:
                 self._answered.set()
             else:

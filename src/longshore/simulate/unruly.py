@@ -1,8 +1,8 @@
 """A store on a bad day: commits land late, answers are late, and some of either are lost.
 
 Between a decision and its landing others may land, which is what compare-and-swap is for; a world in which deciding
-and landing were one step would not notice its absence. What was committed is never lost: that is the promise of the
-real stores, which the contract suite and the kill tests hold.
+and landing were one step would not notice its absence. What was committed is never lost, and what was cancelled before
+it landed never lands: those are promises of the real stores, which the contract suite and the kill tests hold.
 """
 
 import asyncio

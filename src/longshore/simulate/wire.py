@@ -16,7 +16,8 @@ import msgspec
 
 from longshore.model.containers import Assigned
 from longshore.model.errors import Unavailable
-from longshore.model.messages import Assignment, Down, Up
+from longshore.model.messages import Assignment, AssignmentPart, Down, Up
+from longshore.model.parts import Gathering
 
 S = TypeVar("S")
 R = TypeVar("R")
@@ -125,7 +126,7 @@ class End(Generic[S, R]):
             self._inbox.put_nowait(None)
             raise Unavailable("the connection is closed")
         message = self._decoder.decode(frame)
-        if isinstance(message, Assignment):
+        if isinstance(message, AssignmentPart | Assignment):
             self._link.note(message)
         return message
 
@@ -168,6 +169,7 @@ class Link:
         self.silent = False
         self.assigned: dict[str, Assigned] = {}
         """What the worker was told to hold, by task."""
+        self._gathering = Gathering()
         self.manager: End[Down, Up] = End(self, Up)  # type: ignore[arg-type]  # a union is a type to msgspec
         self.worker: End[Up, Down] = End(self, Down)  # type: ignore[arg-type]
         self.manager.other, self.worker.other = self.worker, self.manager
@@ -180,7 +182,10 @@ class Link:
     def latency_s(self) -> float:
         return self._rng.uniform(*LATENCY_S) + self.cable.extra_s()
 
-    def note(self, assignment: Assignment) -> None:
+    def note(self, message: AssignmentPart | Assignment) -> None:
+        assignment = self._gathering.take(message)
+        if assignment is None:
+            return
         if assignment.full:
             self.assigned.clear()
         for id in assignment.removed:

@@ -84,6 +84,21 @@ def land(world: Snapshot, waiting: Sequence[Pending]) -> tuple[Snapshot, list[La
     return world, landed, failed
 
 
+async def decided(waiting: Sequence[Pending]) -> None:
+    """Return once all of these have landed or never will. A cancellation comes through then, and no sooner: what it
+    left behind would land on what others decide meanwhile."""
+    cancelled: asyncio.CancelledError | None = None
+    while undecided := [one.done for one in waiting if not one.done.done()]:
+        try:
+            await asyncio.wait(undecided)
+        except asyncio.CancelledError as again:
+            cancelled = again
+    if cancelled is not None:
+        for one in waiting:
+            one.done.exception()  # seen: nobody is told
+        raise cancelled
+
+
 async def in_turn(waiting: Sequence[Pending]) -> int:
     """The revision of the last of these, which were asked for together; raises what the first that failed did."""
     if len(waiting) == 1:

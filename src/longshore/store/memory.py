@@ -39,7 +39,7 @@ class MemoryStore:
         loop, turn, now = asyncio.get_running_loop(), Turn(), self._clock.now()
         asked = [Pending(tuple(part), tuple(guards), now, loop.create_future(), turn) for part in parts]
         if not self._waiting:
-            loop.call_soon(self._land)
+            loop.call_soon(self._land)  # before any cancellation can come through: what waits is decided by then
         self._waiting += asked
         return await in_turn(asked)
 

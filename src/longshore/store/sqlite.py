@@ -21,7 +21,7 @@ from longshore.ports import Clock
 from longshore.store.copies import back_up, restore
 from longshore.store.database import Database
 from longshore.store.journal import EVENTS_KEPT, Journal, Watch
-from longshore.store.landing import GROUP_CHANGES, Failed, Landed, Pending, Turn, in_turn, land, settle
+from longshore.store.landing import GROUP_CHANGES, Failed, Landed, Pending, Turn, decided, in_turn, land, settle
 
 __all__ = ["LOG_EVENTS_MAX", "SqliteStore", "restore"]
 
@@ -93,6 +93,7 @@ class SqliteStore:
         asked = [Pending(tuple(part), tuple(guards), now, self._loop.create_future(), turn) for part in parts]
         for one in asked:
             self._jobs.put(one)
+        await decided(asked)
         return await in_turn(asked)
 
     def watch(self, after: int) -> Watch:
