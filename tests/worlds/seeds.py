@@ -96,5 +96,8 @@ SEEDS: tuple[Kept, ...] = (
     ),
     Kept(6002441, "a list missed a task's container and showed one of a namesake before it, and the task was given up"),
     Kept(7000337, "the witness took the last change before a release had to wait again for the time it could start"),
+    Kept(8000026, "a service that goes on as a global one, while a job waits, was not looked at when a node came back"),
+    Kept(8000030, "a service went on as it had been long before, for some of its tasks were of that time"),
+    Kept(8100340, "the witness took a task that a stalled store had kept from giving way for one that still could"),
     Kept(5055, "what the user's last act set off was still being written when rest began to be looked at", 4, 120),
 )

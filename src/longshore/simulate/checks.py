@@ -77,9 +77,11 @@ def _task(world: World, snapshot: Snapshot, service: Service, task: Task, held_u
     found = []
     node = snapshot.nodes.get(task.node)
     current = snapshot.release(service.name, service.release)
-    held = held_up or _stands_by(snapshot, task) or (current is not None and current.phase in _HELD)
+    held = task.ready and (held_up or _stands_by(snapshot, task))
+    # One that is held goes no further, though the former ones serve nobody: a stalled store may have kept it so far.
+    held = held or (current is not None and current.phase in _HELD)
     gated = bool(waits(snapshot, service))
-    if task.counts and task.release != service.release and not (task.ready and held) and not gated:
+    if task.counts and task.release != service.release and not held and not gated:
         found.append(f"{task.id} still runs release {task.release}")
     if task.state is State.RUNNING and service.spec.mode is Mode.JOB and not gated:
         found.append(f"{task.id} has not finished")
