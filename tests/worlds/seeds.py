@@ -97,4 +97,10 @@ SEEDS: tuple[Kept, ...] = (
     Kept(6002441, "a list missed a task's container and showed one of a namesake before it, and the task was given up"),
     Kept(7000337, "the witness took the last change before a release had to wait again for the time it could start"),
     Kept(5055, "what the user's last act set off was still being written when rest began to be looked at", 4, 120),
+    Kept(
+        7300055,
+        "the check for rest took a service for global that goes on as it was until that release may start",
+        6,
+        120,
+    ),
 )

@@ -86,9 +86,10 @@ def _task(world: World, snapshot: Snapshot, service: Service, task: Task, held_u
     if task.live and task.wanted is not Wanted.RUNNING:
         found.append(f"{task.id} is to go, but is {task.state}")
     # A global service has its tasks on the nodes that it covers, by the release that it goes on with there.
-    every = service.spec.mode is Mode.GLOBAL
-    own = release_for(snapshot, service, task) if every else snapshot.release(task.service, task.release)
-    left = node is not None and gives_up(node, _spec_of(service, own))
+    goes_on = meanwhile(snapshot, service)
+    every = goes_on.spec.mode is Mode.GLOBAL
+    own = release_for(snapshot, goes_on, task) if every else snapshot.release(task.service, task.release)
+    left = node is not None and gives_up(node, _spec_of(goes_on, own))
     if task.live and node is not None and left and not _stands_by(snapshot, task):
         found.append(f"{task.id} is on {node.name}, which is drained or tainted")
     if task.counts and (task.moves_to or moves.was_sent(snapshot, service, task)):
