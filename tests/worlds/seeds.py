@@ -100,4 +100,10 @@ SEEDS: tuple[Kept, ...] = (
     Kept(8000030, "a service went on as it had been long before, for some of its tasks were of that time"),
     Kept(8100340, "the witness took a task that a stalled store had kept from giving way for one that still could"),
     Kept(5055, "what the user's last act set off was still being written when rest began to be looked at", 4, 120),
+    Kept(
+        7300055,
+        "the check for rest took a service for global that goes on as it was until that release may start",
+        6,
+        120,
+    ),
 )
