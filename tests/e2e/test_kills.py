@@ -17,6 +17,7 @@ import pytest
 
 from longshore.model.errors import Unavailable
 from longshore.model.objects import NodeStatus, Task
+from longshore.model.spec import UpdateOrder, UpdateRules
 from longshore.model.views import Phase
 from tests.clusters import Fleet, Manager, eventually, sleeper
 from tests.dockerd import DEMO_2, PrivateEngine, Witness
@@ -27,6 +28,8 @@ AWAY_S = 75.0
 REPLICAS_MAX = 3
 COMMIT_DEATHS = 12
 COMMIT_LANES = 8
+STOP_FIRST = UpdateRules(order=UpdateOrder.STOP_FIRST)
+"""So that two of a slot that run at once were doubled."""
 STRENGTH_S = 4.0
 """From kill -9 of a worker until its tasks run elsewhere: 2 s on a quiet machine."""
 
@@ -72,7 +75,7 @@ class Lane:
             if after is None:
                 self._client.remove_service(name)
             elif before is None or image:
-                self._client.put_service(name, sleeper(replicas=after, **image))
+                self._client.put_service(name, sleeper(replicas=after, update=STOP_FIRST, **image))
             else:
                 self._client.scale(name, after)
         except Unavailable:

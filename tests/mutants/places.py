@@ -102,7 +102,7 @@ def nobody_has_to_be_apart(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(rules, "_apart", plenty)
 
 
-@mutant(caught_by=34)
+@mutant(caught_by=72)
 def who_is_to_be_apart_binds_itself_alone(patch: pytest.MonkeyPatch) -> None:
     """The others come beside it later."""
     patch.setattr(rules, "_repelled", plenty)

@@ -72,7 +72,7 @@ def event(position: int, one: Object) -> Event:
         pytest.param(told(RUNS, WAITS), {"placement": CLUSTER}, id="one waits"),
         pytest.param(told(RUNS, ENDED), {"placement": CLUSTER, "nodes": "n3"}, id="one ended where it leaves"),
         pytest.param(told(RUNS, LOST, ENDED), {"nodes": "n3"}, id="on a node that is down, and one that leaves"),
-        pytest.param(told(node("n1")), {"services": "all web", "nodes": "n1", "rebalance": CLUSTER}, id="a node"),
+        pytest.param(told(node("n1")), {"services": "all later web", "nodes": "n1", "rebalance": CLUSTER}, id="a node"),
         pytest.param(told(LATER, *releases(WEB)), {"services": "later web", "rebalance": CLUSTER}, id="wishes"),
     ],
 )
