@@ -739,9 +739,3 @@ def what_a_service_cannot_spare_is_displaced(patch: pytest.MonkeyPatch) -> None:
 def room_is_made_and_not_claimed(patch: pytest.MonkeyPatch) -> None:
     """Whoever is displaced goes for nobody that anyone could name, and others take the room."""
     _changes_without(patch, place, lambda change: change.reason is Reason.MAKES_ROOM)
-
-
-@mutant(caught_by=1300500)
-def who_would_displace_does_not_look_again(patch: pytest.MonkeyPatch) -> None:
-    """A port that another program held is free by now, and nobody tries it."""
-    patch.setattr(preemption.Search, "free_again", lambda self, rows=None: None)

@@ -10,6 +10,7 @@ from longshore.agent.fence import Fence
 from longshore.control.liveness import Liveness
 from longshore.decide import moves
 from longshore.decide.placement import place
+from longshore.decide.placement.displacement import preemption
 from longshore.engine.fake import FakeEngine
 from longshore.loop.controller import ControlLoop
 from longshore.loop.queue import KeyQueue
@@ -18,6 +19,9 @@ from tests.worlds.test_fence import EARLY_S, read_late
 from tests.worlds.test_harm import test_what_ran_and_is_missing_from_a_list_is_not_started_once_more as what_ran
 from tests.worlds.test_nodes import let_in_late
 from tests.worlds.test_places import late_end
+from tests.worlds.test_places import (
+    test_a_port_that_another_program_holds_keeps_others_from_giving_way_and_no_longer as port_held,
+)
 from tests.worlds.test_places import test_who_is_to_be_near_another_waits_for_it_and_no_longer as near_another
 from tests.worlds.test_rebalance import test_a_target_that_goes_away_is_given_up as target_goes_away
 
@@ -72,6 +76,13 @@ def test_who_waits_for_others_and_is_not_looked_at_once_they_are_there_is_notice
     monkeypatch.setattr(place, "waits_for_others", lambda ask: False)
     with pytest.raises(AssertionError, match="did not come true"):
         near_another()
+
+
+def test_who_would_displace_others_and_does_not_look_again_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A port that another program held is free by now, and nobody tries it."""
+    monkeypatch.setattr(preemption.Search, "free_again", lambda self, rows=None: None)
+    with pytest.raises(AssertionError, match="did not come true"):
+        port_held()
 
 
 def test_who_waits_to_be_let_in_and_counts_as_silent_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from longshore.decide.placement.hostports import PORT_RETRY_S
 from longshore.model.lifecycle import State
 from longshore.model.objects import Availability
 from longshore.model.placing import (
@@ -16,11 +17,11 @@ from longshore.model.placing import (
     Toleration,
     TolerationOperator,
 )
-from longshore.model.spec import Dependency, HealthCheck, Mode, Resources
+from longshore.model.spec import Dependency, HealthCheck, Mode, Port, Resources, UpdateRules
 from longshore.model.views import NodePatch
 from longshore.simulate.unruly import StoreTroubles
 from longshore.simulate.world import HEARTBEAT_TIMEOUT_S
-from tests.worlds.stage import SOON_S, Stage, play
+from tests.worlds.stage import SOON_S, Stage, play, service
 
 CHECK = HealthCheck(test=("CMD", "true"), interval_s=1.0)
 OUT = Taint(key="out", effect=TaintEffect.NO_EXECUTE)
@@ -167,5 +168,25 @@ def late_end() -> None:
         await stage.world.until(lambda: "n1" not in stage.ready_nodes(), HEARTBEAT_TIMEOUT_S)
         assert stage.now - died < HEARTBEAT_TIMEOUT_S + 4 * LATE_S
         await asking
+
+    play(scene, nodes=1)
+
+
+def test_a_port_that_another_program_holds_keeps_others_from_giving_way_and_no_longer() -> None:
+    """Nobody is told when a program ends; until then what gives way would make room for nothing."""
+
+    async def scene(stage: Stage) -> None:
+        stage.world.sites["n1"].occupy(8080)
+        needs = Resources(cpu=1.0)
+        await stage.apply(spec=service(ports=(Port(container=80, host=8080),), resources=needs, priority=10))
+        await stage.world.until(lambda: stage.told("waits: 0 of 1 node: host port 8080/tcp in use") == 1, SOON_S)
+        all_at_once = UpdateRules(parallelism=0)
+        await stage.apply("low", spec=service(replicas=4, resources=needs, update=all_at_once))
+        await stage.serving(4, "low")
+        stage.world.kill_manager()
+        stage.world.start_manager()  # which knows of no look that was to come
+        stage.world.sites["n1"].release(8080)
+        await stage.serving(1, within_s=PORT_RETRY_S + SOON_S)
+        assert len(stage.ready("low")) == 3
 
     play(scene, nodes=1)
