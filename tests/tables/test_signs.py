@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from longshore.decide import deployments, rollout, services, status
 from longshore.model.changes import Change
 from longshore.model.lifecycle import State, Wanted
-from longshore.model.objects import Availability, Kind, Node, Release, ReleasePhase, Service, Task, task_id
+from longshore.model.objects import Availability, Kind, Node, Release, ReleasePhase, Service, Task, by_slot, task_id
 from longshore.model.reasons import Reason
 from longshore.model.sharing import SLOTS_A_PART
 from longshore.model.signs import signs
@@ -99,11 +99,11 @@ def untouched(change: Change) -> tuple[object, ...]:
 def test_services(seed: int) -> None:
     world, service = drawn(seed)
     every = list(world.tasks_of_service("web").values())
-    by_slot = services._by_slot(every)
+    filled = by_slot(every)
     wanted = dict.fromkeys(range(1, service.spec.replicas + 1), "")
     if service.spec.mode is Mode.GLOBAL:
-        wanted = services._slots_wanted(world, service, by_slot)
-    each, looks = services._slots(world, service, by_slot, wanted, NOW, services.KEPT)
+        wanted = services._slots_wanted(world, service, filled)
+    each, looks = services._slots(world, service, filled, wanted, NOW, services.KEPT)
     touched = {change.id for change in each}
     each += [change for change in services._forgotten(world, every) if change.id not in touched]
     found, found_looks = services.decide(world, "web", NOW)

@@ -6,7 +6,6 @@ an earlier release never waits. Meanwhile a slot goes on with the release it has
 what is done about it is `services`' and `rollout`'s, and all who tell of it ask here.
 """
 
-from collections import defaultdict
 from collections.abc import Mapping
 
 from msgspec.structs import replace
@@ -15,7 +14,7 @@ from longshore.decide import restart
 from longshore.decide.placement.constraints import eligible
 from longshore.model.errors import Invalid
 from longshore.model.lifecycle import State, Wanted
-from longshore.model.objects import Release, ReleasePhase, Service, Task
+from longshore.model.objects import Release, ReleasePhase, Service, Task, by_slot
 from longshore.model.ordering import cycle, flaws
 from longshore.model.snapshot import Snapshot
 from longshore.model.spec import Condition, Dependency, Mode, ServiceSpec
@@ -57,9 +56,7 @@ def meanwhile(world: Snapshot, service: Service) -> Service:
     mode, by which there would be other slots than those that are filled. These stay, however many there came to be."""
     if not waits(world, service):
         return service
-    slots: dict[int, list[Task]] = defaultdict(list)
-    for task in sorted(world.tasks_of_service(service.name).values(), key=lambda one: one.generation):
-        slots[task.slot].append(task)
+    slots = by_slot(world.tasks_of_service(service.name).values())
     last = [task for here in slots.values() if (task := restart.left_by(here)).wanted is not Wanted.REMOVED]
     own = world.own_releases(service)
     numbers = {task.release for task in last} & own.keys()

@@ -6,7 +6,6 @@ task ended: `restart.next_at` says when its slot may be filled, `dependencies` w
 or doubled, the same function mends.
 """
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
 from msgspec.structs import replace
@@ -16,7 +15,7 @@ from longshore.decide.dependencies import meanwhile, service_for
 from longshore.decide.placement.constraints import covers
 from longshore.model.changes import Change, changed, deleted, on_node, raise_wanted
 from longshore.model.lifecycle import Owner, State, Wanted
-from longshore.model.objects import Kind, NodeStatus, ReleasePhase, Service, Task, slot_by_node, task_id
+from longshore.model.objects import Kind, NodeStatus, ReleasePhase, Service, Task, by_slot, slot_by_node, task_id
 from longshore.model.reasons import Reason
 from longshore.model.retention import Retention
 from longshore.model.sharing import Part, Slots
@@ -31,27 +30,27 @@ def decide(world: Snapshot, name: str, now: float, kept: Retention = KEPT) -> tu
     """Changes for the tasks and releases of service `name`, and when to look again. `kept` is of what is over."""
     service = world.services.get(name)
     tasks = world.tasks_of_service(name)
-    releases = _unused_releases(world, service, name, tasks, kept)
     over_at = _over_at(world, service, tasks, kept) if service is not None else None
     if service is not None and over_at is not None and over_at <= now:
         return [deleted(Kind.SERVICE, name, service.revision, Owner.SERVICES, Reason.KEPT_LONG_ENOUGH)], None
-    service = meanwhile(world, service) if service is not None else None
+    wished, service = service, meanwhile(world, service) if service is not None else None
     again = None
     if service is None:
         stir = [task for part in tasks.parts if not signs(part).leaves_for_good for task in part.tasks.values()]
         changes = _removed(stir, Reason.SERVICE_REMOVED)
     elif service.spec.mode is Mode.GLOBAL:
         stir = list(tasks.values())
-        by_slot = _by_slot(stir)
-        changes, again = _slots(world, service, by_slot, _slots_wanted(world, service, by_slot), now, kept)
+        filled = by_slot(stir)
+        changes, again = _slots(world, service, filled, _slots_wanted(world, service, filled), now, kept)
     else:
         parts = [part for part in tasks.covering(service.spec.replicas) if not _is_settled(service, part)]
         stir = [task for part in parts for task in part.tasks.values()]
         slots = (slot for part in parts for slot in part.slots if 1 <= slot <= service.spec.replicas)
-        changes, again = _slots(world, service, _by_slot(stir), dict.fromkeys(slots, ""), now, kept)
+        changes, again = _slots(world, service, by_slot(stir), dict.fromkeys(slots, ""), now, kept)
     touched = {change.id for change in changes}
     changes += [change for change in _forgotten(world, stir) if change.id not in touched]
-    return changes + releases, min((at for at in (again, over_at) if at is not None), default=None)
+    changes += _unused_releases(world, wished, name, tasks, kept)
+    return changes, min((at for at in (again, over_at) if at is not None), default=None)
 
 
 def _over_at(world: Snapshot, service: Service, tasks: Slots, kept: Retention) -> float | None:
@@ -83,17 +82,10 @@ def _is_settled(service: Service, part: Part) -> bool:
     return not seen.done or (service.spec.mode is Mode.JOB and seen.done_releases == {service.release})
 
 
-def _by_slot(tasks: Iterable[Task]) -> dict[int, list[Task]]:
-    by_slot: dict[int, list[Task]] = defaultdict(list)
-    for task in _ordered(tasks):
-        by_slot[task.slot].append(task)
-    return by_slot
-
-
 def _slots(
     world: Snapshot,
     service: Service,
-    by_slot: Mapping[int, list[Task]],
+    filled: Mapping[int, list[Task]],
     slots: Mapping[int, str],
     now: float,
     kept: Retention,
@@ -103,8 +95,8 @@ def _slots(
     changes: list[Change] = []
     looks: list[float] = []
     first = _turn(world, service, [])
-    for slot in sorted(slots.keys() | by_slot.keys()):
-        here = by_slot.get(slot, [])
+    for slot in sorted(slots.keys() | filled.keys()):
+        here = filled.get(slot, [])
         if not here:
             if first is not None:
                 changes.append(_new_task(first, slot, slots[slot], here, now))
@@ -129,16 +121,16 @@ def _slots(
     return changes, min(looks, default=None)
 
 
-def _slots_wanted(world: Snapshot, service: Service, by_slot: Mapping[int, list[Task]]) -> dict[int, str]:
+def _slots_wanted(world: Snapshot, service: Service, filled: Mapping[int, list[Task]]) -> dict[int, str]:
     """Each slot that a global service shall fill, with the node it is pinned to."""
-    slot_of = slot_by_node(by_slot)
+    slot_of = slot_by_node(filled)
     slots: dict[int, str] = {}
     free = 1
     for name in sorted(world.nodes):
-        if not _holds(world, service, name, by_slot.get(slot_of.get(name, 0), [])):
+        if not _holds(world, service, name, filled.get(slot_of.get(name, 0), [])):
             continue
         if name not in slot_of:
-            while free in by_slot or free in slots:
+            while free in filled or free in slots:
                 free += 1
             slot_of[name] = free
         slots[slot_of[name]] = name

@@ -4,13 +4,12 @@ Reads one service and its tasks; never the past beyond them, so a status is the 
 slot was given up is not written anywhere: it follows from who filled it last and the restart policy.
 """
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
 from longshore.decide import dependencies, restart
 from longshore.decide.placement.constraints import covers
 from longshore.model.lifecycle import State
-from longshore.model.objects import Release, ReleasePhase, Service, Task, slot_by_node
+from longshore.model.objects import Release, ReleasePhase, Service, Task, by_slot, slot_by_node
 from longshore.model.reasons import Reason
 from longshore.model.sharing import Part
 from longshore.model.signs import Signs, signs
@@ -46,7 +45,7 @@ def _counted(world: Snapshot, service: Service, parts: Iterable[Part], plain: It
     """The status from a look at the tasks of some parts, and the counts of the `plain` ones."""
     tasks = [task for part in parts for task in part.tasks.values()]
     others = [signs(part) for part in plain]
-    slots = _by_slot(tasks)
+    slots = by_slot(tasks)
     wanted = _wanted(world, service, slots)
     counting = [task for task in tasks if task.counts]
     ready = [task for task in counting if _serves(task)]
@@ -120,13 +119,6 @@ def app_phase(phases: Iterable[Phase]) -> Phase:
     return next((phase for phase in _GRAVEST if phase in found), Phase.COMPLETE)
 
 
-def _by_slot(tasks: Iterable[Task]) -> Slots:
-    slots: dict[int, list[Task]] = defaultdict(list)
-    for task in sorted(tasks, key=lambda task: (task.slot, task.generation)):
-        slots[task.slot].append(task)
-    return slots
-
-
 def _wanted(world: Snapshot, service: Service, slots: Slots) -> Slots:
     """The slots that shall be filled and have a task, with what is in them; of a global service also the others."""
     if service.spec.mode is not Mode.GLOBAL:
@@ -164,7 +156,7 @@ def _is_spent(service: Service, here: list[Task]) -> bool:
 def troubled(world: Snapshot, service: Service) -> Task | None:
     """The task that keeps the service from being as wished, if one does."""
     tasks = world.tasks_of_service(service.name).values()
-    wanted = _wanted(world, service, _by_slot(tasks))
+    wanted = _wanted(world, service, by_slot(tasks))
     spent = {slot for slot, here in wanted.items() if not _is_done(service, here) and _is_spent(service, here)}
     return _troubled(service, wanted, spent, [task for task in tasks if task.counts])
 

@@ -4,7 +4,8 @@ Every field has one writer, named in its docstring or its class's; the store sta
 the epoch by the manager's clock, taken when the change landed, so no two clocks are ever compared.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 
 import msgspec
@@ -408,20 +409,19 @@ def volume_id(name: str, service: str, slot: int) -> str:
     return f"{service}.{slot}.{name}"
 
 
-def slot_by_node(slots: Mapping[int, Collection[Task]]) -> dict[str, int]:
+def by_slot(tasks: Iterable[Task]) -> dict[int, list[Task]]:
+    """The tasks of one service, slot by slot, the oldest first."""
+    slots: dict[int, list[Task]] = defaultdict(list)
+    for task in sorted(tasks, key=lambda task: (task.slot, task.generation)):
+        slots[task.slot].append(task)
+    return dict(slots)
+
+
+def slot_by_node(slots: Mapping[int, Sequence[Task]]) -> dict[str, int]:
     """The slot that a global service has for each node that any of its tasks is pinned to; the newest need not be, as
     it may be of a release by which the service was not global. A slot is one node's, however often it moved meanwhile:
-    that of a task in it that counts, else of the last that was pinned."""
-    found: dict[str, int] = {}
-    for slot, here in sorted(slots.items()):
-        pinned = [task for task in here if task.pinned]
-        if not pinned:
-            continue
-        last = max(pinned, key=lambda task: (task.counts, task.generation))
-        if last.pinned not in found or (last.counts and not _counts(slots[found[last.pinned]], last.pinned)):
-            found[last.pinned] = slot
-    return found
-
-
-def _counts(tasks: Iterable[Task], node: str) -> bool:
-    return any(task.counts and task.pinned == node for task in tasks)
+    that of a task in it that counts, else of the last that was pinned. Of several slots of a node, one that is filled
+    comes first."""
+    pinned = ([task for task in here if task.pinned] for here in slots.values())
+    last = [max(here, key=lambda task: (task.counts, task.generation)) for here in pinned if here]
+    return {task.pinned: task.slot for task in sorted(last, key=lambda task: (task.counts, -task.slot))}

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import msgspec
 
 from longshore.model.lifecycle import TERMINAL, State, Wanted
-from longshore.model.objects import Task
+from longshore.model.objects import Task, by_slot
 from longshore.model.reasons import Reason
 from longshore.model.sharing import Part
 
@@ -98,7 +98,7 @@ def _signs(tasks: Iterable[Task]) -> Signs:
         pending=sum(task.state is State.NEW for task in counting) if len(running) < len(counting) else 0,
         hindered=any(task.reason in _HINDERED and not task.ready for task in counting),
         slots=len(slots),
-        slot_last=max(slots, default=0),
+        slot_last=max(slots),
         done=len(done),
         done_releases=frozenset(task.release for task in done),
         releases=frozenset(task.release for task in counting),
@@ -123,11 +123,8 @@ def _served(serving: Iterable[Task]) -> dict[int, tuple[int, float]]:
 
 
 def _finished(tasks: Iterable[Task]) -> dict[int, int]:
-    newest: dict[int, Task] = {}
-    for task in tasks:
-        if task.slot not in newest or newest[task.slot].generation < task.generation:
-            newest[task.slot] = task
-    return dict(Counter(task.release for task in newest.values() if task.state is State.FINISHED))
+    newest = (here[-1] for here in by_slot(tasks).values())
+    return dict(Counter(task.release for task in newest if task.state is State.FINISHED))
 
 
 def finished(parts: Iterable[Part], release: int, slot_last: int) -> int:
@@ -135,9 +132,11 @@ def finished(parts: Iterable[Part], release: int, slot_last: int) -> int:
     count = 0
     for part in parts:
         seen = signs(part)
-        if seen.slot_last > slot_last:
-            seen = _signs(task for task in part.tasks.values() if task.slot <= slot_last)
-        count += seen.finished.get(release, 0)
+        if seen.slot_last <= slot_last:
+            found = seen.finished
+        else:
+            found = _finished(task for task in part.tasks.values() if task.slot <= slot_last)
+        count += found.get(release, 0)
     return count
 
 

@@ -7,12 +7,12 @@ machines really run. Sentences only; nothing here mends. What must hold at every
 from collections import Counter, defaultdict
 
 from longshore.decide import moves, rebalance, restart
-from longshore.decide.dependencies import meanwhile, release_for, waits
+from longshore.decide.dependencies import meanwhile, release_for, service_for, waits
 from longshore.decide.placement import explain, place
 from longshore.decide.placement.constraints import covers, eligible, gives_up
 from longshore.model.containers import Status, fingerprint
 from longshore.model.lifecycle import State, Wanted
-from longshore.model.objects import Availability, NodeStatus, Release, ReleasePhase, Service, Task
+from longshore.model.objects import Availability, NodeStatus, ReleasePhase, Service, Task, by_slot
 from longshore.model.reasons import Reason
 from longshore.model.retention import RELEASES_KEPT, TASKS_KEPT
 from longshore.model.snapshot import Snapshot
@@ -51,16 +51,15 @@ def _wishes(snapshot: Snapshot, wishes: dict[str, ServiceSpec]) -> list[str]:
 
 def _service(world: World, snapshot: Snapshot, name: str, service: Service) -> list[str]:
     tasks = sorted(snapshot.tasks_of_service(name).values(), key=lambda task: (task.slot, task.generation))
-    slots: dict[int, list[Task]] = defaultdict(list)
-    for task in tasks:
-        slots[task.slot].append(task)
+    slots = by_slot(tasks)
     last = {slot: restart.left_by(here) for slot, here in slots.items()}
     # A slot that is not served holds the rollout of the others up: that is what keeps them serving.
     served = {task.slot for task in tasks if task.counts and task.ready}
     held_up = any(slot not in served for slot in slots)
+    goes_on = meanwhile(snapshot, service)
     found = []
     for task in tasks:
-        found += _task(world, snapshot, service, task, held_up)
+        found += _task(world, snapshot, service, goes_on, task, held_up)
     ended = Counter(task.slot for task in tasks if not task.live)
     found += [f"slot {name}.{slot} keeps {n} ended tasks" for slot, n in ended.items() if n > TASKS_KEPT]
     recent = sorted(snapshot.releases_of(name))[-RELEASES_KEPT:]
@@ -68,12 +67,11 @@ def _service(world: World, snapshot: Snapshot, name: str, service: Service) -> l
     found += [
         f"release {name}@{number} is kept for nothing" for number in sorted(snapshot.releases_of(name).keys() - used)
     ]
-    service = meanwhile(snapshot, service)
-    wanted = _everywhere if service.spec.mode is Mode.GLOBAL else _every_slot
-    return found + wanted(snapshot, service, tasks, last)
+    wanted = _everywhere if goes_on.spec.mode is Mode.GLOBAL else _every_slot
+    return found + wanted(snapshot, goes_on, tasks, last)
 
 
-def _task(world: World, snapshot: Snapshot, service: Service, task: Task, held_up: bool) -> list[str]:
+def _task(world: World, snapshot: Snapshot, service: Service, goes_on: Service, task: Task, held_up: bool) -> list[str]:
     found = []
     node = snapshot.nodes.get(task.node)
     current = snapshot.release(service.name, service.release)
@@ -88,10 +86,9 @@ def _task(world: World, snapshot: Snapshot, service: Service, task: Task, held_u
     if task.live and task.wanted is not Wanted.RUNNING:
         found.append(f"{task.id} is to go, but is {task.state}")
     # A global service has its tasks on the nodes that it covers, by the release that it goes on with there.
-    goes_on = meanwhile(snapshot, service)
     every = goes_on.spec.mode is Mode.GLOBAL
-    own = release_for(snapshot, goes_on, task) if every else snapshot.release(task.service, task.release)
-    left = node is not None and gives_up(node, _spec_of(goes_on, own))
+    own = service_for(snapshot, goes_on, task) if every else snapshot.release(task.service, task.release)
+    left = node is not None and gives_up(node, (own or goes_on).spec)
     if task.live and node is not None and left and not _stands_by(snapshot, task):
         found.append(f"{task.id} is on {node.name}, which is drained or tainted")
     if task.counts and (task.moves_to or moves.was_sent(snapshot, service, task)):
@@ -116,11 +113,11 @@ def _stands_by(snapshot: Snapshot, task: Task) -> bool:
     return any(not one.live and restart.again(one, service.spec) is None for one in newest)
 
 
-def _everywhere(snapshot: Snapshot, service: Service, tasks: list[Task], by_slot: dict[int, Task]) -> list[str]:
+def _everywhere(snapshot: Snapshot, service: Service, tasks: list[Task], newest: dict[int, Task]) -> list[str]:
     """A global service is on every node that it may be on, by the release that it goes on with there."""
-    last = {task.pinned: task for task in by_slot.values()}
-    following = {name: release_for(snapshot, service, last.get(name)) for name in snapshot.nodes}
-    spec_of = {name: _spec_of(service, one) for name, one in following.items() if one is not None}
+    last = {task.pinned: task for task in newest.values()}
+    following = {name: service_for(snapshot, service, last.get(name)) for name in snapshot.nodes}
+    spec_of = {name: one.spec for name, one in following.items() if one is not None}
     wanted = {name for name, spec in spec_of.items() if eligible(snapshot.nodes[name], spec)}
     have = {task.pinned for task in tasks if task.counts}
     spent = {name for name, task in last.items() if not task.live and _is_over(snapshot, service, task)}
@@ -154,13 +151,7 @@ def _every_slot(snapshot: Snapshot, service: Service, tasks: list[Task], last: d
 
 def _is_over(snapshot: Snapshot, service: Service, task: Task) -> bool:
     """Whether nothing follows a task that ended, by the rules of the release that would."""
-    following = release_for(snapshot, service, task)
-    return restart.again(task, _spec_of(service, following)) is None
-
-
-def _spec_of(service: Service, release: Release | None) -> ServiceSpec:
-    """What a task of a release runs by: of the current one, what was wished since too."""
-    return release.spec if release is not None and release.number != service.release else service.spec
+    return restart.again(task, (service_for(snapshot, service, task) or service).spec) is None
 
 
 def _waiting(world: World, snapshot: Snapshot, task: Task) -> list[str]:

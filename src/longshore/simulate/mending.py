@@ -6,11 +6,10 @@ repetition take, and no longer. A decision that got lost is seen by this before 
 task that waits for a node although one has room, which nobody told placement of.
 """
 
-from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 
 from longshore.decide import restart
-from longshore.decide.dependencies import meanwhile, release_for
+from longshore.decide.dependencies import meanwhile, service_for
 from longshore.decide.placement.ask import ask_of
 from longshore.decide.placement.constraints import gives_up
 from longshore.decide.placement.displacement.claims import hold_before
@@ -19,7 +18,7 @@ from longshore.decide.placement.scoring.policies import policy_named
 from longshore.decide.placement.table import NodeTable
 from longshore.decide.placement.volumes import Volumes
 from longshore.model.lifecycle import State, Wanted
-from longshore.model.objects import Node, NodeStatus, Service, Task
+from longshore.model.objects import Node, NodeStatus, Service, Task, by_slot
 from longshore.model.reasons import Reason
 from longshore.model.snapshot import Snapshot
 from longshore.model.spec import Mode, drain_s_of, volumes_of
@@ -171,19 +170,16 @@ def _slots(world: Snapshot, service: Service, now: float) -> Iterator[str]:
     """Slots that nobody fills, although nothing is waited for."""
     if service.spec.mode is Mode.GLOBAL:
         return
-    slots: dict[int, list[Task]] = defaultdict(list)
-    for task in sorted(world.tasks_of_service(service.name).values(), key=lambda one: one.generation):
-        slots[task.slot].append(task)
+    slots = by_slot(world.tasks_of_service(service.name).values())
     for slot in range(1, service.spec.replicas + 1):
-        here = slots[slot]
+        here = slots.get(slot, [])
         if any(task.live for task in here):
             continue
         last = restart.left_by(here) if here else None
-        release = release_for(world, service, last)
-        if release is None:
+        following = service_for(world, service, last)
+        if following is None:
             continue  # it waits for what its service depends on
-        if last is not None and last.release == release.number:
-            at = restart.again(last, service.spec if release.number == service.release else release.spec)
-            if at is None or at > now:
-                continue
+        at = restart.next_at(last, following) if last is not None else 0.0
+        if at is None or at > now:
+            continue
         yield f"slot {service.name}.{slot} is not filled"

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 import msgspec
 
 from longshore.control.liveness import RECONNECT_S
-from longshore.decide.dependencies import release_for, waits
+from longshore.decide.dependencies import service_for, waits
 from longshore.decide.fence import is_fenced
 from longshore.decide.nodes import HELD_NODES_MIN
 from longshore.decide.placement.constraints import eligible
@@ -375,7 +375,7 @@ class Witness:
 
     def _wants(self, service: Service, task: Task, snapshot: Snapshot) -> bool:
         """Whether a service still wants something in the place of `task`, and does not wait with it for others."""
-        following, own = release_for(snapshot, service, task), snapshot.release(task.service, task.release)
+        following, own = service_for(snapshot, service, task), snapshot.release(task.service, task.release)
         other = own is not None and own.spec.mode is not service.spec.mode
         if following is None or (other and self._was_lately(self._shut_at, service)):
             return False  # it went on as what it was before, by that mode's rules
@@ -386,8 +386,7 @@ class Witness:
         # Who decided may have seen the node just before it came back, and the release before it had to wait.
         long = self.world.clock.monotonic() - self._node_changed.get(task.pinned, 0.0) > self._unaware_s()
         turned = bool(waits(snapshot, service)) and self._was_lately(self._open_at, service)
-        spec = service.spec if following.number == service.release else following.spec
-        return long and not turned and node is not None and eligible(node, spec)
+        return long and not turned and node is not None and eligible(node, following.spec)
 
     def _may_be_over(self, site: Site) -> bool:
         """Whether a worker had reason to think that it has no manager, now or just before it heard of one again."""

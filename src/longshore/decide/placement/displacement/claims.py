@@ -6,7 +6,6 @@ the same way, until it is filled again: what is of lower priority does not come 
 and what was taken and given up in it; not who is displaced, and for whom (`preemption`).
 """
 
-from collections import defaultdict
 from collections.abc import Container, Iterable, Iterator
 
 import msgspec
@@ -23,7 +22,7 @@ from longshore.decide.placement.holdings import PLENTY
 from longshore.decide.placement.ranking import Taken
 from longshore.decide.placement.table import Counts, NodeTable
 from longshore.model.lifecycle import State, Wanted
-from longshore.model.objects import Service, Task
+from longshore.model.objects import Service, Task, by_slot
 from longshore.model.signs import Signs, signs
 from longshore.model.snapshot import Snapshot
 from longshore.model.spec import Mode, Resources
@@ -227,10 +226,7 @@ def _claiming(tasks: Iterable[Task]) -> tuple[Task, ...]:
 
 def _emptied(tasks: Iterable[Task]) -> tuple[Task, ...]:
     """Who filled each slot last in which none lives."""
-    slots: dict[int, list[Task]] = defaultdict(list)
-    for task in tasks:  # in order of slot and generation
-        slots[task.slot].append(task)
-    left = (restart.left_by(here) for here in slots.values() if not any(task.live for task in here))
+    left = (restart.left_by(here) for here in by_slot(tasks).values() if not any(task.live for task in here))
     return tuple(task for task in left if task.node)
 
 
