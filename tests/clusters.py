@@ -73,11 +73,11 @@ def _environment() -> dict[str, str]:
     return {key: value for key, value in os.environ.items() if not key.startswith("LONGSHORE_")}
 
 
-def free_port() -> int:
+def free_port(of: range = range(PORT_FIRST, PORT_FIRST + PORTS)) -> int:
     """A port that nobody listens on now. Not one that the kernel would choose: while its owner is killed it could give
     it to a client's connection, even to one that asks for that very port and then speaks with itself."""
     while True:
-        port = PORT_FIRST + secrets.randbelow(PORTS)
+        port = secrets.choice(of)
         with socket.socket() as one, suppress(OSError):
             one.bind(("", port))
             return port

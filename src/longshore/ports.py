@@ -76,7 +76,8 @@ class Engine(Protocol):
         """Raise Unavailable unless it answers within its time limit."""
 
     async def containers(self, cluster: str, node: str) -> Sequence[Container]:
-        """All containers that carry these labels, in any state."""
+        """All containers that carry these labels, in any state. One of which the engine does not answer is among them,
+        and its status unknown: an engine may wait for a single container for as long as that hangs."""
 
     async def container(self, id: str) -> Container | None:
         """One of them, None if there is no such container."""

@@ -71,18 +71,25 @@ async def test_all_streams_end_at_once_when_the_manager_stops(tmp_path: Path) ->
 
 
 async def _welcomed(manager: Manager, http: ClientSession, who: str = "join") -> WebSocketChannel[Up, Down]:
+    channel = await _greeted(manager, http, who)
+    assert isinstance(await channel.receive(), Welcome)
+    return channel
+
+
+async def _greeted(
+    manager: Manager, http: ClientSession, who: str = "join", *, address: str = "127.0.0.1"
+) -> WebSocketChannel[Up, Down]:
     channel = worker_end(await dial(http, manager.url + SESSION_PATH, secret=manager.secrets[who]))
     await channel.send(
         Hello(
             node="n1",
             version="1",
             token_sha256=hashlib.sha256(OWN.encode()).hexdigest(),
-            address="127.0.0.1",
+            address=address,
             capacity=Capacity(cpu=1.0),
             engine=EngineFacts(id="e"),
         )
     )
-    assert isinstance(await channel.receive(), Welcome)
     return channel
 
 
@@ -187,7 +194,9 @@ async def test_a_message_that_is_too_long_ends_the_session(manager: Manager) -> 
         await worker.close()
 
 
-async def _serve_logs(worker: WebSocketChannel[Up, Down], lines: int, *, error: str | None) -> list[Down]:
+async def _serve_logs(
+    worker: WebSocketChannel[Up, Down], lines: int, *, error: str | None, padding: str = ""
+) -> list[Down]:
     """Answer one wish for logs; with `error` None the log never ends."""
     seen: list[Down] = []
     request = None
@@ -242,6 +251,33 @@ async def test_a_followed_log_that_is_quiet_answers_soon_and_lets_go_of_the_work
             async with reading(manager, "/v1/tasks/web.5.1/logs?follow=true"):
                 pass
             assert isinstance((await serving_logs)[-1], LogsUnwanted)
+        await worker.close()
+
+
+async def test_a_reader_that_does_not_keep_up_is_cut_off_and_lets_go_of_the_worker(manager: Manager) -> None:
+    async with ClientSession() as http:
+        worker = await _join(manager, http)
+        await put(manager.store, situations.task(5, on="n1"))
+        async with asyncio.timeout(30), reading(manager, "/v1/tasks/web.5.1/logs?follow=true") as reader:
+            wanted = await worker.receive()
+            assert isinstance(wanted, LogsWanted)
+            line = LogLine(at=1.0, stream="stdout", text="x" * 16_000)
+            for _ in range(3_000):
+                await worker.send(LogLines(request=wanted.request, lines=(line,)))
+            last = (await reader.response.read()).splitlines()[-1]
+            assert "keep up" in msgspec.json.decode(last)["error"]
+            assert await worker.receive() == LogsUnwanted(request=wanted.request)
+        await worker.close()
+
+
+@pytest.mark.parametrize("address", ["::1%x; shut", "a b", "10.0.0.1\nserver", "fe80::1%eth0", "-x"])
+async def test_an_address_that_is_none_opens_no_session(manager: Manager, address: str) -> None:
+    async with ClientSession() as http:
+        worker = await _greeted(manager, http, address=address)
+        farewell = await worker.receive()
+        assert isinstance(farewell, Farewell)
+        assert farewell.final
+        assert "a node's address is" in farewell.reason
         await worker.close()
 
 

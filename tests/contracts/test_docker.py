@@ -601,6 +601,27 @@ class TestUnavailable:
         with pytest.raises(Unavailable, match="makes no sense"):
             await client.containers("c", "n")
 
+    async def test_one_container_that_hangs_does_not_hide_the_others(self, peer: Peer, client: DockerEngine) -> None:
+        labels = {"longshore.task": "web.1.1", "longshore.spec": "abc"}
+        listed = {"Id": "stuck", "State": "exited", "Status": "Exited (0)", "Labels": labels}
+        peer.answers["GET /containers/json"] = says([listed, listed | {"Id": "well", "State": "running"}])
+        peer.answers["GET /containers/stuck/json"] = Story(silent=True).tell
+        stuck, well = await client.containers("c", "n")
+        assert (stuck.id, stuck.task, stuck.fingerprint, stuck.status) == ("stuck", "web.1.1", "abc", Status.UNKNOWN)
+        assert (well.id, well.status) == ("well", Status.RUNNING)
+
+    @pytest.mark.parametrize("begun", [True, False])
+    async def test_a_program_that_never_began_did_not_fail(self, peer: Peer, client: DockerEngine, begun: bool) -> None:
+        peer.answers["GET /containers/x/json"] = says({"Id": "x", "State": {"Status": "running"}})
+        peer.answers["POST /containers/x/exec"] = says({"Id": "e"})
+        peer.answers["POST /exec/e/start"] = Story(silent=True).tell
+        peer.answers["GET /exec/e/json"] = says({"Running": True, "ExitCode": None, "Pid": 7 if begun else 0})
+        if begun:
+            assert (await client.exec("x", ("true",), timeout_s=0.2)).exit_code is None
+        else:
+            with pytest.raises(Unavailable, match="did not begin"):
+                await client.exec("x", ("true",), timeout_s=0.2)
+
     async def test_what_is_no_engine(self, peer: Peer, client: DockerEngine) -> None:
         peer.api = "nginx"
         with pytest.raises(Unavailable, match="no container engine"):

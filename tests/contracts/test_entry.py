@@ -221,6 +221,48 @@ async def test_a_port_that_another_has_is_had_once_it_is_free(folder: Path, monk
         await served_by(port, "a")
 
 
+@pytest.mark.skipif(
+    os.geteuid() != 0 or shutil.which("setpriv") is None, reason="takes a right from HAProxy that root has: needs both"
+)
+async def test_where_haproxy_may_not_listen_the_others_are_served(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "bin").mkdir()
+    bounded = folder / "bin" / "haproxy"
+    bounded.write_text(f'#!/bin/sh\nexec setpriv --bounding-set=-net_bind_service {shutil.which("haproxy")} "$@"\n')
+    bounded.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{bounded.parent}:{os.environ['PATH']}")
+    monkeypatch.setattr("longshore.agent.entry.ANSWER_S", 1.0)
+    first, second, privileged = free_port(), free_port(), free_port(range(600, 1000))
+    async with apps("a", "b") as (a, b), running(folder) as entry:
+        entry.tell(told(listener(first, a.server()), listener(privileged, a.server()), full=True))
+        await served_by(first, "a")
+        entry.tell(told(listener(first, b.server())))
+        await served_by(first, "b")
+        entry.tell(told(removed=(privileged,)))
+        await served_by(first, "b")
+        pid = entry.pid
+        entry.tell(told(listener(privileged, a.server()), listener(second, a.server())))
+        await served_by(second, "a")
+        entry.tell(told(listener(first, a.server())))
+        await served_by(first, "a")
+        assert entry.pid == pid
+
+
+async def test_a_port_that_comes_to_another_address(folder: Path) -> None:
+    port = free_port()
+    async with apps("a") as (a,), running(folder) as entry:
+        entry.tell(told(listener(port, a.server()), full=True))
+        await served_by(port, "a")
+        pid = entry.pid
+        for ip in ("0.0.0.0", HOST):  # noqa: S104
+            entry.tell(told(replace(listener(port, a.server()), ip=ip)))
+            bound = f"bind {ip}:{port}"
+            await comes_to(lambda bound=bound: bound in (folder / CONFIG).read_text())  # type: ignore[misc]
+            assert {(await ask(port))[0] for _ in range(20)} == {"a"}
+            assert entry.pid == pid
+
+
 async def test_a_refused_connection_is_tried_elsewhere(folder: Path) -> None:
     port = free_port()
     nobody = Server(task="gone.1.1", address=HOST, port=free_port())

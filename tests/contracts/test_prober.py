@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 import pytest
 from msgspec.structs import replace
 
-from longshore.agent.prober import SocketProber, way_to
+from longshore.agent.prober import REASON_MAX, SocketProber, speaks_from, way_to
 from longshore.engine.docker import DockerEngine
 from longshore.engine.fake import FakeEngine, FakeMachine, FakeProber
 from longshore.model.containers import Assigned, Container, Status, Target, target_of
@@ -108,6 +108,34 @@ async def outcome(prober: SocketProber, target: Target) -> str:
 async def test_the_status_decides(prober: SocketProber, status: str, accepts: tuple[int, ...], said: str) -> None:
     async with program(says(f"HTTP/1.1 {status}")) as port:
         assert await outcome(prober, published(port, http(accepts=accepts))) == said
+
+
+async def test_words_after_a_status_that_no_report_could_carry(prober: SocketProber) -> None:
+    async def answer(asked: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 503 \xdcberlastet\x80 " + b"x" * 200 + b"\r\nContent-Length: 0\r\n\r\n")
+        await writer.drain()
+
+    async with program(answer) as port:
+        said = await outcome(prober, published(port, http()))
+    assert said.encode().startswith(b"GET /: 503 ")
+    assert len(said) <= len("GET /: 503 ") + REASON_MAX
+
+
+async def test_an_address_that_this_machine_has_lost(prober: SocketProber) -> None:
+    """With the cable; the containers are as well as before, and are asked at their own addresses."""
+    async with program(says("HTTP/1.1 200 OK")) as port:
+        container = replace(HERE, address="127.0.0.1", gateway="127.0.0.1")
+        target = Target(container=container, probe=http(port=port), published=PublishedPort(container=port, host=1))
+        assert await outcome(prober, target) == ""
+        prober._address = "203.0.113.9"
+        assert await outcome(prober, target) == ""
+
+
+async def test_a_name_that_cannot_be_looked_up_is_not_the_containers_fault() -> None:
+    one = SocketProber("nobody.invalid")
+    with pytest.raises(Refused):
+        await one.probe(Target(container=NOBODY, probe=TCP, published=PORT))
+    await one.close()
 
 
 async def test_what_is_asked_arrives_as_it_was_written(prober: SocketProber) -> None:
@@ -256,14 +284,15 @@ PORT = PublishedPort(container=80, host=30_000)
     ],
 )
 def test_the_way(container: Container, port: PublishedPort | None, address: str, way: tuple[str, int]) -> None:
-    assert way_to(Target(container=container, probe=TCP, published=port), address) == way
+    here = speaks_from(address) == address
+    assert way_to(Target(container=container, probe=TCP, published=port), address, here=here) == way
 
 
 @pytest.mark.parametrize("container", [ELSEWHERE, NOBODY])
 def test_no_way(container: Container) -> None:
     """Rather than to ask whoever has that address here."""
     with pytest.raises(Unavailable, match="cannot reach port 80; publish it"):
-        way_to(Target(container=container, probe=TCP), "127.0.0.1")
+        way_to(Target(container=container, probe=TCP), "127.0.0.1", here=True)
 
 
 # -- real containers

@@ -14,7 +14,8 @@ from msgspec.structs import replace
 from longshore.agent.fence import Fence
 from longshore.agent.runner import LIST_EVERY_S, Runner
 from longshore.engine.fake import FakeEngine, FakeMachine, FakeProber
-from longshore.model.containers import Assigned, Container, order_for
+from longshore.model.containers import Assigned, Container, Status, order_for
+from longshore.model.errors import Unavailable
 from longshore.model.lifecycle import State
 from longshore.model.messages import Assignment, Observation
 from longshore.model.objects import Task
@@ -39,16 +40,22 @@ class LateEngine(FakeEngine):
         self.lists.set()
         self.looks.set()
         self.misses = False
+        self.hangs = ""
+        """A container that nothing more is to be had of than that it is there."""
         self.listed = asyncio.Event()
 
     async def containers(self, cluster: str, node: str) -> Sequence[Container]:
         lists = self.lists
         found = [] if self.misses else await super().containers(cluster, node)
+        found = [replace(one, status=Status.UNKNOWN) if one.id == self.hangs else one for one in found]
         self.listed.set()
         await lists.wait()
         return found
 
     async def container(self, id: str) -> Container | None:
+        if id == self.hangs:
+            await asyncio.sleep(10.0)
+            raise Unavailable("the engine does not answer")
         seen = await super().container(id)
         await self.looks.wait()
         return seen
@@ -126,6 +133,34 @@ def test_what_was_asked_for_a_task_taken_back_meanwhile_says_nothing_of_its_name
         said = bench.said()
         assert (said.created_at, said.state) == (NAMESAKE.created_at, State.RUNNING)
         assert bench.containers() == [said.container_id] != before
+
+    at_a_bench(main)
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["it was seen before", "the worker is new"])
+def test_a_container_that_hangs_does_not_hide_the_others(known: bool) -> None:
+    async def main(bench: Bench) -> None:
+        other = situations.task(2, state=State.PLACED)
+        made = await FakeEngine(bench.machine).create(order_for(held(TASK), cluster="c", node=NODE))
+        if known:
+            bench.assign(held(TASK))
+            await asyncio.sleep(SOON_S)
+        bench.engine.hangs = made.id
+        if known:
+            bench.machine.kill(made.id, 1)
+        bench.assign(held(TASK), held(other))
+        await asyncio.sleep(20.0 + SOON_S)
+        (second,) = bench.machine.of_task(other.id)
+        bench.machine.kill(second, 1)
+        await asyncio.sleep(SOON_S)
+        said = bench.runner.outbox.said(other.id)
+        assert said is not None
+        assert said.state is State.FAILED
+        assert bench.containers() == [made.id], "nothing is made beside what may run"
+        assert not known or bench.said().state is State.RUNNING
+        bench.engine.hangs = ""
+        await asyncio.sleep(LIST_EVERY_S)
+        assert bench.said().state is (State.FAILED if known else State.RUNNING)
 
     at_a_bench(main)
 

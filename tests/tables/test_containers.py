@@ -101,6 +101,7 @@ def test_next_step(
         pytest.param(assigned(), [seen(Status.EXITED, exit_code=0)], None, (State.FINISHED, Reason.FINISHED, False), id="finished"),
         pytest.param(assigned(), [seen(Status.EXITED, exit_code=3)], None, (State.FAILED, Reason.EXITED, False), id="failed"),
         pytest.param(assigned(), [seen(Status.EXITED, exit_code=137, oom_killed=True)], None, (State.FAILED, Reason.OOM_KILLED, False), id="out of memory"),
+        pytest.param(assigned(), [seen(Status.EXITED, exit_code=0, oom_killed=True)], None, (State.FINISHED, Reason.FINISHED, False), id="a child was out of memory, and it did without"),
         pytest.param(assigned(State.RUNNING), [], None, (State.FAILED, Reason.CONTAINER_GONE, False), id="gone"),
         pytest.param(assigned(), [], REJECTED, (State.REJECTED, Reason.IMAGE_MISSING, False), id="refused"),
         pytest.param(assigned(wanted=Wanted.STOPPED), [seen(Status.EXITED, exit_code=143)], None, (State.STOPPED, Reason.STOPPED, False), id="stopped as wanted"),

@@ -10,6 +10,7 @@ import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
+from longshore.agent.words import one_line, printable
 from longshore.model.containers import Target
 from longshore.model.errors import NotFound, Refused, Unavailable
 from longshore.model.spec import ExecProbe
@@ -47,7 +48,7 @@ class CommandProber:
         except Unavailable as silent:
             # The engine's trouble, of which the container knows nothing.
             raise Refused(f"{name}: {silent.message}") from silent
-        said = f": {_shown(ran.output, OUTPUT_MAX)}" if ran.output else ""
+        said = f": {one_line(ran.output, OUTPUT_MAX)}" if ran.output else ""
         if ran.exit_code is None:
             raise Unavailable(f"{name}: no end in {target.probe.timeout_s:g} s{said}")
         if ran.exit_code:
@@ -79,15 +80,4 @@ class CommandProber:
 def _name(program: ExecProbe) -> str:
     """As a person would write it, with the end left out."""
     text = " ".join(program.command)
-    return _printable(text if len(text) <= NAME_MAX else f"{text[: NAME_MAX - 1]}…")
-
-
-def _shown(output: str, most: int) -> str:
-    """The last of what was written, on one line."""
-    text = " ".join(_printable(output).split())
-    return text if len(text) <= most else f"…{text[1 - most :]}"
-
-
-def _printable(text: str) -> str:
-    """What a program writes may be anything; what is told goes to terminals."""
-    return "".join(character if character.isprintable() else " " for character in text)
+    return printable(text if len(text) <= NAME_MAX else f"{text[: NAME_MAX - 1]}…")

@@ -8,6 +8,7 @@ a moment when it finds one taken.
 """
 
 import asyncio
+import errno
 import os
 import shutil
 import signal
@@ -33,6 +34,8 @@ LOG_BYTES_MAX = 1024 * 1024
 ANSWER_S = 5.0
 TRY_AGAIN_S = 5.0
 """At most, between two looks at a port that another program holds."""
+DECLINED_S = 30.0
+"""Before HAProxy is told again to listen where it could not."""
 LEFTOVERS_S = 1.0
 LOST_S = 2.0
 """What a server whose node is gone has to finish what it was asked: a manager that cannot hear it may be the only one.
@@ -64,6 +67,10 @@ class Entry:
         self._written = ""
         self._refused: dict[int, str] = {}
         """Ports that are not served, and why."""
+        self._declined: dict[tuple[str, int], float] = {}
+        """Where HAProxy could not listen although another program could, and until when it is not asked to again."""
+        self._marked = 0
+        """Bytes of HAProxy's log that were there before it was last told to take a configuration."""
         self._lost: dict[str, float] = {}
         """Servers that nobody hears any more, and since when."""
         self._port_wait_s = BACK_OFF_FIRST_S
@@ -129,6 +136,7 @@ class Entry:
             await self._start(haproxy.shape(usable))
         elif shown.shape != haproxy.shape(usable):
             self._write(usable)
+            self._mark()
             os.kill(self._pid, signal.SIGUSR2)
             await self._comes_to(haproxy.shape(usable))
             log.info("entry reloaded", ports=[one.port for one in usable])
@@ -136,7 +144,8 @@ class Entry:
         left = await self._change_servers(usable, shown) if usable and shown.shape else False
         # At first soon: a HAProxy that was killed leaves its ports a moment later.
         self._port_wait_s = min(self._port_wait_s * 2, TRY_AGAIN_S) if self._refused else BACK_OFF_FIRST_S
-        return min([self._port_wait_s] * bool(self._refused) + [LEFTOVERS_S] * left, default=None)
+        waits = [self._port_wait_s] * bool(self._refused) + [LEFTOVERS_S] * left
+        return min(waits, default=None)
 
     async def _change_servers(self, usable: Sequence[Listener], shown: Shown) -> bool:
         """Change what is behind the ports, and keep the file in step. Whether something is left to do."""
@@ -157,7 +166,12 @@ class Entry:
     # -- ports
 
     def _can_listen(self, one: Listener, shown: Shown) -> bool:
-        problem = "" if (one.ip, one.port) in shown.bound else _problem(one)
+        if self._declined.get((one.ip, one.port), 0.0) > asyncio.get_running_loop().time():
+            problem = f"HAProxy may not listen there, though this worker may: {self._folder / LOG} says why"
+        elif one.port in [port for _, port in shown.bound]:
+            problem = ""  # also at another address: then it is HAProxy's own to move
+        else:
+            problem = _problem(one)
         if problem and self._refused.get(one.port) != problem:
             log.error("an entry's port cannot be had", port=one.port, service=one.service, reason=problem)
         if problem:
@@ -189,6 +203,7 @@ class Entry:
     async def _start(self, shape: str) -> None:
         program = check_installed()
         (self._folder / LOG).write_bytes(b"")
+        self._mark()
         self._watch(self._spawn(program))
         await self._comes_to(shape)
         log.info("entry started", pid=self._pid)
@@ -251,24 +266,32 @@ class Entry:
                         if answered == shape or (answered and not shape):
                             return
                     await asyncio.sleep(0.01)
-        raise Unavailable(f"HAProxy did not take its configuration: {self._said()}")
+        said = self._said(since=self._marked)
+        # Without them the others are served: the next look leaves them out.
+        again_at = asyncio.get_running_loop().time() + DECLINED_S
+        self._declined |= dict.fromkeys(haproxy.read_declined(said), again_at)
+        raise Unavailable(f"HAProxy did not take its configuration: {said}")
 
-    def _said(self) -> str:
-        """The last words of its log that tell a trouble."""
+    def _mark(self) -> None:
+        noise = self._folder / LOG
+        self._marked = noise.stat().st_size if noise.exists() else 0
+
+    def _said(self, *, since: int = 0) -> str:
+        """The last words of its log that tell a trouble, of those after `since` bytes."""
         try:
-            lines = (self._folder / LOG).read_text(errors="replace").splitlines()
+            lines = (self._folder / LOG).read_bytes()[since:].decode(errors="replace").splitlines()
         except OSError:
             return ""
-        return " ".join([line for line in lines if "[ALERT]" in line][-3:])
+        return " ".join([line for line in lines if "[ALERT]" in line][-10:])
 
     # -- the runtime API
 
     async def _shown(self) -> Shown:
-        return Shown(
-            haproxy.read_shape(await self._ask("show info")),
-            haproxy.read_bound(await self._ask("show stat -1 1 -1")),
-            haproxy.read_servers(await self._ask("show servers state")),
-        )
+        info, stat, state = [await self._ask(f"show {what}") for what in ("info", "stat -1 1 -1", "servers state")]
+        try:
+            return Shown(haproxy.read_shape(info), haproxy.read_bound(stat), haproxy.read_servers(state))
+        except (KeyError, ValueError) as error:
+            raise Unavailable("HAProxy's answer broke off") from error
 
     async def _ask(self, line: str) -> str:
         # By way of an open directory, as the folder's own path may be too long for a socket.
@@ -324,7 +347,8 @@ def _problem(one: Listener) -> str:
         except PermissionError:
             return "this user may not listen there: give the worker CAP_NET_BIND_SERVICE, or listen at 1024 or more"
         except OSError as error:
-            return f"{error.strerror}: another program of this machine has it"
+            taken = ": another program of this machine has it" * (error.errno == errno.EADDRINUSE)
+            return f"{error.strerror}{taken}"
     return ""
 
 

@@ -9,6 +9,7 @@ again, and what is behind a name never changes.
 import csv
 import hashlib
 import ipaddress
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import msgspec
@@ -50,6 +51,7 @@ _MODES = {
     Ingress.TCP: ((), ("balance leastconn",)),
 }
 
+_DECLINED = re.compile(r"frontend at_(\d+)_([0-9A-Fa-f.:]+): cannot")
 _MAINTAINED = 0x01 | 0x02 | 0x04
 _DRAINED = 0x08 | 0x10
 
@@ -179,6 +181,11 @@ def read_servers(state: str) -> dict[int, dict[str, int]]:
     return found
 
 
+def read_declined(alerts: str) -> frozenset[tuple[str, int]]:
+    """From the log: the addresses of the frontends that it could not listen at."""
+    return frozenset((ip, int(port)) for port, ip in _DECLINED.findall(alerts))
+
+
 # -- names
 
 
@@ -205,7 +212,7 @@ def _host(ip: str) -> str:
 def is_address(text: str) -> bool:
     """Whether a server may have it: at runtime HAProxy looks no names up."""
     try:
-        ipaddress.ip_address(text)
+        ip = ipaddress.ip_address(text)
     except ValueError:
         return False
-    return True
+    return not getattr(ip, "scope_id", None)  # a zone means something on one machine alone, and may be any text

@@ -17,6 +17,7 @@ import aiohttp
 from yarl import URL
 
 from longshore import __version__
+from longshore.agent.words import one_line
 from longshore.model.containers import Target
 from longshore.model.errors import Refused, Unavailable
 from longshore.model.spec import HttpProbe
@@ -25,9 +26,13 @@ BODY_BYTES = 10 * 1024
 BODY_S = 0.1
 """What is read of an answer after its status, so that programs do not see their answers cut off."""
 ACCEPTED = range(200, 400)
-_OURS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
+REASON_MAX = 60
+"""Characters that are told of the words after a status, which are the program's own."""
+_OURS = frozenset(
+    {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL, errno.ENETUNREACH, errno.ENETDOWN}
+)
 """Faults of the worker's own machine: they say nothing of the container."""
-_WORDS = {errno.ECONNREFUSED: "refused", errno.ECONNRESET: "reset", errno.ENETUNREACH: "no way there"}
+_WORDS = {errno.ECONNREFUSED: "refused", errno.ECONNRESET: "reset"}
 
 
 class SocketProber:
@@ -35,12 +40,16 @@ class SocketProber:
 
     def __init__(self, address: str) -> None:
         self._address = address
+        self._here = False
+        """Whether that was this machine's own address at any time. A cable that is cut may take it away, of which the
+        containers know nothing."""
         self._session: aiohttp.ClientSession | None = None
 
     async def probe(self, target: Target) -> None:
         question = f"GET {target.probe.http.path}" if target.probe.http is not None else "connect"
         try:
-            host, port = way_to(target, self._address)
+            self._here = self._here or speaks_from(self._address) == self._address
+            host, port = way_to(target, self._address, here=self._here)
             if target.probe.http is not None:
                 await self._get(target.probe.http, host, port)
             else:
@@ -68,7 +77,8 @@ class SocketProber:
             raise Unavailable(f"GET {probe.path}: what answers does not speak HTTP") from error
         status = response.status
         if not (status in probe.accepts if probe.accepts else status in ACCEPTED):
-            raise Unavailable(f"GET {probe.path}: {status} {response.reason or ''}".rstrip())
+            reason = one_line(response.reason or "", REASON_MAX)
+            raise Unavailable(f"GET {probe.path}: {status} {reason}".rstrip())
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -89,8 +99,8 @@ class SocketProber:
             await self._session.close()
 
 
-def way_to(target: Target, address: str) -> tuple[str, int]:
-    """Host and port to ask, from a worker whose node's ports answer at `address`.
+def way_to(target: Target, address: str, *, here: bool) -> tuple[str, int]:
+    """Host and port to ask, from a worker whose node's ports answer at `address`; `here` if that is this machine's own.
 
     A container's own address means something only where its engine's network is. That is here if the node's address is
     this machine's, and this machine would speak to the container from the very address that the engine has on that
@@ -101,15 +111,14 @@ def way_to(target: Target, address: str) -> tuple[str, int]:
     container, published = target.container, target.published
     asked = target.probe.http or target.probe.tcp
     assert asked is not None, "admission lets no probe in that asks nothing"
-    here = bool(container.gateway) and _speaks_from(address) == address
-    if here and _speaks_from(container.address) == container.gateway:
+    if here and container.gateway and speaks_from(container.address) == container.gateway:
         return container.address, asked.port
     if published is not None:
         return (address if _is_any(published.ip) else published.ip), published.host
     raise Unavailable(f"the worker is not on the engine's network and cannot reach port {asked.port}; publish it")
 
 
-def _speaks_from(address: str) -> str:
+def speaks_from(address: str) -> str:
     """The address of this machine that it would speak to another from; empty if there is none. Nothing is sent for
     it. Raises OSError for a fault of this machine's own."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
@@ -134,4 +143,5 @@ def _failure(question: str, error: OSError) -> Unavailable | Refused:
     number = error.errno or 0
     words = _WORDS.get(number) or (os.strerror(number) if number > 0 else str(error)).lower()
     said = f"{question}: {words}"
-    return Refused(said) if number in _OURS else Unavailable(said)
+    ours = number in _OURS or isinstance(error, socket.gaierror)  # the node's name could not be looked up
+    return Refused(said) if ours else Unavailable(said)

@@ -37,8 +37,9 @@ from longshore.ports import Engine, Prober
 
 log = structlog.get_logger("longshore.runner")
 
-TASKS_AT_ONCE = 64
-"""Tasks that are worked on side by side; stops wait for their grace here, so it is much more than starts."""
+TASKS_AT_ONCE = 256
+"""Tasks that are worked on side by side. Pulls wait for their end here and stops for their grace, and what is not
+worked on is not told of either; so it is much more than starts, and more than most nodes have tasks."""
 LIST_EVERY_S = 30.0
 """A full list, in case the engine kept an event to itself."""
 RECONNECT_S = 0.25
@@ -72,6 +73,8 @@ class Runner:
         self._listed_by = 0
         self._seen_by: dict[str, int] = {}
         """By container: the question whose answer the picture shows, also where that was that it is gone."""
+        self._silent: dict[str, Container] = {}
+        """Those of which the engine said no more, when it listed them last, than that they are there."""
         self._writers: tuple[str, ...] = ()
         """Single writers that are assigned."""
         self._doubted: set[str] = set()
@@ -145,12 +148,25 @@ class Runner:
             try:
                 async for container_id in self._engine.events(self._cluster, self._node):
                     if container_id:
-                        await self._look_at(container_id)
+                        await self._happened(container_id)
                     else:
                         await self._list()
             except Unavailable as failure:
                 log.warning("engine does not answer", node=self._node, reason=failure.message)
                 await asyncio.sleep(RECONNECT_S)
+
+    async def _happened(self, container_id: str) -> None:
+        """Something did to a container. That the engine does not answer for it is no reason to be deaf to others."""
+        try:
+            await self._look_at(container_id)
+        except Unavailable as failure:
+            log.warning("could not look", node=self._node, container=container_id, reason=failure.message)
+            before = self._containers.get(container_id)
+            if before is None:
+                await self._list()
+            else:
+                self._doubted.add(before.task)
+                self._queue.add(before.task)
 
     async def _list_again(self) -> None:
         while True:
@@ -168,9 +184,13 @@ class Runner:
         self._listed_by = asked
         for task in sorted({*self._of_task, *(self._assigned or ()), *(one.task for one in found)}):
             self._queue.add(task)
+        self._silent = {one.id: one for one in found if one.status is Status.UNKNOWN}
+        for id, one in self._silent.items():
+            log.warning("the engine says nothing of a container", node=self._node, task=one.task, container=id)
         for one in found:
-            self._learn(one.id, one, asked)
-        for id in [id for id, at in self._seen_by.items() if at < asked]:
+            if one.id not in self._silent:
+                self._learn(one.id, one, asked)
+        for id in [id for id, at in self._seen_by.items() if at < asked and id not in self._silent]:
             self._learn(id, None, asked)
             del self._seen_by[id]  # a look that was asked for before, and finds it, is believed all the same
         self._listed.set()
@@ -268,6 +288,7 @@ class Runner:
             return None
         found = (self._containers_of(id) for id in self._writers)
         shown = [one.id for here in found for one in here if one.status is not Status.EXITED]
+        shown += [one.id for one in self._silent.values() if one.task in self._writers]
         return shown + [missed for id in self._writers if (missed := self._missed(self._assigned[id]))]
 
     def _tell_fence(self) -> None:

@@ -8,11 +8,9 @@ from longshore.api import pages, watching
 from longshore.api.conditions import demanded, etag, met
 from longshore.api.routes import Ask, NoQuery, route
 from longshore.api.wire import answer
-from longshore.control.dependents import Dependents
-from longshore.model.changes import Event
+from longshore.control.dependents import Dependents, services_named
 from longshore.model.errors import NotFound
-from longshore.model.objects import Kind
-from longshore.model.snapshot import Snapshot, service_of_task
+from longshore.model.snapshot import Snapshot
 from longshore.model.views import Page, Scale, ServiceView, ServiceWhy, ServiceWish
 
 
@@ -27,7 +25,7 @@ async def list_services(ask: Ask[ServicesQuery, None]) -> web.StreamResponse:
         dependents = Dependents()
         watched = watching.Watched(
             ids=lambda world: _names(world, ""),
-            touched=lambda event: (*_touched(event), *dependents.touched([event], ask.deps.store.read())),
+            touched=lambda event: (*services_named([event]), *dependents.touched([event], ask.deps.store.read())),
             show=lambda world, name: _shown(ask, name),
         )
         return await watching.watch(ask, watched)
@@ -88,12 +86,6 @@ def _shown_with_tag(status: int, view: ServiceView) -> web.Response:
 def _names(world: Snapshot, after: str) -> Iterable[str]:
     """Also of those that were removed and whose tasks still go."""
     return sorted(name for name in world.services.keys() | world.services_with_tasks.keys() if name > after)
-
-
-def _touched(event: Event) -> Iterable[str]:
-    if event.kind is Kind.SERVICE:
-        return (event.id,)
-    return (service_of_task(event.id),) if event.kind is Kind.TASK else ()
 
 
 def _shown(ask: Ask[ServicesQuery, None], name: str) -> ServiceView | None:

@@ -127,10 +127,10 @@ class BodyReader(Generic[T]):
         """Raises Invalid, or aiohttp's own 413 and 415."""
         encoding = request.headers.get("Content-Encoding", "identity")
         if encoding.lower() != "identity":
-            raise web.HTTPUnsupportedMediaType(text=f"bodies come as they are, not as {encoding}")
+            raise web.HTTPUnsupportedMediaType(text=f"bodies come as they are, not as {_printable(encoding)}")
         content = request.headers.get("Content-Type", JSON)
         if content.split(";")[0].strip().lower() != JSON:
-            raise web.HTTPUnsupportedMediaType(text=f"bodies are {JSON}, not {content}")
+            raise web.HTTPUnsupportedMediaType(text=f"bodies are {JSON}, not {_printable(content)}")
         return self.decode(await request.read())
 
     def decode(self, body: bytes) -> T:

@@ -5,6 +5,7 @@ would let one of them be ignored. Must not know whether the numbers make sense t
 """
 
 import re
+from fractions import Fraction
 
 import msgspec
 
@@ -79,7 +80,7 @@ def deployment(service: Fields) -> Deployment:
             placement(_level(deploy, "placement", places.PLACEMENT)), platform=service.read("platform", Value.word, "")
         ),
         restart=_restart(service, deploy),
-        update=_update(_level(deploy, "update_config", table.UPDATE_CONFIG), replicas),
+        update=_update(_level(deploy, "update_config", table.UPDATE_CONFIG), mode, replicas),
         labels=deploy.read("labels", label_pairs, {}),
     )
 
@@ -117,23 +118,28 @@ def _pids(value: Value) -> int:
 # -- rollouts
 
 
-def _update(fields: Fields, replicas: int) -> UpdateRules:
+def _update(fields: Fields, mode: Mode, replicas: int) -> UpdateRules:
     default = UpdateRules()
+    ratio = fields.stated("max_failure_ratio", _ratio)
+    if ratio is not None and ratio.value and mode is Mode.GLOBAL:
+        ratio.place.note(
+            "a global service has as many tasks as there are nodes, so no part of them is a number; remove"
+        )
     return UpdateRules(
         order=fields.read("order", lambda value: value.one_of(_ORDERS), None),
         parallelism=fields.read("parallelism", Value.integer, default.parallelism),
         delay_s=fields.read("delay", lambda value: value.of(duration_s), default.delay_s),
         monitor_s=fields.read("monitor", lambda value: value.of(duration_s), default.monitor_s),
-        failures_max=int(fields.read("max_failure_ratio", _ratio, 0.0) * replicas),
+        failures_max=int(ratio.value * replicas) if ratio is not None else 0,
         on_failure=fields.read("failure_action", lambda value: value.one_of(_ON_FAILURE), default.on_failure),
     )
 
 
-def _ratio(value: Value) -> float:
+def _ratio(value: Value) -> Fraction:
     ratio = value.of(cores)
     if ratio > 1:
         raise value.fault("must be from 0 to 1")
-    return ratio
+    return Fraction(str(ratio))  # as it was written, so that 0.29 of 100 is 29
 
 
 # -- restarts

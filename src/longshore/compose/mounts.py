@@ -69,11 +69,10 @@ def _short(item: Value, volumes: Mapping[str, str]) -> Mount:
         raise item.fault(f"{quoted(text)} is a volume without a name, whose content is lost with each task; {_HOW}")
     if len(rest) > 2 or not source:
         raise item.fault(f"{quoted(text)} is no volume; {_HOW}")
-    read_only = False
-    for option in rest[1].split(",") if len(rest) == 2 else ():
-        if option not in ("ro", "rw"):
-            raise item.fault(f"the option {quoted(option)} is not supported: {_OPTIONS_REFUSED}")
-        read_only = option == "ro"
+    option = rest[1] if len(rest) == 2 else "rw"
+    if option not in ("ro", "rw"):
+        raise item.fault(f"the option {quoted(option)} is not supported: {_OPTIONS_REFUSED}")
+    read_only = option == "ro"
     target = _target(item, rest[0])
     if source[0] in "./~":
         return Mount(kind=MountKind.BIND, source=_bound(item, source), target=target, read_only=read_only)
@@ -136,16 +135,21 @@ def _tmpfs(value: Value) -> list[Mount]:
 
 def _tmpfs_item(item: Value) -> Mount:
     target, colon, options = item.word().partition(":")
-    size, read_only = 0, False
+    given: dict[str, str] = {}
     for option in options.split(",") if colon else ():
         name, _, text = option.partition("=")
-        if name == "size":
-            size = item.parsed(text, size_bytes)
-        elif option in ("ro", "rw"):
-            read_only = option == "ro"
-        else:
+        if name != "size" and option not in ("ro", "rw"):
             raise item.fault(f"the option {quoted(option)} is not supported: only size, ro and rw are")
-    return Mount(kind=MountKind.TMPFS, target=_target(item, target), read_only=read_only, size_bytes=size)
+        key, value = (name, text) if name == "size" else ("access", option)
+        if key in given:
+            raise item.fault(f"the option {quoted(option)} says again what another one said; keep one of them")
+        given[key] = value
+    return Mount(
+        kind=MountKind.TMPFS,
+        target=_target(item, target),
+        read_only=given.get("access") == "ro",
+        size_bytes=item.parsed(given["size"], size_bytes) if "size" in given else 0,
+    )
 
 
 # -- paths and names

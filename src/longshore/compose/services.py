@@ -104,13 +104,15 @@ def _words(value: Value) -> tuple[str, ...] | None:
 
 
 def _security(value: Value) -> bool:
-    wanted = DEFAULT.no_new_privileges
+    wanted = None
     for item in value.items():
         text = item.word()
         if text not in _SECURITY:
             raise item.fault(f"{quoted(text)} is not supported: only no-new-privileges is")
+        if wanted is not None:
+            raise item.fault("no-new-privileges is set twice; keep one of them")
         wanted = _SECURITY[text]
-    return wanted
+    return DEFAULT.no_new_privileges if wanted is None else wanted
 
 
 # -- health

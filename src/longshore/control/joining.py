@@ -8,7 +8,7 @@ import re
 
 from msgspec.structs import replace
 
-from longshore.decide.admission import admit_node_labels, admit_node_name
+from longshore.decide.admission import admit_address, admit_node_labels, admit_node_name
 from longshore.decide.placing import admit_resources, admit_taints
 from longshore.model.changes import Change, Guard, deleted
 from longshore.model.errors import Conflict, Denied, Invalid
@@ -37,6 +37,7 @@ def admitted(
     Raises Denied or Invalid for good, Conflict if it may try again later.
     """
     admit_node_name(hello.node, field="node")
+    admit_address(hello.address, field="address")
     admit_node_labels(hello.labels, field="labels")
     admit_taints(hello.taints, field="taints")
     admit_resources(hello.resources, field="resources")

@@ -14,12 +14,27 @@ from longshore.model.messages import LogsUnwanted, LogsWanted
 from longshore.ports import ManagerChannel
 
 LINES_MAX = 10_000
-"""Lines that wait for one reader before it is cut off."""
+CHARACTERS_MAX = 16 * 2**20
+"""What may wait for one reader before it is cut off."""
 
 
 class _End:
-    def __init__(self, error: str) -> None:
+    def __init__(self, error: str, *, by_worker: bool) -> None:
         self.error = error
+        self.by_worker = by_worker
+        """Whether the worker is done with it, and need not be told."""
+
+
+class _Reader:
+    def __init__(self) -> None:
+        self.waiting: asyncio.Queue[LogLine | _End] = asyncio.Queue()
+        self.characters = 0
+        self.ended = False
+
+    def end(self, end: _End) -> None:
+        if not self.ended:
+            self.ended = True
+            self.waiting.put_nowait(end)
 
 
 class LogStreams:
@@ -27,7 +42,7 @@ class LogStreams:
 
     def __init__(self, channel: ManagerChannel) -> None:
         self._channel = channel
-        self._readers: dict[int, asyncio.Queue[LogLine | _End]] = {}
+        self._readers: dict[int, _Reader] = {}
         self._last = 0
 
     async def read(
@@ -36,20 +51,20 @@ class LogStreams:
         """Lines of one container; raises Unavailable if they are cut off before their end."""
         self._last += 1
         request = self._last
-        # Room for an end on top of the lines, so that an end is never lost.
-        waiting: asyncio.Queue[LogLine | _End] = asyncio.Queue(LINES_MAX + 1)
-        self._readers[request] = waiting
+        reader = self._readers[request] = _Reader()
         try:
             await self._channel.send(
                 LogsWanted(request=request, container_id=container_id, follow=follow, tail=tail, since=since)
             )
             while True:
-                one = await waiting.get()
+                one = await reader.waiting.get()
                 if isinstance(one, _End):
-                    del self._readers[request]  # the worker is done with it, and need not be told
+                    if one.by_worker:
+                        del self._readers[request]
                     if one.error:
                         raise Unavailable(one.error)
                     return
+                reader.characters -= len(one.text)
                 yield one
         finally:
             if self._readers.pop(request, None) is not None:
@@ -63,20 +78,21 @@ class LogStreams:
 
     def lines(self, request: int, lines: Sequence[LogLine]) -> None:
         """Lines came from the worker."""
-        waiting = self._readers.get(request)
-        if waiting is None:
+        reader = self._readers.get(request)
+        if reader is None or reader.ended:
             return
         for line in lines:
-            if waiting.qsize() >= LINES_MAX:
-                self.finish(request, f"the reader was more than {LINES_MAX} lines behind")
+            if reader.waiting.qsize() >= LINES_MAX or reader.characters >= CHARACTERS_MAX:
+                reader.end(_End("the reader did not keep up with the lines", by_worker=False))
                 return
-            waiting.put_nowait(line)
+            reader.characters += len(line.text)
+            reader.waiting.put_nowait(line)
 
     def finish(self, request: int, error: str) -> None:
         """The worker has no more lines for this request. The reader itself lets go of it."""
-        waiting = self._readers.get(request)
-        if waiting is not None and waiting.qsize() <= LINES_MAX:
-            waiting.put_nowait(_End(error))
+        reader = self._readers.get(request)
+        if reader is not None:
+            reader.end(_End(error, by_worker=True))
 
     def end(self, error: str) -> None:
         """The session is over."""

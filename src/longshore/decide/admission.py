@@ -114,6 +114,12 @@ def admit_dial(text: str, *, field: str) -> str:
     return match(grammar.DIAL, text, field, rule)
 
 
+def admit_address(text: str, *, field: str) -> str:
+    """Where the ports of a node answer; what entries are told of, and people shown."""
+    rule = "a node's address is a name or an IP address without a zone; say which with --address"
+    return match(grammar.ADDRESS, text, field, rule)
+
+
 def admit_node_labels(labels: Mapping[str, str], *, field: str) -> dict[str, str]:
     """A node's labels: what constraints can name, nothing else."""
     check_count(labels, field, "labels")

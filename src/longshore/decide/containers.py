@@ -199,7 +199,7 @@ def _exited(assigned: Assigned, container: Container, progress: Progress | None,
         return _said(State.STOPPED, assigned, Reason.STOPPED, container=container)
     if progress is not None and progress.reason is Reason.FENCED:
         return _said(State.STOPPED, assigned, Reason.FENCED, progress.message, container)
-    if container.oom_killed:
+    if container.oom_killed and container.exit_code:  # it may have been a child that it could do without
         limit = assigned.spec.limits.memory
         words = f"it used more than its limit of {limit} bytes" if limit else "the machine ran out of memory"
         return _said(State.FAILED, assigned, Reason.OOM_KILLED, words, container)

@@ -13,6 +13,7 @@ import msgspec
 from msgspec.structs import replace
 
 from longshore.decide import grammar, restart, wishes
+from longshore.decide.admission import admit
 from longshore.model.changes import Change, deleted
 from longshore.model.errors import Conflict, NotFound
 from longshore.model.lifecycle import Owner, State
@@ -39,6 +40,8 @@ LABEL_NAME = "posted.name"
 
 RESTARTS_MAX = 3
 """How often a task that says nothing of restarts is begun again after it failed, without a stable run between."""
+_SOME_IMAGE = "none"
+"""Stands for the image that a posting does not name yet, where all else of it is looked at."""
 _FORGET_EVERY = 64
 _FORGET_AT_ONCE = 50
 _PROBE_S = 5.0
@@ -104,6 +107,7 @@ def post(world: Snapshot, posting: Posting, now: float, kept: int = POSTINGS_KEP
 
     Raises Conflict if another task runs under its id, Invalid for what could not run anywhere.
     """
+    admit_posting(posting)
     current = world.postings.get(posting.id)
     fresh = current is None or current.stopped_at is not None or not _runs(world, current)
     if current is not None and not fresh:
@@ -121,6 +125,11 @@ def post(world: Snapshot, posting: Posting, now: float, kept: int = POSTINGS_KEP
         changes += wishes.remove_service(world, current.service)
     changes.append(_posting_change(current, made, Reason.POSTED))
     return changes + (_service_changes(world, made, now) if made.service else [])
+
+
+def admit_posting(posting: Posting, *, field: str = "spec") -> None:
+    """Raises Invalid for what could not run anywhere, whether or not it names an image yet."""
+    admit(spec_of(posting if posting.image else replace(posting, image=_SOME_IMAGE)), field=field)
 
 
 def _runs(world: Snapshot, posting: Posting) -> bool:
@@ -218,7 +227,7 @@ def service_name(text: str) -> str:
     """The nearest thing to `text` that can name a service."""
     slug = re.sub("[^a-z0-9]+", "-", text.lower()).strip("-")
     if len(slug) > grammar.NAME_MAX:
-        mark = hashlib.sha256(text.encode()).hexdigest()[:8]
+        mark = hashlib.sha256(text.encode(errors="replace")).hexdigest()[:8]
         slug = f"{slug[: grammar.NAME_MAX - 9].rstrip('-')}-{mark}"
     return slug or "task"
 

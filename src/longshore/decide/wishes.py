@@ -243,25 +243,26 @@ def patch_node(world: Snapshot, name: str, patch: NodePatch, now: float) -> list
         resources=patched_resources(node, patch),
         availability=patch.availability or node.availability,
     )
-    if patch.availability is not None:
-        after = replace(after, drain_by=_deadline(patch, now))
+    if patch.availability is not None or patch.deadline_s is not None:
+        after = replace(after, drain_by=_deadline(after, patch.deadline_s, now))
     if after == node:
         return []
     told = [] if after.availability is node.availability else [f"{node.availability} to {after.availability}"]
+    told += ["deadline"] if after.drain_by != node.drain_by and not told else []
     told += [f"label {key}" for key in sorted(wanted) if node.labels.get(key) != labels.get(key)]
     told += ["taints"] if after.taints != node.taints else []
     told += ["resources"] if after.resources != node.resources else []
     return [_node_change(node, after, Reason.NODE_CHANGED, ", ".join(told))]
 
 
-def _deadline(patch: NodePatch, now: float) -> float | None:
-    if patch.deadline_s is None or patch.availability is None:
+def _deadline(node: Node, deadline_s: float | None, now: float) -> float | None:
+    if deadline_s is None:
         return None
-    if not patch.availability.gives_up:
+    if not node.availability.gives_up:
         raise Invalid("only a node that gives its tasks up has a deadline for it", field="deadline_s")
-    if not 0 <= patch.deadline_s <= DAY_S:  # written so that NaN is refused too
+    if not 0 <= deadline_s <= DAY_S:  # written so that NaN is refused too
         raise Invalid(f"a deadline is 0 to {DAY_S:g} seconds away", field="deadline_s")
-    return now + patch.deadline_s
+    return now + deadline_s
 
 
 def register_node(world: Snapshot, name: str, healthy: bool, dial: str, now: float) -> list[Change]:

@@ -103,7 +103,10 @@ class DockerEngine:
             if seen is not None:
                 return seen
             async with at_once:
-                return await self.container(entry.id)
+                try:
+                    return await self.container(entry.id)
+                except Unavailable:
+                    return docker_json.unknown(entry)
 
         looked = await _all(look(entry) for entry in listed)
         return [container for container in looked if container is not None]
@@ -402,12 +405,14 @@ def _is_no_such_container(declined: Declined) -> bool:
 
 async def _all(work: Iterable[Coroutine[None, None, T]]) -> list[T]:
     """All results in order, or the first failure and nothing left running."""
+    # Not a TaskGroup: see `loop.together`.
+    tasks = [asyncio.create_task(one) for one in work]
     try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one) for one in work]
-    except ExceptionGroup as failures:
-        raise failures.exceptions[0] from None
-    return [task.result() for task in tasks]
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _well_known(cgroups: Cgroups, ids: list[str]) -> list[Account | None]:

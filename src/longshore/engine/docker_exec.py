@@ -16,6 +16,7 @@ from longshore.engine.docker_http import Wire
 from longshore.engine.docker_json import Created, Executed
 from longshore.engine.docker_logs import HEADER_BYTES
 from longshore.model.containers import Ran
+from longshore.model.errors import Unavailable
 
 OUTPUT_BYTES = 4096
 """What is kept of the end of what a program wrote."""
@@ -44,6 +45,8 @@ async def run(wire: Wire, id: str, command: Sequence[str], timeout_s: float) -> 
         executed = (await wire.call("GET", f"{path}/json")).read(Executed)
         if not executed.running and executed.exit_code is not None:
             return Ran(executed.exit_code, output.text())
+        if loop.time() >= give_up and not executed.pid:
+            raise Unavailable("the engine did not begin the program in its time")
         if loop.time() >= give_up:
             return Ran(None, output.text())
         await asyncio.sleep(min(LOOK_AGAIN_S, give_up - loop.time()))

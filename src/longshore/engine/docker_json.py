@@ -136,6 +136,8 @@ class Executed(msgspec.Struct, frozen=True, rename="pascal"):
 
     running: bool
     exit_code: int | None = None
+    pid: int = 0
+    """Zero until it was begun."""
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -225,6 +227,13 @@ def seen_in_list(listed: Listed) -> Container | None:
             (port.private_port, port.type, port.ip, port.public_port) for port in listed.ports or () if port.public_port
         ),
     )
+
+
+def unknown(listed: Listed) -> Container:
+    """One that is listed, and nothing more is to be had of it."""
+    labels = listed.labels or {}
+    task, mark = labels.get(LABEL_TASK, ""), labels.get(LABEL_SPEC, "")
+    return Container(id=listed.id, task=task, fingerprint=mark, status=Status.UNKNOWN)
 
 
 def just_made(id: str, order: ContainerOrder) -> Container:

@@ -24,6 +24,8 @@ class Status(StrEnum):
     CREATED = "created"
     RUNNING = "running"
     EXITED = "exited"
+    UNKNOWN = "unknown"
+    """It is listed, and the engine says no more of it for now: whoever keeps a picture keeps what it had."""
 
 
 class Health(StrEnum):

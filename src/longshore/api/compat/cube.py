@@ -91,7 +91,7 @@ def read_task(task: Fields, *, id: str) -> Posting:
 
 def _not_negative(value: float, path: str) -> float:
     if value < 0:
-        raise Invalid(f"{path} is {value:g}; it cannot be less than nothing", field=path)
+        raise Invalid(f"{path} is {value}; it cannot be less than nothing", field=path)
     return value
 
 

@@ -21,7 +21,7 @@ from longshore.api.compat.refusals import Refuse, as_cube, as_gokube, as_text, n
 from longshore.api.labels import has_label
 from longshore.api.routes import Ask, Route, route
 from longshore.api.wire import answer
-from longshore.decide.postings import Phase, Shown
+from longshore.decide.postings import Phase, Shown, admit_posting
 from longshore.model.errors import Denied, Failure, Invalid
 
 T = TypeVar("T")
@@ -172,12 +172,16 @@ def _part(found: list[Shown], query: TasksQuery) -> tuple[list[Shown], str | Non
 
 
 async def _post_all(ask: Ask[Any, Any], items: list[object]) -> list[Shown]:
-    """All are read before the first is run, so that a slip in the last leaves nothing half done."""
+    """All are read and admitted before the first is run, so that a slip in the last leaves nothing half done; what
+    stands in the way of one in the cluster, such as another task of its id, shows only at its turn."""
     if not items:
         raise Invalid("the list is empty: there is no task in it")
     if len(items) > POSTED_AT_ONCE_MAX:
         raise Invalid(f"{len(items)} tasks at once are more than {POSTED_AT_ONCE_MAX}")
     asked = [orchestrator.read_body(Fields(item, f"[{place}]")) for place, item in enumerate(items)]
+    for place, one in enumerate(asked):
+        if not one.stops:
+            admit_posting(one.posting, field=f"[{place}]")
     return [await _run(ask, one) for one in asked]
 
 

@@ -25,7 +25,7 @@ class Asked(msgspec.Struct, frozen=True):
 
 PORTS_MAX = 128
 _SPEC = re.compile(
-    r"(?:(?P<ip>\[[^\]]*\]|[^:]*):)?(?:(?P<host>[0-9]*(?:-[0-9]+)?):)?(?P<container>[0-9]+(?:-[0-9]+)?)"
+    r"(?:(?P<ip>\[[^\]]*\]|[^:]*):)?(?:(?P<host>[0-9]*(?:-[0-9]+)?):)?(?P<container>[0-9]{1,5}(?:-[0-9]{1,5})?)"
     r"(?:/(?P<protocol>[A-Za-z]+))?"
 )
 

@@ -74,7 +74,10 @@ class Fields:
             return 0.0
         if not isinstance(value, int | float) or isinstance(value, bool):
             raise self._wrong(names, value, "a number")
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError as error:
+            raise self._wrong(names, value, "a number") from error
 
     def truth(self, *names: str) -> bool:
         value = self.value(*names)

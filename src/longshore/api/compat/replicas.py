@@ -86,7 +86,7 @@ def read_creation(body: Fields) -> Creation:
 
 def read_path(parts: Iterable[str]) -> Creation:
     """`image/3`, or `registry/repository/image/3`, where the registry may have slashes of its own."""
-    *names, replicas = [part for part in parts if part]
+    *names, replicas = [part for part in parts if part] or [""]
     if not re.fullmatch(r"[0-9]{1,6}", replicas):
         raise Invalid(f"{replicas[:40]!r} is no number of replicas", field="replicas")
     if not names:

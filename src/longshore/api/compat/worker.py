@@ -105,6 +105,10 @@ def _door(deps: WorkerDeps) -> Any:
             response = refusal(failure)
         except web.HTTPException as error:
             response = foreign(error, request.path)
+        except web.RequestPayloadError as error:
+            response = foreign(
+                web.HTTPBadRequest(text=f"the body broke off or is not well-formed: {error}"), request.path
+            )
         except ConnectionError:
             raise  # the asker left; nobody is there to be told
         except Exception:
@@ -124,7 +128,7 @@ def _admit(deps: WorkerDeps, request: web.Request) -> None:
         check_same_site(request)
         return
     given = request.headers.get("Authorization", "").removeprefix("Bearer ").strip()
-    if not hmac.compare_digest(given.encode(), deps.secret.encode()):
+    if not hmac.compare_digest(given.encode(errors="replace"), deps.secret.encode()):
         raise Denied("this needs the worker's token: Authorization: Bearer SECRET")
 
 
