@@ -74,6 +74,8 @@ NONSENSE: list[tuple[str, str, dict[str, Any], int, str | None]] = [
     ("PUT", "/v1/services/web", {"json": {"spec": SPEC}, "headers": {"If-None-Match": "*"}}, 412, None),
     ("PUT", "/v1/services/a", {"data": b"x", "headers": {"Content-Type": "text/yaml"}}, 415, None),
     ("PUT", "/v1/services/a", {"data": b"x", "headers": {"Content-Encoding": "br"}}, 415, None),
+    ("PUT", "/v1/services/a", {"data": b"x", "headers": {"Content-Type": "text/\udcff"}}, 415, None),
+    ("PUT", "/v1/services/a", {"data": b"x", "headers": {"Content-Encoding": "\udcff"}}, 415, None),
     ("PUT", "/v1/apps/shop", {"json": {"services": {"a": SPEC, "b": {}}}}, 400, "services[...].image"),
     ("PUT", "/v1/apps/shop", {"json": {"services": {"B": SPEC}}}, 400, "services"),
     ("POST", "/v1/plan", {"json": {"services": {}}}, 400, "app"),

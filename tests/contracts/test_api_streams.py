@@ -10,11 +10,12 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from longshore.api.streams import Streams
 from longshore.main.clock import MachineClock
 from longshore.model.lifecycle import State
-from longshore.model.objects import Kind, Object, Task
+from longshore.model.objects import Kind, Object, ReleasePhase, Task
 from longshore.model.views import EventView, Problem, ServiceView
 from longshore.store.memory import MemoryStore
 from tests import situations
@@ -211,6 +212,17 @@ async def test_a_service_is_shown_again_when_its_tasks_change(manager: Manager) 
             status = msgspec.json.decode(frame["data"], type=ServiceView).status
             seen += 1
         assert seen <= 2 + (time.monotonic() - began) / 0.1, "changes are not gathered"
+
+
+async def test_a_service_is_shown_again_when_its_release_changes(manager: Manager) -> None:
+    """Which may be all that changes: a pause, or the end of the time that a release is watched for."""
+    async with reading(manager, "/v1/services?watch=true") as stream:
+        await stream.take(2)
+        release = manager.store.read().release("web", 1)
+        assert release is not None
+        await put(manager.store, replace(release, phase=ReleasePhase.PAUSED))
+        (frame,) = await stream.take(1)
+        assert msgspec.json.decode(frame["data"], type=ServiceView).status.rollout is ReleasePhase.PAUSED
 
 
 async def test_a_node_is_watched(manager: Manager) -> None:

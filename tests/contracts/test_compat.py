@@ -161,6 +161,9 @@ async def test_a_file_of_several_is_run_whole_or_not_at_all(manager: Manager) ->
     status, answer = await send(manager, "POST", "/tasks", [*good, {"Name": "bad", "Image": 7}])
     assert (status, "[3].Image" in answer["Message"]) == (400, True)
     assert (await send(manager, "GET", "/tasks"))[1] == []
+    status, answer = await send(manager, "POST", "/tasks", [*good, {"Name": "bad", "Image": "Web:1"}])
+    assert (status, "[3].image" in answer["Message"]) == (400, True), answer
+    assert (await send(manager, "GET", "/tasks"))[1] == []
     assert [one["Name"] for one in await posted(manager, good)] == ["t0", "t1", "t2"]
 
 
@@ -228,6 +231,9 @@ async def test_stopping_twice_and_starting_again(manager: Manager) -> None:
         (event(Memory=-1), "less than nothing"),
         (event(Memory=1.5), "not a whole number"),
         (event(Cpu=-0.5), "less than nothing"),
+        (event(Cpu=10**400), "not a number"),
+        (event(Memory=-(10**400)), "less than nothing"),
+        (event(ExposedPorts=["9" * 5_000]), "no port"),
         (event(Image="Not An Image"), "no image reference"),
         (event(RestartPolicy="sometimes"), "RestartPolicy"),
         (event(ExposedPorts=["x"]), "no port"),
@@ -240,6 +246,7 @@ async def test_stopping_twice_and_starting_again(manager: Manager) -> None:
         (event(PortBindings=["80"]), "not an object"),
         (event(Env=["A"]), "KEY=VALUE"),
         ({"ID": "a/b", "Status": "pending"}, "will not do"),
+        ({"ID": "big", "Status": "pending", "Env": ["A=" + "x" * 300_000]}, "over 64 KiB"),
         ({"ID": "../etc", "Status": "pending"}, "will not do"),
     ],
 )
@@ -410,6 +417,7 @@ async def test_status_and_state_say_the_same(manager: Manager) -> None:
         ("/create", "["),
         ("/create_container/web:1/many", ""),
         ("/create_container/3", ""),
+        ("/create_container//", ""),
     ],
 )
 async def test_creations_that_make_no_sense(manager: Manager, path: str, body: str) -> None:

@@ -3,14 +3,20 @@
 import asyncio
 import random
 
+import pytest
+from aiohttp import web
+
 from longshore.agent.worker import Identity, Worker
+from longshore.api.compat.worker import WorkerDeps, make_worker_app
 from longshore.channel import pipe
+from longshore.control.postings import Postings
 from longshore.engine.fake import FakeEngine, FakeMachine, FakeProber
+from longshore.main.clock import MachineClock
 from longshore.model.containers import Assigned
 from longshore.model.messages import Assignment, AssignmentPart, Hello, Welcome
 from longshore.model.objects import NodeStats
 from longshore.model.spec import ServiceSpec
-from longshore.ports import ManagerChannel
+from longshore.ports import Clock, ManagerChannel
 from longshore.simulate.clockwork import VirtualClock, run_in_virtual_time
 from tests.engines import DEMO
 from tests.situations import task
@@ -28,6 +34,20 @@ async def no_figures(container_ids: tuple[str, ...]) -> NodeStats:
     return NodeStats()
 
 
+def made(machine: FakeMachine, clock: Clock) -> Worker:
+    return Worker(
+        FakeEngine(machine),
+        clock,
+        identity=Identity(node="n1", token="secret"),
+        address="127.0.0.1",
+        labels={},
+        starts=asyncio.Semaphore(1),
+        remember=lambda identity: None,
+        figures=no_figures,
+        prober=FakeProber(machine),
+    )
+
+
 async def welcomed(worker: Worker, group: asyncio.TaskGroup) -> tuple[ManagerChannel, "asyncio.Task[None]"]:
     """The manager's end of another session."""
     manager, end = pipe()
@@ -40,18 +60,7 @@ async def welcomed(worker: Worker, group: asyncio.TaskGroup) -> tuple[ManagerCha
 def test_a_part_of_an_assignment_is_nothing_before_the_rest_has_come() -> None:
     async def main() -> None:
         clock = VirtualClock()
-        machine = FakeMachine(random.Random(1), clock)
-        worker = Worker(
-            FakeEngine(machine),
-            clock,
-            identity=Identity(node="n1", token="secret"),
-            address="127.0.0.1",
-            labels={},
-            starts=asyncio.Semaphore(1),
-            remember=lambda identity: None,
-            figures=no_figures,
-            prober=FakeProber(machine),
-        )
+        worker = made(FakeMachine(random.Random(1), clock), clock)
         async with asyncio.TaskGroup() as group:
             manager, serving = await welcomed(worker, group)
             await manager.send(Assignment(revision=1, full=True, put=(held(1), held(2))))
@@ -75,3 +84,40 @@ def test_a_part_of_an_assignment_is_nothing_before_the_rest_has_come() -> None:
             serving.cancel()
 
     run_in_virtual_time(main())
+
+
+@pytest.mark.parametrize(
+    ("token", "body", "status"),
+    [
+        (b"lsw_right", b"", 200),
+        (b"lsw_wrong", b"", 401),
+        (b"", b"", 401),
+        (b"\xff\xfe", b"", 401),
+        ("lsw_ŕight".encode(), b"", 401),
+        (b"lsw_right", b"Transfer-Encoding: chunked\r\n\r\nnonsense", 400),
+    ],
+)
+async def test_the_door_of_a_worker(token: bytes, body: bytes, status: int) -> None:
+    """Whatever bytes are shown there."""
+    clock = MachineClock()
+    machine = FakeMachine(random.Random(1), clock)
+
+    async def begin() -> Postings:
+        raise AssertionError("nothing is run here")
+
+    worker = made(machine, clock)
+    deps = WorkerDeps(worker=worker, engine=FakeEngine(machine), secret="lsw_right", begin=begin, own=lambda: None)
+    runner = web.AppRunner(make_worker_app(deps), access_log=None)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        reader, writer = await asyncio.open_connection(*runner.addresses[0][:2])
+        method = b"POST" if body else b"GET"
+        writer.write(method + b" /tasks HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer " + token)
+        writer.write(b"\r\n" + (body or b"\r\n"))
+        line = await asyncio.wait_for(reader.readline(), 5)
+        assert int(line.split()[1]) == status
+        writer.close()
+    finally:
+        await runner.cleanup()

@@ -28,6 +28,7 @@ from longshore.model.spec import (
     RestartOn,
     RestartPolicy,
     ServiceSpec,
+    UpdateRules,
 )
 from tests.tables.composed import app_of, assert_refused, service, spec_of
 
@@ -104,6 +105,11 @@ TEXTS: list[tuple[str, dict[str, Any]]] = [
     ("security_opt: ['no-new-privileges:true']", {"no_new_privileges": True}),
     ("security_opt: ['no-new-privileges:false']", {"no_new_privileges": False}),
     ("security_opt: [no-new-privileges=false]", {"no_new_privileges": False}),
+    (
+        "deploy: {replicas: 100, update_config: {max_failure_ratio: 0.29}}",
+        {"replicas": 100, "update": UpdateRules(failures_max=29)},
+    ),
+    ("deploy: {mode: global, update_config: {max_failure_ratio: 0}}", {"mode": Mode.GLOBAL}),
     ("x-mine: {anything: [1, $, 2]}", {}),
     ("user: a # a note", {"user": "a"}),
 ]

@@ -512,6 +512,16 @@ def test_a_node_has_until_its_deadline(
     assert change.after.drain_by == expected
 
 
+def test_a_node_that_gives_up_already_is_given_a_deadline() -> None:
+    draining = node("n1", availability=Availability.DRAINED)
+    (change,) = wishes.patch_node(world(draining), "n1", NodePatch(deadline_s=60.0), NOW)
+    assert isinstance(change.after, Node)
+    assert (change.after.availability, change.after.drain_by) == (Availability.DRAINED, NOW + 60.0)
+    assert change.message == "deadline"
+    with pytest.raises(Invalid, match="gives its tasks up"):
+        wishes.patch_node(world(node("n1")), "n1", NodePatch(deadline_s=60.0), NOW)
+
+
 @pytest.mark.parametrize(
     ("availability", "deadline_s", "words"),
     [
