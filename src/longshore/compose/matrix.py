@@ -34,7 +34,8 @@ the other way hides a mistake.
   [volumes](operations.md#volumes). A volume without a name is refused, as each task would get a new one. An `external`
   volume that a node does not have is made there, empty.
 - **Variables** that are unset and have no default are an error, not an empty string. This holds for `.env` and
-  `env_file` too; quote a value with `'…'` there, or write `$$` in the Compose file, to mean a dollar sign.
+  `env_file` too; quote a value with `'…'` there, or write `$$` in the Compose file, to mean a dollar sign. A value
+  that begins with `#` there is quoted too: Compose's versions do not agree on whether it is a comment.
 - **Twice** is once too often: a key given twice, or two keys that say the same thing differently (`cpus` and
   `deploy.resources.limits.cpus`, `restart` and `deploy.restart_policy`, `scale` and `deploy.replicas`), are refused.
 - **Labels** under `deploy` are merged with those of the service: both end up on the containers.
