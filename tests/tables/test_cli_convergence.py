@@ -4,11 +4,11 @@ import pytest
 from msgspec.structs import replace
 
 from longshore.cli.convergence import SERVICES, TASKS_OF_APP, Convergence, Goal, Outcome, in_trouble, watch_of
-from longshore.cli.references import newest
+from longshore.cli.references import newest, standing
 from longshore.cli.trouble import with_log
 from longshore.client import Broken, Gone, Item, Ready
 from longshore.model.lifecycle import State, Wanted
-from longshore.model.objects import Task
+from longshore.model.objects import ReleasePhase, Task
 from longshore.model.spec import HealthCheck, Mode, ServiceSpec
 from longshore.model.views import Phase, ServiceStatus, ServiceView
 from tests.tables.talking import task
@@ -24,6 +24,9 @@ def view(
     settled: bool = False,
     ready: int = 0,
     wanted: int = 1,
+    release: int = 1,
+    rollout: ReleasePhase = ReleasePhase.DONE,
+    rolls_back: int = 0,
     **spec: object,
 ) -> ServiceView:
     status = ServiceStatus(
@@ -36,13 +39,15 @@ def view(
         failed=0,
         pending=0,
         settled=settled,
+        rollout=rollout,
+        rolls_back=rolls_back,
     )
     return ServiceView(
         name=name,
         app="",
         spec=ServiceSpec(image="x", **spec),  # type: ignore[arg-type]
         status=status,
-        release=1,
+        release=release,
         created_at=1.0,
         updated_at=1.0,
         revision=1,
@@ -53,8 +58,10 @@ SETTLED = view(phase=Phase.RUNNING, settled=True, ready=1)
 RUNNING = task("web.1.1", state=State.RUNNING, ready=True, node="n1", container_id="c")
 
 
-def convergence(*known: Task, settle: tuple[str, ...] = ("web",), leave: tuple[str, ...] = ()) -> Convergence:
-    one = Convergence(Goal(settle=settle, leave=leave), known, steady_s=STEADY_S)
+def convergence(
+    *known: Task, settle: tuple[str, ...] = ("web",), leave: tuple[str, ...] = (), release: bool = False
+) -> Convergence:
+    one = Convergence(Goal(settle=settle, leave=leave, release=release), known, steady_s=STEADY_S)
     if settle:
         one.expect(SERVICES)
     for name in (*settle, *leave):
@@ -154,6 +161,42 @@ def test_only_the_phase_failed_is_failure() -> None:
     assert one.outcome(0.0) is None
     one.take(SERVICES, Item(view(phase=Phase.FAILED)))
     assert one.outcome(0.0) is Outcome.FAILED
+
+
+@pytest.mark.parametrize("release", [1, 2])
+def test_a_release_is_waited_for_until_it_was_judged_if_there_is_one_to_come_back_to(release: int) -> None:
+    one = convergence(RUNNING, release=True)
+    ready(one)
+    one.take(SERVICES, Item(view(settled=True, ready=1, release=release, rollout=ReleasePhase.ROLLING)))
+    one.take(WEB, Item(RUNNING))
+    assert one.outcome(60.0) is (Outcome.CONVERGED if release == 1 else None)
+    one.take(SERVICES, Item(view(settled=True, ready=1, release=release, rollout=ReleasePhase.DONE)))
+    assert one.outcome(61.0) is Outcome.CONVERGED
+
+
+def test_a_release_that_was_taken_back_is_followed_to_the_end_of_that() -> None:
+    one = convergence(RUNNING, release=True)
+    ready(one)
+    one.take(SERVICES, Item(view(release=2, rollout=ReleasePhase.ROLLING)))
+    one.take(WEB, Item(RUNNING))
+    one.take(SERVICES, Item(view(release=3, rollout=ReleasePhase.ROLLING, rolls_back=2)))
+    assert one.outcome(1.0) is None
+    one.take(SERVICES, Item(view(settled=True, ready=1, release=3, rollout=ReleasePhase.DONE, rolls_back=2)))
+    assert one.outcome(2.0) is Outcome.FAILED
+
+
+@pytest.mark.parametrize("rolls_back", [0, 3], ids=["as wished by another", "where another's was taken back"])
+def test_a_release_in_whose_place_another_came_is_failure(rolls_back: int) -> None:
+    one, scaled = convergence(RUNNING, release=True), convergence(RUNNING)
+    for each in (one, scaled):
+        ready(each)
+        each.take(SERVICES, Item(view(release=2, rollout=ReleasePhase.ROLLING)))
+        each.take(WEB, Item(RUNNING))
+        there = view(settled=True, ready=1, release=4, rollout=ReleasePhase.DONE, rolls_back=rolls_back)
+        each.take(SERVICES, Item(there))
+    assert one.outcome(1.0) is Outcome.FAILED
+    assert [each.name for each in one.overtaken()] == ["web"]
+    assert scaled.outcome(1.0) is Outcome.CONVERGED, "how many there are is of no release"
 
 
 def test_a_service_that_somebody_removes_is_failure() -> None:
@@ -266,3 +309,15 @@ def test_the_log_is_of_the_newest_that_had_a_container() -> None:
     other = task("web.2.9", container_id="c")
     assert with_log([old, newer, waiting, other], waiting) == newer
     assert with_log([waiting], waiting) is None
+
+
+def test_who_stands_for_a_slot() -> None:
+    tasks = [
+        task("web.1.1", state=State.RUNNING),
+        task("web.1.2", state=State.FAILED),
+        task("web.2.1", state=State.RUNNING, wanted=Wanted.STOPPED),
+        task("web.2.2", state=State.FAILED),
+        task("web.3.1", state=State.RUNNING),
+        task("web.3.2", state=State.STARTING, relieves="web.3.1"),
+    ]
+    assert [one.id for one in standing(tasks)] == ["web.1.1", "web.2.2", "web.3.1"]

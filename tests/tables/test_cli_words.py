@@ -160,6 +160,7 @@ def test_what_is_no_port(text: str) -> None:
         ("data:/d", Mount(kind=MountKind.VOLUME, source="data", target="/d")),
         ("/etc/a:/a:ro", Mount(kind=MountKind.BIND, source="/etc/a", target="/a", read_only=True)),
         ("type=tmpfs,target=/t,size=1m", Mount(kind=MountKind.TMPFS, target="/t", size_bytes=MIB)),
+        ("type=bind,src=/a,dst=/b,readonly=True", Mount(kind=MountKind.BIND, source="/a", target="/b", read_only=True)),
         ("type=bind,src=/a,dst=/b,readonly", Mount(kind=MountKind.BIND, source="/a", target="/b", read_only=True)),
         ("source=v,target=/v", Mount(kind=MountKind.VOLUME, source="v", target="/v")),
     ],

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from longshore.cli.logs import Wish, _unbroken
 from longshore.client import DEFAULT_URL, Broken, Client, Gone, Item, Ready, Target, chosen_data_dir, default_data_dir
 from longshore.client.connection import FAILURE_OF, failure_of
 from longshore.client.streams import Patience, ServerEvent, parse, resumed, watched
@@ -457,3 +458,26 @@ def test_a_watch_begins_anew() -> None:
         assert [next(watch) for _ in range(4)] == [Item(one), Ready(), Broken(), Ready()]
         watch.close()  # type: ignore[attr-defined]
     assert {one.target for one in manager.heard} == {"/v1/tasks?service=web&watch=true"}
+
+
+def test_names_that_no_address_can_carry() -> None:
+    with talking([refusal(404, "no such task")]) as manager, Client(manager.url) as client:
+        with pytest.raises(NotFound):
+            client.why("a\udcff")
+        assert manager.heard[0].target == "/v1/tasks/a%FF/why"
+    with Client("http://a..b:7440") as client, pytest.raises(Invalid, match="names no machine"):
+        client.cluster()
+
+
+def test_a_followed_log_that_was_quiet_when_it_was_cut_is_not_read_from_its_beginning(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("longshore.cli.logs._AGAIN_S", 0.0)
+    line = b'{"at":7.0,"stream":"stdout","text":"a"}\n'
+    with talking([stream()], [stream(line)], [stream(ended=True)]) as manager, Client(manager.url) as client:
+        assert [one.text for one in _unbroken(client, "web.1.1", Wish(tail=0, since=5.0))] == ["a"]
+        first, second, third = (one.target.partition("?")[2] for one in manager.heard)
+    assert first == second
+    assert "tail=0" in first
+    assert "tail" not in third
+    assert "since=" in third

@@ -10,7 +10,7 @@ from longshore.decide.placement.explain import explain
 from longshore.decide.why import Sequel, sequel_of, told, why
 from longshore.model.changes import Event
 from longshore.model.lifecycle import Owner, State, Wanted
-from longshore.model.objects import Availability, Kind, NodeStatus, Object, Release, Role, Task, Token
+from longshore.model.objects import Availability, Kind, NodeStatus, Object, Release, ReleasePhase, Role, Task, Token
 from longshore.model.reasons import Reason
 from longshore.model.spec import Mode, Resources, RestartOn, RestartPolicy
 from longshore.model.views import EventView, NearMiss, Ranked, Verdict
@@ -248,6 +248,24 @@ NEVER = RestartPolicy(condition=RestartOn.NONE)
         pytest.param([WEB], END, Sequel(at=NOW), id="first failure"),
         pytest.param([WEB], replace(END, attempt=1, started_at=NOW - 1), Sequel(at=NOW + 1), id="crash loop"),
         pytest.param([service(restart=NEVER)], END, Sequel(never="restart.condition is none"), id="never again"),
+        pytest.param(
+            [WEB, task(1)],
+            replace(END, id="web.1.2", generation=2, release=2),
+            Sequel(never="web.1.1 fills its slot"),
+            id="taken back",
+        ),
+        pytest.param(
+            [service(release=2), Release(service="web", number=2, spec=WEB.spec, phase=ReleasePhase.PAUSED), task(1)],
+            replace(END, id="web.1.2", generation=2, release=2),
+            Sequel(never="web.1.1 fills its slot"),
+            id="its release is paused",
+        ),
+        pytest.param(
+            [service(release=2), Release(service="web", number=2, spec=WEB.spec), task(1)],
+            replace(END, id="web.1.2", generation=2, release=2),
+            Sequel(at=NOW),
+            id="beside the one it was to relieve",
+        ),
         pytest.param([service(release=2, restart=NEVER)], END, Sequel(at=NOW), id="a new release starts afresh"),
         pytest.param(
             [service(restart=RestartPolicy(attempts_max=1))],

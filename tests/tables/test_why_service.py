@@ -60,6 +60,19 @@ SERVING = (task(1, release=2), task(2, release=2))
             "web.1.1",
             id="taken back",
         ),
+        pytest.param(
+            [
+                replace(WEB, release=1),
+                replace(DONE, rolls_back=2),
+                replace(ROLLING, phase=ReleasePhase.FAILED, message="a task of it failed"),
+                task(1),
+                task(2),
+                replace(CRASHED, id="web.1.4", slot=1),
+            ],
+            "web is as wished, 2 of 2 ready. Release 2 failed and was taken back to release 1: a task of it failed.",
+            "web.1.1",
+            id="taken back where the first task is",
+        ),
         pytest.param([service(replicas=0), DONE], "web is as wished, 0 of 0 ready.", "", id="nothing is wished"),
         pytest.param(
             [service(mode=Mode.JOB), DONE, task(state=State.FINISHED)],

@@ -112,11 +112,14 @@ def _loaded(file: str | None, project: str | None) -> "ComposeApp":
     """The app that a Compose file describes. Raises Invalid with file and line."""
     from longshore.compose import load
 
-    path = Path(file) if file else next((Path(name) for name in FILES if Path(name).is_file()), None)
-    if path is None:
-        raise Invalid(f"there is no {FILES[0]} in {Path.cwd()}; name one with -f FILE", field="file")
-    if not path.is_file():
-        raise Invalid(f"there is no file {path}", field="file")
+    try:
+        path = Path(file) if file else next((Path(name) for name in FILES if Path(name).is_file()), None)
+        if path is None:
+            raise Invalid(f"there is no {FILES[0]} in {Path.cwd()}; name one with -f FILE", field="file")
+        if not path.is_file():
+            raise Invalid(f"there is no file {path}", field="file")
+    except OSError as error:
+        raise Invalid(f"cannot look for {file or FILES[0]}: {error.strerror}", field="file") from error
     return load(path, env=os.environ, project=project)
 
 
@@ -124,6 +127,7 @@ def _goal(plan: Plan) -> Goal:
     return Goal(
         settle=tuple(one.name for one in plan.services if one.effect is not Effect.REMOVE),
         leave=tuple(one.name for one in plan.services if one.effect is Effect.REMOVE),
+        release=True,
     )
 
 

@@ -35,6 +35,8 @@ def backup(settings: Settings, file: str, force: bool) -> None:
             _pour(client, sys.stdout.buffer)
             return
         path = Path(file)
+        if path.is_dir():
+            raise Refused(f"{path} is a folder; name a file in it")
         if path.exists() and not force:
             raise Refused(f"{path} exists already; choose another name, or --force")
         written = _write(client, path)

@@ -43,6 +43,9 @@ class Goal(msgspec.Struct, frozen=True, kw_only=True):
 
     settle: tuple[str, ...] = ()
     leave: tuple[str, ...] = ()
+    release: bool = False
+    """Whether those to settle shall come to the release that they have in the beginning, and to its end: of an update
+    that is when it was judged, until which it may be taken back."""
 
 
 class Told(msgspec.Struct, frozen=True):
@@ -104,13 +107,15 @@ class Convergence:
             return Outcome.FAILED
         if any(view.status.rollout is ReleasePhase.PAUSED for view in self.services.values()):
             return Outcome.FAILED  # it goes no further by itself
+        if self.overtaken():
+            return Outcome.FAILED
         if not self._settled() or any(task.service in self.goal.leave for task in self.tasks.values()):
             self._settled_at = None
             return None
         if self._settled_at is None:
             self._settled_at = now
         doubt_s = max((self._doubt_s(self.services[name]) for name in self.goal.settle), default=0.0)
-        if now - self._settled_at < doubt_s:
+        if now - self._settled_at < doubt_s or self._is_on_trial():
             return None
         return Outcome.FAILED if self.taken_back() else Outcome.CONVERGED
 
@@ -121,6 +126,12 @@ class Convergence:
             for name, view in sorted(self.services.items())
             if view.status.rolls_back == self._release[name] != view.release
         ]
+
+    def overtaken(self) -> list[ServiceView]:
+        """Services that went to a release of somebody else's since they were first seen."""
+        others = [] if not self.goal.release else [view for _, view in sorted(self.services.items())]
+        back = [view.name for view in self.taken_back()]
+        return [view for view in others if view.release != self._release[view.name] and view.name not in back]
 
     def shown(self) -> list[Task]:
         """What a person wants to see: of each slot the newest task, and older ones that still live."""
@@ -149,6 +160,11 @@ class Convergence:
 
     def _settled(self) -> bool:
         return all(name in self.services and self.services[name].status.settled for name in self.goal.settle)
+
+    def _is_on_trial(self) -> bool:
+        """Whether a release is still on trial, with another to come back to."""
+        views = self.services.values() if self.goal.release else ()
+        return any(view.status.rollout is ReleasePhase.ROLLING and view.release > 1 for view in views)
 
     def _doubt_s(self, view: ServiceView) -> float:
         """How long it must have been as wished to be believed."""

@@ -142,6 +142,7 @@ def _done(goal: Goal, convergence: Convergence) -> str:
 def _undone(outcome: Outcome, convergence: Convergence, waiting: Waiting) -> str:
     """The last words when it did not work out."""
     parts = [f"{name} was removed meanwhile" for name in sorted(convergence.lost)]
+    parts += [f"{view.name} went to release {view.release} meanwhile" for view in convergence.overtaken()]
     for name, view in sorted(convergence.services.items()):
         if not view.status.settled:
             said = f": {view.status.message}" if view.status.message else ""

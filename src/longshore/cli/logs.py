@@ -6,7 +6,7 @@ slot is read as well, so that a restart does not end the story.
 
 import time
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 
 import click
 import msgspec
@@ -14,7 +14,7 @@ import msgspec
 from longshore.cli.group import Settings, command, pass_settings
 from longshore.cli.merged import Came, Ended, Merged
 from longshore.cli.parameters import SPAN
-from longshore.cli.references import is_task, newest, slot_name, tasks_of
+from longshore.cli.references import is_task, slot_name, standing, tasks_of
 from longshore.cli.tables import coloured, note, show_json_line
 from longshore.cli.units import moment
 from longshore.client import Client, Item, Watched
@@ -25,8 +25,10 @@ from longshore.model.objects import Task
 
 _COLOURS = ("cyan", "yellow", "green", "magenta", "blue", "bright_cyan", "bright_yellow", "bright_green")
 _TASKS = "tasks of "
+_RAN = frozenset({State.FINISHED, State.FAILED, State.STOPPED})
 _AGAIN_S = 1.0
-_TRIES = 30
+_TRIES = 60
+"""As long as a watch is taken up again, and more than any restart of a manager or a worker takes."""
 
 
 class Wish(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,7 +96,8 @@ def logs(
         printer.expect(slot_name(task) for task in readable.values())
         if follow:
             services = {name: _service_of(name, tasks) for name, tasks in found.items() if not is_task(name, tasks)}
-            _Following(client, printer, wish).run(readable.values(), services)
+            seen = {task.id for tasks in found.values() for task in tasks}
+            _Following(client, printer, wish, seen).run(readable.values(), services)
         elif readable:
             _show(client, printer, wish, list(readable.values()))
         else:
@@ -102,11 +105,18 @@ def logs(
 
 
 def _readable(name: str, tasks: list[Task]) -> list[Task]:
-    """The tasks whose logs are meant. Of a slot, the newest that has a container: the one before may be gone, and the
-    one after may not have begun."""
+    """The tasks whose logs are meant: what lives, and of a slot that nobody fills the last one. What has no container
+    has no log."""
     if is_task(name, tasks):
         return tasks
-    return newest(task for task in tasks if task.container_id)
+    begun = [task for task in tasks if task.container_id]
+    return sorted(
+        {task.id: task for task in [*standing(begun), *(one for one in begun if one.live)]}.values(), key=_place
+    )
+
+
+def _place(task: Task) -> tuple[str, int, int]:
+    return task.service, task.slot, task.generation
 
 
 def _service_of(name: str, tasks: Iterable[Task]) -> str:
@@ -141,19 +151,22 @@ def _show(client: Client, printer: Printer, wish: Wish, tasks: list[Task]) -> No
 class _Following:
     """Reads what is there and what comes."""
 
-    def __init__(self, client: Client, printer: Printer, wish: Wish) -> None:
+    def __init__(self, client: Client, printer: Printer, wish: Wish, seen: Container[str]) -> None:
+        """`seen` are the tasks that were there before: those of them that ended are no news."""
+        self._seen = seen
         self._client = client
         self._printer = printer
         self._wish = wish
         self._merged: Merged[LogLine | Watched[Task]] = Merged()
         self._tasks: dict[str, Task] = {}
         """Those that are or were read."""
+        self._cut: list[Exception] = []
 
     def run(self, tasks: Iterable[Task], services: Mapping[str, str]) -> None:
         """Until interrupted, or until all logs end of which there will be no more. `services` says of each name whose
         new tasks are wanted which service it is of."""
         for task in tasks:
-            self._read(task, self._client.logs(task.id, follow=True, tail=self._wish.tail, since=self._wish.since))
+            self._read(task, self._wish)
         for name, service in services.items():
             self._merged.add(_TASKS + name, self._client.watch_tasks(service=service))
         while self._merged.open:
@@ -165,38 +178,49 @@ class _Following:
                         self._learn(task)
                 case Ended(source, failure) if failure is not None:
                     self._broken(source, failure)
+        if self._cut:
+            raise self._cut[0]
 
     def _learn(self, task: Task) -> None:
-        """A task that has come to run since: all it wrote is new."""
-        if task.id not in self._tasks and task.container_id and task.state is State.RUNNING:
+        """A task that has come to run since: all it wrote is new, also if it has ended before it was seen to run."""
+        began = task.state is State.RUNNING or (task.state in _RAN and task.id not in self._seen)
+        if task.id not in self._tasks and task.container_id and began:
             self._printer.expect([slot_name(task)])
-            self._read(task, self._client.logs(task.id, follow=True))
+            self._read(task, Wish(tail=None, since=None))
 
-    def _read(self, task: Task, lines: Iterator[LogLine]) -> None:
+    def _read(self, task: Task, wish: Wish) -> None:
         self._tasks[task.id] = task
-        self._merged.add(task.id, _unbroken(self._client, task.id, lines))
+        self._merged.add(task.id, _unbroken(self._client, task.id, wish))
 
     def _broken(self, source: str, failure: Exception) -> None:
-        """A log that cannot be read any more is the end of that log alone."""
+        """A log that cannot be read any more is the end of that log alone, unless there is nothing else to read."""
         if source.startswith(_TASKS):
             raise failure
         note(f"{source}: {failure}")
+        self._cut.append(failure)
 
 
-def _unbroken(client: Client, task: str, lines: Iterator[LogLine]) -> Iterator[LogLine]:
+def _unbroken(client: Client, task: str, wish: Wish) -> Iterator[LogLine]:
     """A log that is taken up again where it was cut. Lines of the very moment of the cut may be lost: a moment is all
     there is to tell lines apart."""
     last = known = 0.0
     tries = 0
     while True:
         began = time.monotonic()
+        if last:
+            lines = client.logs(task, follow=True, since=last)
+        else:
+            lines = client.logs(task, follow=True, tail=wish.tail, since=wish.since)
         try:
             for line in lines:
                 if line.at > known:
                     last, tries = max(last, line.at), 0
                     yield line
         except Unavailable:
-            never_was = not last and not tries and time.monotonic() - began < _AGAIN_S
+            held = time.monotonic() - began >= _AGAIN_S
+            never_was = not last and not tries and not held
+            if held:
+                tries = 0
             if never_was or tries >= _TRIES:
                 raise
         else:
@@ -204,4 +228,3 @@ def _unbroken(client: Client, task: str, lines: Iterator[LogLine]) -> Iterator[L
         tries += 1
         time.sleep(_AGAIN_S)
         known = last
-        lines = client.logs(task, follow=True, since=last or None)

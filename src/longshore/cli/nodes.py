@@ -6,11 +6,14 @@ from collections.abc import Callable
 
 import click
 
-from longshore.cli.exits import CONVERGED, TIMED_OUT
+from longshore.cli.exits import CONVERGED, FAILED, TIMED_OUT
 from longshore.cli.group import CommandGroup, Settings, command, pass_settings
 from longshore.cli.parameters import LABEL, RESOURCE, SPAN, TAINT_CHANGE
 from longshore.cli.tables import BAD, DOUBTFUL, GOOD, Cell, Row, note, show, show_json
 from longshore.cli.units import age, cores, counted, size
+from longshore.client import Client
+from longshore.client.streams import PATIENCE_S
+from longshore.model.errors import Unavailable
 from longshore.model.objects import Availability, NodeStatus
 from longshore.model.placing import Supply, Taint
 from longshore.model.views import NodePatch, NodeView
@@ -71,20 +74,41 @@ def drain(settings: Settings, name: str, deadline: float | None, wait: bool, tim
 
     Each task is started elsewhere before it is stopped here, where nothing forbids that two run at once.
     """
-    _set(settings, name, Availability.DRAINED, "gives up its tasks", deadline)
+    _set(settings, name, Availability.DRAINED, "gives up its tasks", deadline, silent=wait and settings.as_json)
     if wait:
         sys.exit(_emptied(settings, name, timeout_s))
 
 
 def _emptied(settings: Settings, name: str, timeout_s: float) -> int:
-    """Follow a node until no task is left on it; the exit code."""
+    """Follow a node until no task is left on it, or it takes tasks again; the exit code."""
     end = time.monotonic() + timeout_s
     with settings.client() as client:
-        while (left := client.node(name).tasks) and time.monotonic() < end:
+        node = _shown(client, name)
+        while node.tasks and node.availability.gives_up and time.monotonic() < end:
             time.sleep(LOOK_EVERY_S)
-    if not settings.as_json:
-        click.echo(f"{name} is empty" if not left else f"{counted(left, 'task')} still on {name}", err=bool(left))
-    return TIMED_OUT if left else CONVERGED
+            node = _shown(client, name)
+    if settings.as_json:
+        show_json(node)
+    elif not node.tasks:
+        click.echo(f"{name} is empty")
+    else:
+        again = "" if node.availability.gives_up else f", which is {node.availability} again"
+        click.echo(f"{counted(node.tasks, 'task')} still on {name}{again}", err=True)
+    if not node.tasks:
+        return CONVERGED
+    return TIMED_OUT if node.availability.gives_up else FAILED
+
+
+def _shown(client: Client, name: str) -> NodeView:
+    """A manager that is started again is waited for, as long as by a watch."""
+    end = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            return client.node(name)
+        except Unavailable:
+            if time.monotonic() > end:
+                raise
+            time.sleep(LOOK_EVERY_S)
 
 
 @node.command("pause", examples=("longshore node pause n1",))
@@ -157,16 +181,26 @@ def rm(settings: Settings, name: str) -> None:
 
 
 def _set(
-    settings: Settings, name: str, availability: Availability, words: str, deadline_s: float | None = None
+    settings: Settings,
+    name: str,
+    availability: Availability,
+    words: str,
+    deadline_s: float | None = None,
+    *,
+    silent: bool = False,
 ) -> None:
     patch = NodePatch(availability=availability, deadline_s=deadline_s)
-    _change(settings, name, patch, lambda view: f" {words} ({counted(view.tasks, 'task')} on it now)")
+    _change(settings, name, patch, lambda view: f" {words} ({counted(view.tasks, 'task')} on it now)", silent=silent)
 
 
-def _change(settings: Settings, name: str, patch: NodePatch, words: Callable[[NodeView], str]) -> None:
+def _change(
+    settings: Settings, name: str, patch: NodePatch, words: Callable[[NodeView], str], *, silent: bool = False
+) -> None:
     """Change a node and say how it is then: its name, and `words` behind it."""
     with settings.client() as client:
         view = client.change_node(name, patch)
+    if silent:
+        return
     if settings.as_json:
         show_json(view)
     else:

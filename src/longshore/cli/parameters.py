@@ -98,9 +98,15 @@ def read_mount(text: str) -> Mount:
         kind=MountKind(kind),
         target=given["target"],
         source=given.get("source", ""),
-        read_only=given.get("read_only", "false") in ("true", "1"),
+        read_only=_truth(given.get("read_only", "false"), text),
         size_bytes=parse_size(given["size"]) if "size" in given else 0,
     )
+
+
+def _truth(text: str, whole: str) -> bool:
+    if text.lower() not in ("true", "1", "false", "0"):
+        raise ValueError(f"{text!r} in {whole!r} is neither true nor false")
+    return text.lower() in ("true", "1")
 
 
 def _short_mount(text: str) -> Mount:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import click
 
 from longshore.cli.group import Settings, command, pass_settings
-from longshore.cli.references import newest, tasks_of
+from longshore.cli.references import standing, tasks_of
 from longshore.cli.tables import note, show, show_json
 from longshore.cli.units import listed, moment, plain
 from longshore.client import Client
@@ -34,13 +34,13 @@ def why(settings: Settings, name: str) -> None:
 
 
 def _answer(client: Client, name: str) -> ServiceWhy | Why | NodeView:
-    """By name: of a service, of a task or a slot's newest, of a node; in this order."""
+    """By name: of a service, of a task or the one that stands for its slot, of a node; in this order."""
     try:
         return client.why_service(name)
     except NotFound:
         pass
     try:
-        return client.why(newest(tasks_of(client, name))[-1].id)
+        return client.why(standing(tasks_of(client, name))[-1].id)
     except NotFound as missing:
         try:
             return client.node(name)

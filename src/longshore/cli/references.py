@@ -49,6 +49,14 @@ def newest(tasks: Iterable[Task]) -> list[Task]:
     return [found[key] for key in sorted(found)]
 
 
+def standing(tasks: Iterable[Task]) -> list[Task]:
+    """Of each slot the task that fills it, else the newest; by service and slot. A newer one may have failed beside it,
+    for a release that was taken back."""
+    tasks = list(tasks)
+    filled = {(task.service, task.slot): task for task in tasks if task.counts}
+    return [filled.get((task.service, task.slot), task) for task in newest(tasks)]
+
+
 def slot_name(task: Task) -> str:
     """`web.3`."""
     return f"{task.service}.{task.slot}"

@@ -82,7 +82,8 @@ def resume(settings: Settings, name: str, wait: bool, timeout_s: float, steady_s
         view = client.resume_rollout(name)
         if wait:
             waiting_for = Waiting(timeout_s, steady_s)
-            finish(client, Goal(settle=(name,)), known, waiting_for, Ending(outcome=""), as_json=settings.as_json)
+            goal = Goal(settle=(name,), release=True)
+            finish(client, goal, known, waiting_for, Ending(outcome=""), as_json=settings.as_json)
         else:
             _told(settings, view, f"{name} goes on")
 
@@ -107,7 +108,7 @@ def rollback(
         raise click.UsageError("name one service, or an app with --app; --to is of one service")
     with settings.client() as client:
         names = (name,) if name is not None else _of_app(client, str(app))
-        goal = Goal(settle=names)
+        goal = Goal(settle=names, release=True)
         known = tasks_before(client, goal) if wait else []
         views = [client.roll_back(one, to) for one in names]
         if not settings.as_json:

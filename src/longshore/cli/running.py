@@ -126,6 +126,8 @@ def run(
         try:
             view = client.put_service(name, spec, if_absent=True)
         except Conflict as taken:
+            if name not in {one.name for one in client.services()}:
+                raise  # it is something of it that another has
             raise Conflict(
                 f"there is a service {name} already; give another --name, or remove it with `longshore rm {name}`"
             ) from taken
@@ -133,7 +135,8 @@ def run(
             click.echo(f"{view.name} is created")
         if wait:
             waiting_for = Waiting(timeout_s, steady_s)
-            finish(client, Goal(settle=(view.name,)), [], waiting_for, Ending(outcome=""), as_json=settings.as_json)
+            goal = Goal(settle=(view.name,), release=True)
+            finish(client, goal, [], waiting_for, Ending(outcome=""), as_json=settings.as_json)
         elif settings.as_json:
             show_json(view)
 

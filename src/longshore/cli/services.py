@@ -69,7 +69,7 @@ def scale(
 @pass_settings
 def restart(settings: Settings, names: tuple[str, ...], wait: bool, timeout_s: float, steady_s: float) -> None:
     """Replace all tasks of services, one after the other."""
-    goal = Goal(settle=tuple(dict.fromkeys(names)))
+    goal = Goal(settle=tuple(dict.fromkeys(names)), release=True)
     with settings.client() as client:
         known = tasks_before(client, goal) if wait else []
         views = [client.restart(name) for name in goal.settle]

@@ -7,7 +7,7 @@ import click
 
 from longshore.cli.group import Settings, command, pass_settings
 from longshore.cli.progress import colour, remark, state_word
-from longshore.cli.references import newest, tasks_of
+from longshore.cli.references import standing, tasks_of
 from longshore.cli.tables import Cell, Row, note, show, show_json
 from longshore.cli.units import age, ports, urls
 from longshore.client import Client
@@ -30,6 +30,9 @@ def ps(settings: Settings, service: str | None, every: bool, app: str | None, no
     with settings.client() as client:
         if service:
             found = [task for task in tasks_of(client, service) if node in (None, task.node)]
+            if app is not None:
+                of_app = set(client.app(app).services)
+                found = [task for task in found if task.service in of_app]
         else:
             found = list(client.tasks(app=app, node=node))
         shown = sorted(found if every else current(found), key=lambda task: (task.service, task.slot, task.generation))
@@ -48,7 +51,7 @@ def current(tasks: Iterable[Task]) -> list[Task]:
     """What there is to see now: what lives, and the last task of each slot that is empty for no good reason."""
     tasks = list(tasks)
     found = {task.id: task for task in tasks if task.live}
-    for task in newest(tasks):
+    for task in standing(tasks):
         if task.wanted is Wanted.RUNNING and task.state in (State.FAILED, State.REJECTED, State.LOST):
             found[task.id] = task
     return list(found.values())

@@ -147,7 +147,10 @@ class Connection:
         assert host is not None, "Target has checked it"
         kind = http.client.HTTPSConnection if self._parts.scheme == "https" else http.client.HTTPConnection
         connection = kind(host, self._parts.port, timeout=CONNECT_S)
-        connection.connect()
+        try:
+            connection.connect()
+        except UnicodeError as error:  # of a name's parts, each has at most 63 letters and at least one
+            raise Invalid(f"{self.url} names no machine: {error}", field="url") from error
         # A machine that vanishes says nothing: without this a quiet stream would wait for it for ever.
         for option, value in ((socket.TCP_KEEPIDLE, 15), (socket.TCP_KEEPINTVL, 5), (socket.TCP_KEEPCNT, 3)):
             connection.sock.setsockopt(socket.IPPROTO_TCP, option, value)

@@ -149,7 +149,9 @@ class Postings:
 
     def _about(self, id: str, method: str) -> Answer:
         try:
-            return self._connection.ask(method, f"{_TASKS}/{quote(id, safe='')}", repeatable=True)
+            return self._connection.ask(
+                method, f"{_TASKS}/{quote(id, safe='', errors='surrogateescape')}", repeatable=True
+            )
         except NotFound as missing:
             # The answer has no words of its own on these routes.
             raise NotFound(f"there is no task {id} at {self.url}") from missing

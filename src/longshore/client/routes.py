@@ -351,7 +351,7 @@ class Client:
 
 
 def _path(*parts: str) -> str:
-    return "/v1/" + "/".join(quote(part, safe="") for part in parts)
+    return "/v1/" + "/".join(quote(part, safe="", errors="surrogateescape") for part in parts)
 
 
 def _conditions(if_revision: int | None = None, if_absent: bool = False) -> dict[str, str]:

@@ -160,11 +160,11 @@ def _token_of(folder: Path | None, url: str) -> str | None:
 def _token_in_file(path: str | Path | None) -> str | None:
     if not path:
         return None
-    if not Path(path).exists():
-        raise Invalid(f"there is no token file {path}", field="token-file")
     token = _token(_content(Path(path)), str(path))
     if token is None:
-        raise Invalid(f"the token file {path} is empty", field="token-file")
+        there = Path(path).exists()
+        words = f"the token file {path} is empty" if there else f"there is no token file {path}"
+        raise Invalid(words, field="token-file")
     return token
 
 

@@ -368,7 +368,7 @@ UPDATE_CONFIG = Level(
         "fixed host port, or a volume that is written to",
         "failure_action": "`rollback`, `pause`, `continue`; without it `rollback`",
         "monitor": "for so long all tasks have to stay ready before a release is done; without it 5s",
-        "max_failure_ratio": "part of the replicas whose task may fail, rounded down; without it none; not of a global service",
+        "max_failure_ratio": "part of the replicas whose task may fail, rounded down; without it none",
     },
 )
 

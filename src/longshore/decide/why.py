@@ -13,7 +13,7 @@ from longshore.decide import dependencies, restart
 from longshore.decide.placement.constraints import eligible
 from longshore.model.changes import Event
 from longshore.model.lifecycle import State, Wanted
-from longshore.model.objects import Kind, Node, Service, Task
+from longshore.model.objects import Kind, Node, ReleasePhase, Service, Task
 from longshore.model.reasons import Reason
 from longshore.model.snapshot import Snapshot, service_of_task
 from longshore.model.spec import Mode, ServiceSpec
@@ -95,6 +95,11 @@ def sequel_of(world: Snapshot, task: Task) -> Sequel | None:
     service = world.services.get(task.service)
     if service is None:
         return Sequel(never=f"service {task.service} was removed")
+    filler = next((one for one in here if one.counts), None)
+    release = world.release(task.service, service.release)
+    over = task.release != service.release or (release is not None and release.phase is ReleasePhase.PAUSED)
+    if filler is not None and over:
+        return Sequel(never=f"{filler.id} fills its slot")
     if service.spec.mode is Mode.GLOBAL and not _covers(world, service, task.pinned):
         return Sequel(never=f"{task.service} has no task on {task.pinned} now")
     if task.release != service.release:

@@ -18,7 +18,7 @@ def of_service(world: Snapshot, service: Service) -> tuple[str, Task | None]:
     said = "" if task is not None or status.rollout is ReleasePhase.PAUSED else status.message
     if task is None:
         tasks = world.tasks_of_service(service.name).values()
-        task = min(tasks, key=lambda one: (one.slot, -one.generation), default=None)
+        task = min(tasks, key=lambda one: (one.slot, not one.counts, -one.generation), default=None)
     return ". ".join((_standing(service, status, said), *_of_release(world, service))) + ".", task
 
 

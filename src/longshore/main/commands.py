@@ -13,6 +13,7 @@ import click
 
 from longshore.cli.group import Settings, command, pass_settings
 from longshore.cli.parameters import RESOURCE, TAINT
+from longshore.cli.tables import show_json
 from longshore.client import chosen_data_dir
 from longshore.main import flags
 from longshore.main.flags import SCHEDULERS as SCHEDULERS
@@ -215,7 +216,10 @@ def restore(settings: Settings, file: Path) -> None:
 
     target = own_folder(settings) / STORE_FILE
     aside = put_back(file, target, at=time.time())
-    click.echo(f"restored {target}" + (f"; the former one is {aside}" if aside else ""))
+    if settings.as_json:
+        show_json({"file": str(target), "former": str(aside) if aside else None})
+    else:
+        click.echo(f"restored {target}" + (f"; the former one is {aside}" if aside else ""))
 
 
 @command(
