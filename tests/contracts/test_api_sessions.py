@@ -194,9 +194,7 @@ async def test_a_message_that_is_too_long_ends_the_session(manager: Manager) -> 
         await worker.close()
 
 
-async def _serve_logs(
-    worker: WebSocketChannel[Up, Down], lines: int, *, error: str | None, padding: str = ""
-) -> list[Down]:
+async def _serve_logs(worker: WebSocketChannel[Up, Down], lines: int, *, error: str | None) -> list[Down]:
     """Answer one wish for logs; with `error` None the log never ends."""
     seen: list[Down] = []
     request = None

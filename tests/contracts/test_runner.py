@@ -16,7 +16,7 @@ from longshore.agent.runner import LIST_EVERY_S, Runner
 from longshore.engine.fake import FakeEngine, FakeMachine, FakeProber
 from longshore.model.containers import Assigned, Container, Status, order_for
 from longshore.model.errors import Unavailable
-from longshore.model.lifecycle import State
+from longshore.model.lifecycle import State, Wanted
 from longshore.model.messages import Assignment, Observation
 from longshore.model.objects import Task
 from longshore.model.reasons import Reason
@@ -40,20 +40,20 @@ class LateEngine(FakeEngine):
         self.lists.set()
         self.looks.set()
         self.misses = False
-        self.hangs = ""
-        """A container that nothing more is to be had of than that it is there."""
+        self.hanging: tuple[str, ...] = ()
+        """Containers of which nothing more is to be had than that they are there."""
         self.listed = asyncio.Event()
 
     async def containers(self, cluster: str, node: str) -> Sequence[Container]:
         lists = self.lists
         found = [] if self.misses else await super().containers(cluster, node)
-        found = [replace(one, status=Status.UNKNOWN) if one.id == self.hangs else one for one in found]
+        found = [replace(one, status=Status.UNKNOWN) if one.id in self.hanging else one for one in found]
         self.listed.set()
         await lists.wait()
         return found
 
     async def container(self, id: str) -> Container | None:
-        if id == self.hangs:
+        if id in self.hanging:
             await asyncio.sleep(10.0)
             raise Unavailable("the engine does not answer")
         seen = await super().container(id)
@@ -81,6 +81,9 @@ class Bench:
     def change(self, *put: Assigned, removed: tuple[str, ...] = ()) -> None:
         self.runner.assign(Assignment(revision=2, full=False, put=put, removed=removed))
 
+    def hang(self, *ids: str) -> None:
+        self.engine.hanging = ids
+
     def said(self) -> Observation:
         said = self.runner.outbox.said("web.1.1")
         assert said is not None
@@ -90,9 +93,16 @@ class Bench:
         return self.machine.of_task("web.1.1")
 
 
-def at_a_bench(main: Callable[[Bench], Awaitable[None]]) -> None:
+def at_a_bench(main: Callable[[Bench], Awaitable[None]], *, made: Assigned | None = None) -> None:
+    """With a container that a former life of the worker `made`, which hangs when this one begins."""
+
     async def run() -> None:
         bench = Bench()
+        if made is not None:
+            container = await FakeEngine(bench.machine).create(order_for(made, cluster="c", node=NODE))
+            bench.machine.start(container.id)
+            await asyncio.sleep(SOON_S)
+            bench.hang(container.id)
         running = asyncio.create_task(bench.runner.run())
         try:
             await main(bench)
@@ -140,14 +150,14 @@ def test_what_was_asked_for_a_task_taken_back_meanwhile_says_nothing_of_its_name
 @pytest.mark.parametrize("known", [True, False], ids=["it was seen before", "the worker is new"])
 def test_a_container_that_hangs_does_not_hide_the_others(known: bool) -> None:
     async def main(bench: Bench) -> None:
-        other = situations.task(2, state=State.PLACED)
-        made = await FakeEngine(bench.machine).create(order_for(held(TASK), cluster="c", node=NODE))
         if known:
+            bench.hang()
             bench.assign(held(TASK))
             await asyncio.sleep(SOON_S)
-        bench.engine.hangs = made.id
-        if known:
-            bench.machine.kill(made.id, 1)
+        (first,) = bench.containers()
+        bench.hang(first)
+        bench.machine.kill(first, 1)
+        other = situations.task(2, state=State.PLACED)
         bench.assign(held(TASK), held(other))
         await asyncio.sleep(20.0 + SOON_S)
         (second,) = bench.machine.of_task(other.id)
@@ -156,13 +166,33 @@ def test_a_container_that_hangs_does_not_hide_the_others(known: bool) -> None:
         said = bench.runner.outbox.said(other.id)
         assert said is not None
         assert said.state is State.FAILED
-        assert bench.containers() == [made.id], "nothing is made beside what may run"
-        assert not known or bench.said().state is State.RUNNING
-        bench.engine.hangs = ""
+        assert bench.containers() == [first], "nothing is made beside what may run"
+        assert (bench.said().state is State.RUNNING) if known else (bench.runner.outbox.said(TASK.id) is None)
+        bench.hang()
         await asyncio.sleep(LIST_EVERY_S)
-        assert bench.said().state is (State.FAILED if known else State.RUNNING)
+        assert bench.said().state is State.FAILED
 
-    at_a_bench(main)
+    at_a_bench(main, made=held(TASK))
+
+
+@pytest.mark.parametrize(
+    ("state", "wanted"), [(State.PREPARING, Wanted.STOPPED), (State.FAILED, Wanted.REMOVED)], ids=["stop", "remove"]
+)
+def test_of_a_container_that_hangs_nobody_says_that_it_is_gone(state: State, wanted: Wanted) -> None:
+    """Neither does a worker that is new, also if nobody has told of the container yet."""
+
+    async def main(bench: Bench) -> None:
+        before = bench.containers()
+        told = before[0] if wanted is Wanted.REMOVED else ""
+        bench.assign(held(replace(TASK, state=state, wanted=wanted, container_id=told)))
+        await asyncio.sleep(LIST_EVERY_S * 3)
+        assert bench.runner.outbox.said(TASK.id) is None
+        assert bench.containers() == before
+        bench.hang()
+        await asyncio.sleep(LIST_EVERY_S * 2)
+        assert bench.said().state is (State.STOPPED if wanted is Wanted.STOPPED else State.FAILED)
+
+    at_a_bench(main, made=held(TASK))
 
 
 def test_what_has_run_while_its_start_waited_for_a_turn_is_not_started_once_more() -> None:

@@ -49,7 +49,7 @@ def view(
         status=status,
         release=release,
         created_at=1.0,
-        updated_at=1.0,
+        updated_at=1.0 if release == 1 else 2.0,
         revision=1,
     )
 
@@ -163,36 +163,46 @@ def test_only_the_phase_failed_is_failure() -> None:
     assert one.outcome(0.0) is Outcome.FAILED
 
 
-@pytest.mark.parametrize("release", [1, 2])
-def test_a_release_is_waited_for_until_it_was_judged_if_there_is_one_to_come_back_to(release: int) -> None:
+@pytest.mark.parametrize(
+    ("release", "changed"),
+    [(1, False), (2, True), (1, True)],
+    ids=["the first one", "an update", "gone back to the first one"],
+)
+def test_a_release_is_waited_for_until_it_was_judged_if_there_is_one_to_come_back_to(
+    release: int, changed: bool
+) -> None:
     one = convergence(RUNNING, release=True)
     ready(one)
-    one.take(SERVICES, Item(view(settled=True, ready=1, release=release, rollout=ReleasePhase.ROLLING)))
+    serves = view(settled=True, ready=1, release=release, rollout=ReleasePhase.ROLLING)
+    serves = replace(serves, updated_at=serves.created_at + changed)
+    one.take(SERVICES, Item(serves))
     one.take(WEB, Item(RUNNING))
-    assert one.outcome(60.0) is (Outcome.CONVERGED if release == 1 else None)
-    one.take(SERVICES, Item(view(settled=True, ready=1, release=release, rollout=ReleasePhase.DONE)))
+    assert one.outcome(60.0) is (None if changed else Outcome.CONVERGED)
+    one.take(SERVICES, Item(replace(serves, status=replace(serves.status, rollout=ReleasePhase.DONE))))
     assert one.outcome(61.0) is Outcome.CONVERGED
 
 
 def test_a_release_that_was_taken_back_is_followed_to_the_end_of_that() -> None:
     one = convergence(RUNNING, release=True)
     ready(one)
-    one.take(SERVICES, Item(view(release=2, rollout=ReleasePhase.ROLLING)))
+    one.take(SERVICES, Item(view(release=3, rollout=ReleasePhase.ROLLING)))
     one.take(WEB, Item(RUNNING))
-    one.take(SERVICES, Item(view(release=3, rollout=ReleasePhase.ROLLING, rolls_back=2)))
+    one.take(SERVICES, Item(view(release=2, rollout=ReleasePhase.ROLLING, rolls_back=3)))
     assert one.outcome(1.0) is None
-    one.take(SERVICES, Item(view(settled=True, ready=1, release=3, rollout=ReleasePhase.DONE, rolls_back=2)))
+    one.take(SERVICES, Item(view(settled=True, ready=1, release=2, rollout=ReleasePhase.DONE, rolls_back=3)))
     assert one.outcome(2.0) is Outcome.FAILED
 
 
-@pytest.mark.parametrize("rolls_back", [0, 3], ids=["as wished by another", "where another's was taken back"])
-def test_a_release_in_whose_place_another_came_is_failure(rolls_back: int) -> None:
+@pytest.mark.parametrize(
+    ("release", "rolls_back"), [(4, 0), (2, 4)], ids=["as wished by another", "where another's was taken back"]
+)
+def test_a_release_in_whose_place_another_came_is_failure(release: int, rolls_back: int) -> None:
     one, scaled = convergence(RUNNING, release=True), convergence(RUNNING)
     for each in (one, scaled):
         ready(each)
-        each.take(SERVICES, Item(view(release=2, rollout=ReleasePhase.ROLLING)))
+        each.take(SERVICES, Item(view(release=3, rollout=ReleasePhase.ROLLING)))
         each.take(WEB, Item(RUNNING))
-        there = view(settled=True, ready=1, release=4, rollout=ReleasePhase.DONE, rolls_back=rolls_back)
+        there = view(settled=True, ready=1, release=release, rollout=ReleasePhase.DONE, rolls_back=rolls_back)
         each.take(SERVICES, Item(there))
     assert one.outcome(1.0) is Outcome.FAILED
     assert [each.name for each in one.overtaken()] == ["web"]

@@ -481,3 +481,15 @@ def test_a_followed_log_that_was_quiet_when_it_was_cut_is_not_read_from_its_begi
     assert "tail=0" in first
     assert "tail" not in third
     assert "since=" in third
+
+
+def test_a_followed_log_is_given_up_when_nobody_answers_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("longshore.cli.logs._AGAIN_S", 0.05)
+    monkeypatch.setattr("longshore.cli.logs.PATIENCE_S", 0.5)
+    line = b'{"at":7.0,"stream":"stdout","text":"a"}\n'
+    with talking([stream(line)]) as manager, Client(manager.url) as client:
+        lines = _unbroken(client, "web.1.1", Wish(tail=None, since=None))
+        assert next(lines).text == "a"
+        with pytest.raises(Unavailable):
+            next(lines)
+        assert manager.connections > 2

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+import msgspec
 import structlog
 from msgspec.structs import replace
 
@@ -34,8 +35,8 @@ LOG_BYTES_MAX = 1024 * 1024
 ANSWER_S = 5.0
 TRY_AGAIN_S = 5.0
 """At most, between two looks at a port that another program holds."""
-DECLINED_S = 30.0
-"""Before HAProxy is told again to listen where it could not."""
+DECLINED_FIRST_S, DECLINED_MAX_S = 30.0, 3600.0
+"""Before HAProxy is told again to listen where it could not: each time it stops the others for some two seconds."""
 LEFTOVERS_S = 1.0
 LOST_S = 2.0
 """What a server whose node is gone has to finish what it was asked: a manager that cannot hear it may be the only one.
@@ -54,6 +55,14 @@ def check_installed() -> str:
     return program
 
 
+class _Declined(msgspec.Struct, frozen=True):
+    """A place where HAProxy could not listen, in its own words, and until when it is not asked to again."""
+
+    words: str
+    wait_s: float
+    until: float
+
+
 class Entry:
     """One node's entry."""
 
@@ -67,10 +76,10 @@ class Entry:
         self._written = ""
         self._refused: dict[int, str] = {}
         """Ports that are not served, and why."""
-        self._declined: dict[tuple[str, int], float] = {}
-        """Where HAProxy could not listen although another program could, and until when it is not asked to again."""
+        self._declined: dict[tuple[str, int], _Declined] = {}
+        """Where HAProxy could not listen although this worker could."""
         self._marked = 0
-        """Bytes of HAProxy's log that were there before it was last told to take a configuration."""
+        """Characters of HAProxy's log that were there before it was last told to take a configuration."""
         self._lost: dict[str, float] = {}
         """Servers that nobody hears any more, and since when."""
         self._port_wait_s = BACK_OFF_FIRST_S
@@ -128,6 +137,8 @@ class Entry:
 
     async def _serve(self, wanted: Sequence[Listener]) -> float | None:
         shown = await self._shown() if self._alive else Shown("")
+        places = {(one.ip, one.port) for one in wanted}
+        self._declined = {place: one for place, one in self._declined.items() if place in places}
         usable = [one for one in wanted if self._can_listen(one, shown)]
         if not usable:
             self.stop()
@@ -136,7 +147,7 @@ class Entry:
             await self._start(haproxy.shape(usable))
         elif shown.shape != haproxy.shape(usable):
             self._write(usable)
-            self._mark()
+            self._marked = len(self._log())
             os.kill(self._pid, signal.SIGUSR2)
             await self._comes_to(haproxy.shape(usable))
             log.info("entry reloaded", ports=[one.port for one in usable])
@@ -166,8 +177,9 @@ class Entry:
     # -- ports
 
     def _can_listen(self, one: Listener, shown: Shown) -> bool:
-        if self._declined.get((one.ip, one.port), 0.0) > asyncio.get_running_loop().time():
-            problem = f"HAProxy may not listen there, though this worker may: {self._folder / LOG} says why"
+        declined = self._declined.get((one.ip, one.port))
+        if declined is not None and declined.until > asyncio.get_running_loop().time():
+            problem = f"HAProxy {declined.words}"
         elif one.port in [port for _, port in shown.bound]:
             problem = ""  # also at another address: then it is HAProxy's own to move
         else:
@@ -203,7 +215,7 @@ class Entry:
     async def _start(self, shape: str) -> None:
         program = check_installed()
         (self._folder / LOG).write_bytes(b"")
-        self._mark()
+        self._marked = 0
         self._watch(self._spawn(program))
         await self._comes_to(shape)
         log.info("entry started", pid=self._pid)
@@ -266,23 +278,22 @@ class Entry:
                         if answered == shape or (answered and not shape):
                             return
                     await asyncio.sleep(0.01)
-        said = self._said(since=self._marked)
-        # Without them the others are served: the next look leaves them out.
-        again_at = asyncio.get_running_loop().time() + DECLINED_S
-        self._declined |= dict.fromkeys(haproxy.read_declined(said), again_at)
-        raise Unavailable(f"HAProxy did not take its configuration: {said}")
+        # Without these the others are served: the next look leaves them out.
+        for place, words in haproxy.read_declined(self._log()[self._marked :]).items():
+            before = self._declined.get(place)
+            wait_s = DECLINED_FIRST_S if before is None else min(before.wait_s * 2, DECLINED_MAX_S)
+            self._declined[place] = _Declined(words, wait_s, asyncio.get_running_loop().time() + wait_s)
+        raise Unavailable(f"HAProxy did not take its configuration: {self._said()}")
 
-    def _mark(self) -> None:
-        noise = self._folder / LOG
-        self._marked = noise.stat().st_size if noise.exists() else 0
+    def _said(self) -> str:
+        """The last words of its log that tell a trouble."""
+        return " ".join([line for line in self._log().splitlines() if "[ALERT]" in line][-3:])
 
-    def _said(self, *, since: int = 0) -> str:
-        """The last words of its log that tell a trouble, of those after `since` bytes."""
+    def _log(self) -> str:
         try:
-            lines = (self._folder / LOG).read_bytes()[since:].decode(errors="replace").splitlines()
-        except OSError:
+            return (self._folder / LOG).read_bytes().decode("latin-1")  # a character a byte
+        except FileNotFoundError:
             return ""
-        return " ".join([line for line in lines if "[ALERT]" in line][-10:])
 
     # -- the runtime API
 

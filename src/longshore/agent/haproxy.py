@@ -51,7 +51,7 @@ _MODES = {
     Ingress.TCP: ((), ("balance leastconn",)),
 }
 
-_DECLINED = re.compile(r"frontend at_(\d+)_([0-9A-Fa-f.:]+): cannot")
+_DECLINED = re.compile(r"frontend at_(\d+)_([0-9A-Fa-f.:]+): (cannot [^\[\n]*)")
 _MAINTAINED = 0x01 | 0x02 | 0x04
 _DRAINED = 0x08 | 0x10
 
@@ -181,9 +181,9 @@ def read_servers(state: str) -> dict[int, dict[str, int]]:
     return found
 
 
-def read_declined(alerts: str) -> frozenset[tuple[str, int]]:
-    """From the log: the addresses of the frontends that it could not listen at."""
-    return frozenset((ip, int(port)) for port, ip in _DECLINED.findall(alerts))
+def read_declined(log: str) -> dict[tuple[str, int], str]:
+    """From the log: the addresses of the frontends that it could not listen at, and why."""
+    return {(ip, int(port)): why.strip().removesuffix(" for") for port, ip, why in _DECLINED.findall(log)}
 
 
 # -- names

@@ -28,9 +28,8 @@ BODY_S = 0.1
 ACCEPTED = range(200, 400)
 REASON_MAX = 60
 """Characters that are told of the words after a status, which are the program's own."""
-_OURS = frozenset(
-    {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL, errno.ENETUNREACH, errno.ENETDOWN}
-)
+_NO_WAY = frozenset({errno.ENETUNREACH, errno.ENETDOWN})
+_OURS = _NO_WAY | {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL}
 """Faults of the worker's own machine: they say nothing of the container."""
 _WORDS = {errno.ECONNREFUSED: "refused", errno.ECONNRESET: "reset"}
 
@@ -120,7 +119,7 @@ def way_to(target: Target, address: str, *, here: bool) -> tuple[str, int]:
 
 def speaks_from(address: str) -> str:
     """The address of this machine that it would speak to another from; empty if there is none. Nothing is sent for
-    it. Raises OSError for a fault of this machine's own."""
+    it. Raises OSError for a fault of this machine's own, where that says nothing of the way there."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
         ipaddress.ip_address(address)  # a name would have to be looked up
@@ -130,9 +129,9 @@ def speaks_from(address: str) -> str:
     except ValueError:
         return ""
     except OSError as error:
-        if error.errno in _OURS:
+        if error.errno in _OURS - _NO_WAY:
             raise
-        return ""  # there is no way there
+        return ""
 
 
 def _is_any(ip: str) -> bool:

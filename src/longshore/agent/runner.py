@@ -156,7 +156,8 @@ class Runner:
                 await asyncio.sleep(RECONNECT_S)
 
     async def _happened(self, container_id: str) -> None:
-        """Something did to a container. That the engine does not answer for it is no reason to be deaf to others."""
+        """Something happened to a container. That the engine does not answer for it is no reason to begin anew with all
+        of them."""
         try:
             await self._look_at(container_id)
         except Unavailable as failure:
@@ -210,6 +211,7 @@ class Runner:
         if asked < self._seen_by.get(id, 0):
             return
         self._seen_by[id] = asked
+        self._silent.pop(id, None)
         before = self._containers.pop(id, None)
         if before is not None:
             self._of_task[before.task].discard(id)
@@ -247,6 +249,8 @@ class Runner:
             return
         if task in self._doubted:
             await self._look_again(task)
+        for silent in [one.id for one in self._silent.values() if one.task == task and one.id not in self._containers]:
+            await self._look_at(silent)  # it may be the task's own, so nothing is said or done before that is known
         assigned = self._assigned.get(task)
         if assigned is not None and (missed := self._missed(assigned)):
             await self._look_at(missed)

@@ -163,8 +163,7 @@ class Convergence:
 
     def _is_on_trial(self) -> bool:
         """Whether a release is still on trial, with another to come back to."""
-        views = self.services.values() if self.goal.release else ()
-        return any(view.status.rollout is ReleasePhase.ROLLING and view.release > 1 for view in views)
+        return self.goal.release and any(on_trial(view) for view in self.services.values())
 
     def _doubt_s(self, view: ServiceView) -> float:
         """How long it must have been as wished to be believed."""
@@ -175,6 +174,12 @@ class Convergence:
         new = any((before := self._known.get(task.id)) is None or before.state != task.state for task in running)
         may_be_dying = view.spec.health is None and view.spec.mode is not Mode.JOB and (new or behind)
         return max(self._steady_s if may_be_dying else 0.0, IN_STEP_S if behind else 0.0)
+
+
+def on_trial(view: ServiceView) -> bool:
+    """Whether a release is served and not yet judged, and may be taken back: it is not what the service began with."""
+    since = view.updated_at > view.created_at
+    return view.status.settled and view.status.rollout is ReleasePhase.ROLLING and since
 
 
 def watch_of(service: str) -> str:

@@ -12,7 +12,16 @@ import click
 import msgspec
 
 from longshore.cli import trouble
-from longshore.cli.convergence import EXIT_OF_OUTCOME, SERVICES, TASKS_OF_APP, Convergence, Goal, Outcome, watch_of
+from longshore.cli.convergence import (
+    EXIT_OF_OUTCOME,
+    SERVICES,
+    TASKS_OF_APP,
+    Convergence,
+    Goal,
+    Outcome,
+    on_trial,
+    watch_of,
+)
 from longshore.cli.exits import INTERRUPTED
 from longshore.cli.merged import Came, Ended, Merged
 from longshore.cli.progress import FRAME_S, display
@@ -143,7 +152,10 @@ def _undone(outcome: Outcome, convergence: Convergence, waiting: Waiting) -> str
     """The last words when it did not work out."""
     parts = [f"{name} was removed meanwhile" for name in sorted(convergence.lost)]
     parts += [f"{view.name} went to release {view.release} meanwhile" for view in convergence.overtaken()]
+    parts += [f"release {view.status.rolls_back} of {view.name} was taken back" for view in convergence.taken_back()]
     for name, view in sorted(convergence.services.items()):
+        if outcome is Outcome.TIMED_OUT and on_trial(view):
+            parts.append(f"release {view.release} of {name} is on trial for {view.spec.update.monitor_s:g} s")
         if not view.status.settled:
             said = f": {view.status.message}" if view.status.message else ""
             parts.append(f"{name} is {view.status.phase}, {view.status.ready}/{view.status.wanted} ready{said}")

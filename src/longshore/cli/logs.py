@@ -18,6 +18,7 @@ from longshore.cli.references import is_task, slot_name, standing, tasks_of
 from longshore.cli.tables import coloured, note, show_json_line
 from longshore.cli.units import moment
 from longshore.client import Client, Item, Watched
+from longshore.client.streams import PATIENCE_S
 from longshore.model.containers import LogLine
 from longshore.model.errors import Unavailable
 from longshore.model.lifecycle import State
@@ -27,8 +28,8 @@ _COLOURS = ("cyan", "yellow", "green", "magenta", "blue", "bright_cyan", "bright
 _TASKS = "tasks of "
 _RAN = frozenset({State.FINISHED, State.FAILED, State.STOPPED})
 _AGAIN_S = 1.0
-_TRIES = 60
-"""As long as a watch is taken up again, and more than any restart of a manager or a worker takes."""
+_HELD_S = 40.0
+"""What lasted longer was a connection; no attempt to have one takes as long."""
 
 
 class Wish(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,7 +97,7 @@ def logs(
         printer.expect(slot_name(task) for task in readable.values())
         if follow:
             services = {name: _service_of(name, tasks) for name, tasks in found.items() if not is_task(name, tasks)}
-            seen = {task.id for tasks in found.values() for task in tasks}
+            seen = {task.id for tasks in found.values() for task in tasks if not task.live}
             _Following(client, printer, wish, seen).run(readable.values(), services)
         elif readable:
             _show(client, printer, wish, list(readable.values()))
@@ -152,7 +153,7 @@ class _Following:
     """Reads what is there and what comes."""
 
     def __init__(self, client: Client, printer: Printer, wish: Wish, seen: Container[str]) -> None:
-        """`seen` are the tasks that were there before: those of them that ended are no news."""
+        """`seen` are the tasks that had ended before, and are no news."""
         self._seen = seen
         self._client = client
         self._printer = printer
@@ -201,10 +202,11 @@ class _Following:
 
 
 def _unbroken(client: Client, task: str, wish: Wish) -> Iterator[LogLine]:
-    """A log that is taken up again where it was cut. Lines of the very moment of the cut may be lost: a moment is all
-    there is to tell lines apart."""
+    """A log that is taken up again where it was cut, for as long as a watch is. Lines of the very moment of the cut may
+    be lost: a moment is all there is to tell lines apart. So may the first lines of a log that had none yet, where only
+    the last few are wished."""
     last = known = 0.0
-    tries = 0
+    give_up: float | None = None
     while True:
         began = time.monotonic()
         if last:
@@ -214,17 +216,16 @@ def _unbroken(client: Client, task: str, wish: Wish) -> Iterator[LogLine]:
         try:
             for line in lines:
                 if line.at > known:
-                    last, tries = max(last, line.at), 0
+                    last, give_up = max(last, line.at), None
                     yield line
         except Unavailable:
-            held = time.monotonic() - began >= _AGAIN_S
-            never_was = not last and not tries and not held
-            if held:
-                tries = 0
-            if never_was or tries >= _TRIES:
+            now = time.monotonic()
+            never_was = not last and give_up is None and now - began < _AGAIN_S
+            if give_up is None or now - began > _HELD_S:
+                give_up = now + PATIENCE_S
+            if never_was or now > give_up:
                 raise
         else:
             return
-        tries += 1
         time.sleep(_AGAIN_S)
         known = last

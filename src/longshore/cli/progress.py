@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Protocol
 
 import click
 
-from longshore.cli.convergence import ENDED_BADLY, Convergence, Told
+from longshore.cli.convergence import ENDED_BADLY, Convergence, Told, on_trial
 from longshore.cli.tables import BAD, DOUBTFUL, FAINT, GOOD, on_terminal
 from longshore.cli.units import plain, ports, span
 from longshore.model.lifecycle import State, Wanted
-from longshore.model.objects import ReleasePhase, Task
+from longshore.model.objects import Task
 from longshore.model.views import ServiceView
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def heading(view: ServiceView) -> str:
         text = f"{view.name}  {status.finished}/{status.wanted} finished"
     elif status.updated < status.ready:
         text += f", {status.updated}/{status.wanted} of the new release"
-    elif status.settled and status.rollout is ReleasePhase.ROLLING and view.release > 1:
+    elif on_trial(view):
         text += f", release {view.release} on trial"
     return f"{text}  {plain(status.message)}".rstrip()
 

@@ -1,7 +1,7 @@
 """What a name on the command line means: a service, a slot, or a task.
 
-`web` is a service, `web.3` the newest task in a slot of it, `web.3.1` one task. Knows how ids are made and asks the
-client; a name that looks like a task's may still be a service's.
+`web` is a service, `web.3` what is in a slot of it, `web.3.1` one task. Knows how ids are made and asks the client; a
+name that looks like a task's may still be a service's.
 """
 
 import re

@@ -47,7 +47,7 @@ def parse(text: str, variables: Mapping[str, str], file: str) -> dict[str, str]:
             literal = rest[0] == "'"
         elif rest.startswith("#") and line[match.end() - 1] in "=:":
             # Of Compose's versions some take it for a comment and some for the value, which may be a password.
-            raise Fault(f"a value that begins with #: quote it, or remove it: {quoted(line)}", line=number, file=file)
+            raise Fault(f"{key} has a value that begins with #: quote it, or remove it", line=number, file=file)
         else:
             value, literal = _COMMENT.sub("", rest).rstrip(), False
         found[key] = value if literal else _filled(value, seen, number, file)
