@@ -99,6 +99,7 @@ SEEDS: tuple[Kept, ...] = (
     Kept(8000026, "a service that goes on as a global one, while a job waits, was not looked at when a node came back"),
     Kept(8000030, "a service went on as it had been long before, for some of its tasks were of that time"),
     Kept(8100340, "the witness took a task that a stalled store had kept from giving way for one that still could"),
+    Kept(9008301, "the witness did not see that a service goes on to become a single writer while another mode waits"),
     Kept(5055, "what the user's last act set off was still being written when rest began to be looked at", 4, 120),
     Kept(
         7300055,

@@ -7,13 +7,13 @@ story as it goes. What must be true only in the end is in `simulate.checks`.
 
 import hashlib
 import math
-from collections import Counter, defaultdict, deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
 from longshore.control.liveness import RECONNECT_S
-from longshore.decide.dependencies import service_for, waits
+from longshore.decide.dependencies import meanwhile, service_for, waits
 from longshore.decide.fence import is_fenced
 from longshore.decide.nodes import HELD_NODES_MIN
 from longshore.decide.placement.constraints import eligible
@@ -29,6 +29,7 @@ from longshore.model.snapshot import Snapshot, service_of_task
 from longshore.model.spec import Mode, ServiceSpec, volumes_of
 from longshore.simulate.beside import Beside
 from longshore.simulate.displacing import Displacing
+from longshore.simulate.doubled import doubled_in
 from longshore.simulate.mending import Mending
 from longshore.simulate.placed import Places
 from longshore.simulate.site import Site
@@ -94,6 +95,8 @@ class Witness:
         self._open_at: dict[tuple[str, int], float] = {}
         self._shut_at: dict[tuple[str, int], float] = {}
         """By service and release: when it last had nothing to wait for, and when something, by the true time."""
+        self._went_on: dict[tuple[str, int], Service] = {}
+        """By service and release: as what the service went on while that had to wait."""
         self._forgotten: list[Task] = []
         """Tasks whose records the commit that is looked at deleted: it was decided with them."""
         self._made: dict[tuple[str, int], deque[float]] = defaultdict(lambda: deque(maxlen=TASKS_PER_WINDOW_MAX))
@@ -176,8 +179,11 @@ class Witness:
         self._events.update(msgspec.json.encode(batch))
         snapshot = self.world.read()
         for one in self._looked_at.services.values():  # who waited did so until now, and who did not neither
-            since = self._shut_at if waits(self._looked_at, one) else self._open_at
+            shut = bool(waits(self._looked_at, one))
+            since = self._shut_at if shut else self._open_at
             since[one.name, one.release] = self.world.clock.monotonic()
+            if shut:
+                self._went_on[one.name, one.release] = meanwhile(self._looked_at, one)
         gone = (self._known.get((event.kind, event.id)) for event in batch.events if event.after is None)
         self._forgotten = [one for one in gone if isinstance(one, Task)]
         for event in batch.events:
@@ -194,7 +200,7 @@ class Witness:
                 self._touched.add(service_of_task(event.id))
                 self._see_place(before, event.after)
         if snapshot.revision == batch.revision:  # else there are more to come of the same moment
-            doubled = _doubled(snapshot, sorted(self._touched))
+            doubled = doubled_in(snapshot, sorted(self._touched))
             self._touched.clear()
             placed = self._misplaced(snapshot)
             for sentence in (*broken(snapshot, self._looked_at), *doubled, *self._beside.wrong(snapshot), *placed):
@@ -344,7 +350,8 @@ class Witness:
             self._check_taken_out(event, after, service, snapshot)
         if event.by is Owner.ROLLOUT and left and not stranded:
             others = [task.id for task in given_up.values() if self._wants(service, task, snapshot)]
-            if len(others) >= (service.spec.update.parallelism or PLENTY):
+            rules = [service.spec, *self._went_on_by(service, snapshot)]
+            if len(others) >= max(one.update.parallelism or PLENTY for one in rules):
                 self.note(f"the rollout of {service.name} stops {after.id}, although {others[0]} is not replaced yet")
             given_up[place] = after
 
@@ -363,15 +370,23 @@ class Witness:
             return
         if event.by is Owner.SERVICES and (service.spec.mode is Mode.GLOBAL) == bool(task.pinned):
             self.note(f"{task.id} is taken out although it serves and is wanted: {event.reason}")
-        # Until the current release may start, the one that a task runs says how it gives way. And nobody runs beside a
-        # single writer, whatever follows it.
+        # Until the current release may start, the one that a task runs says how it gives way, or the one by which the
+        # service goes on as it was. And nobody runs beside a single writer, whatever follows it.
         own, shut = snapshot.release(task.service, task.release), bool(waits(snapshot, service))
         rules = [service.spec] if not shut or self._was_lately(self._open_at, service) else []
         if own is not None and (shut or self._was_lately(self._shut_at, service)):
             rules.append(own.spec)
+            rules += self._went_on_by(service, snapshot)
         first = all(starts_first(one) for one in rules) and not is_fenced(snapshot, task)
         if event.by is Owner.ROLLOUT and first and "nothing fits beside it" not in event.message:
             self.note(f"{task.id} is taken out before another serves in its place")
+
+    def _went_on_by(self, service: Service, snapshot: Snapshot) -> list[ServiceSpec]:
+        """The former wishes by which a service goes on, or just did, while its current release has to wait."""
+        went_on = [meanwhile(snapshot, service)]
+        if self._was_lately(self._shut_at, service):
+            went_on.append(self._went_on[service.name, service.release])
+        return [one.spec for one in went_on if one.release != service.release]
 
     def _wants(self, service: Service, task: Task, snapshot: Snapshot) -> bool:
         """Whether a service still wants something in the place of `task`, and does not wait with it for others."""
@@ -416,24 +431,3 @@ class Witness:
 def _dead(site: Site, box: Box) -> bool:
     """Whether a worker may have found that a container does not live: it was seen not to answer, or ended unseen."""
     return box.order.spec.liveness is not None and (box.id in site.ailed or not box.running)
-
-
-def _doubled(snapshot: Snapshot, services: Iterable[str]) -> list[str]:
-    """A slot has one task that fills it, and one at most that stands by to take over; the others are on their way out.
-    Where two may not run at once, there is one live task."""
-    found = []
-    for service in services:
-        live = [task for task in snapshot.tasks_of_service(service).values() if task.live]
-        standing_by = Counter(task.slot for task in live if task.stands_by)
-        found += [f"slot {service}.{slot} has {n} tasks that stand by" for slot, n in standing_by.items() if n > 1]
-        alone = Counter(task.slot for task in live if _is_alone(snapshot, task))
-        found += [f"slot {service}.{slot} has {n} live tasks" for slot, n in alone.items() if n > 1]
-    return found
-
-
-def _is_alone(snapshot: Snapshot, task: Task) -> bool:
-    """Whether no other task of its slot may run beside it, by its own release and what was wished since."""
-    release, service = snapshot.release(task.service, task.release), snapshot.services.get(task.service)
-    if service is not None and service.release == task.release and starts_first(service.spec):
-        return False
-    return release is not None and not starts_first(release.spec)
