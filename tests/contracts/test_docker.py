@@ -611,7 +611,10 @@ class TestUnavailable:
         assert (well.id, well.status) == ("well", Status.RUNNING)
 
     @pytest.mark.parametrize("begun", [True, False])
-    async def test_a_program_that_never_began_did_not_fail(self, peer: Peer, client: DockerEngine, begun: bool) -> None:
+    async def test_a_program_that_never_began_did_not_fail(
+        self, peer: Peer, client: DockerEngine, begun: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("longshore.engine.docker_exec.BEGIN_LIMIT_S", 0.5)
         peer.answers["GET /containers/x/json"] = says({"Id": "x", "State": {"Status": "running"}})
         peer.answers["POST /containers/x/exec"] = says({"Id": "e"})
         peer.answers["POST /exec/e/start"] = Story(silent=True).tell
@@ -621,6 +624,21 @@ class TestUnavailable:
         else:
             with pytest.raises(Unavailable, match="did not begin"):
                 await client.exec("x", ("true",), timeout_s=0.2)
+
+    async def test_the_time_of_a_program_begins_with_its_start(self, peer: Peer, client: DockerEngine) -> None:
+        asked: list[float] = []
+
+        async def look(_: web.Request) -> web.Response:
+            asked.append(monotonic())
+            ended = asked[-1] > asked[0] + 0.6
+            pid = 0 if asked[-1] < asked[0] + 0.3 else 7
+            return web.json_response({"Running": not ended, "ExitCode": 0 if ended else None, "Pid": pid})
+
+        peer.answers["GET /containers/x/json"] = says({"Id": "x", "State": {"Status": "running"}})
+        peer.answers["POST /containers/x/exec"] = says({"Id": "e"})
+        peer.answers["POST /exec/e/start"] = Story(silent=True).tell
+        peer.answers["GET /exec/e/json"] = look
+        assert (await client.exec("x", ("true",), timeout_s=0.5)).exit_code == 0
 
     async def test_what_is_no_engine(self, peer: Peer, client: DockerEngine) -> None:
         peer.api = "nginx"

@@ -6,6 +6,7 @@ so one that is not waited for any more goes on.
 """
 
 import asyncio
+import math
 from collections.abc import Sequence
 from contextlib import aclosing
 from urllib.parse import quote
@@ -21,6 +22,8 @@ from longshore.model.errors import Unavailable
 OUTPUT_BYTES = 4096
 """What is kept of the end of what a program wrote."""
 LOOK_AGAIN_S = 0.05
+BEGIN_LIMIT_S = 10.0
+"""From the engine's word that it starts a program until it is there."""
 
 _START = msgspec.json.encode({"Detach": False, "Tty": False})
 
@@ -33,7 +36,8 @@ async def run(wire: Wire, id: str, command: Sequence[str], timeout_s: float) -> 
     path = f"/exec/{made.read(Created).id}"
     loop, output = asyncio.get_running_loop(), _Output()
     async with aclosing(wire.stream("POST", f"{path}/start", {}, _START)) as pieces:
-        await anext(pieces)  # the engine has answered, and starts it now
+        await anext(pieces)  # the engine has answered, and is about to start it
+        begin_by = loop.time() + BEGIN_LIMIT_S
         give_up = loop.time() + timeout_s
         try:
             async with asyncio.timeout_at(give_up):
@@ -45,11 +49,16 @@ async def run(wire: Wire, id: str, command: Sequence[str], timeout_s: float) -> 
         executed = (await wire.call("GET", f"{path}/json")).read(Executed)
         if not executed.running and executed.exit_code is not None:
             return Ran(executed.exit_code, output.text())
-        if loop.time() >= give_up and not executed.pid:
-            raise Unavailable("the engine did not begin the program in its time")
-        if loop.time() >= give_up:
+        now = loop.time()
+        if not executed.pid:
+            if now >= begin_by:
+                raise Unavailable("the engine did not begin the program")
+            give_up = math.inf
+        elif math.isinf(give_up):
+            give_up = now + timeout_s  # its time begins with its start, however long that took
+        if now >= give_up:
             return Ran(None, output.text())
-        await asyncio.sleep(min(LOOK_AGAIN_S, give_up - loop.time()))
+        await asyncio.sleep(min(LOOK_AGAIN_S, give_up - now))
 
 
 class _Output:
