@@ -18,6 +18,14 @@ ROLLING = replace(DONE, number=2, phase=ReleasePhase.ROLLING)
 CRASHED = task(2, 4, State.FAILED, release=2, reason=Reason.EXITED, message="exit code 7", exit_code=7)
 SERVING = (task(1, release=2), task(2, release=2))
 
+TAKEN_BACK = (
+    replace(WEB, release=1),
+    replace(DONE, rolls_back=2),
+    replace(ROLLING, phase=ReleasePhase.FAILED, message="a task of it failed"),
+    task(1),
+    task(2),
+)
+
 
 @pytest.mark.parametrize(
     ("records", "summary", "of"),
@@ -49,11 +57,7 @@ SERVING = (task(1, release=2), task(2, release=2))
         ),
         pytest.param(
             [
-                replace(WEB, release=1),
-                replace(DONE, rolls_back=2),
-                replace(ROLLING, phase=ReleasePhase.FAILED, message="a task of it failed"),
-                task(1),
-                task(2),
+                *TAKEN_BACK,
                 CRASHED,
             ],
             "web is as wished, 2 of 2 ready. Release 2 failed and was taken back to release 1: a task of it failed.",
@@ -62,11 +66,7 @@ SERVING = (task(1, release=2), task(2, release=2))
         ),
         pytest.param(
             [
-                replace(WEB, release=1),
-                replace(DONE, rolls_back=2),
-                replace(ROLLING, phase=ReleasePhase.FAILED, message="a task of it failed"),
-                task(1),
-                task(2),
+                *TAKEN_BACK,
                 replace(CRASHED, id="web.1.4", slot=1),
             ],
             "web is as wished, 2 of 2 ready. Release 2 failed and was taken back to release 1: a task of it failed.",

@@ -155,8 +155,7 @@ class Entry:
         left = await self._change_servers(usable, shown) if usable and shown.shape else False
         # At first soon: a HAProxy that was killed leaves its ports a moment later.
         self._port_wait_s = min(self._port_wait_s * 2, TRY_AGAIN_S) if self._refused else BACK_OFF_FIRST_S
-        waits = [self._port_wait_s] * bool(self._refused) + [LEFTOVERS_S] * left
-        return min(waits, default=None)
+        return min([self._port_wait_s] * bool(self._refused) + [LEFTOVERS_S] * left, default=None)
 
     async def _change_servers(self, usable: Sequence[Listener], shown: Shown) -> bool:
         """Change what is behind the ports, and keep the file in step. Whether something is left to do."""

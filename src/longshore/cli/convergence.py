@@ -129,9 +129,10 @@ class Convergence:
 
     def overtaken(self) -> list[ServiceView]:
         """Services that went to a release of somebody else's since they were first seen."""
-        others = [] if not self.goal.release else [view for _, view in sorted(self.services.items())]
-        back = [view.name for view in self.taken_back()]
-        return [view for view in others if view.release != self._release[view.name] and view.name not in back]
+        if not self.goal.release:
+            return []
+        others = [view for name, view in sorted(self.services.items()) if view.release != self._release[name]]
+        return [view for view in others if view not in self.taken_back()]
 
     def shown(self) -> list[Task]:
         """What a person wants to see: of each slot the newest task, and older ones that still live."""
@@ -178,8 +179,8 @@ class Convergence:
 
 def on_trial(view: ServiceView) -> bool:
     """Whether a release is served and not yet judged, and may be taken back: it is not what the service began with."""
-    since = view.updated_at > view.created_at
-    return view.status.settled and view.status.rollout is ReleasePhase.ROLLING and since
+    rolling = view.status.rollout is ReleasePhase.ROLLING
+    return view.status.settled and rolling and view.updated_at > view.created_at
 
 
 def watch_of(service: str) -> str:

@@ -111,13 +111,8 @@ def _readable(name: str, tasks: list[Task]) -> list[Task]:
     if is_task(name, tasks):
         return tasks
     begun = [task for task in tasks if task.container_id]
-    return sorted(
-        {task.id: task for task in [*standing(begun), *(one for one in begun if one.live)]}.values(), key=_place
-    )
-
-
-def _place(task: Task) -> tuple[str, int, int]:
-    return task.service, task.slot, task.generation
+    last = {task.id for task in standing(begun)}
+    return [task for task in begun if task.live or task.id in last]
 
 
 def _service_of(name: str, tasks: Iterable[Task]) -> str:
